@@ -1,0 +1,77 @@
+//! An activation by itself, where it cannot be fused into the layer before.
+
+use super::real::{Activation, Real};
+use super::residual::Residual;
+use crate::requantize::look_up;
+
+/// `out = table[in + 128]`, element by element.
+#[derive(Clone, Copy, Debug)]
+pub struct ActivationInt8 {
+    /// The function, both scales and zero points included.
+    pub table: &'static [i8; 256],
+}
+
+impl ActivationInt8 {
+    /// Applies it to `input`, which may lie in the output.
+    pub fn run(&self, input: Residual<'_, i8>, output: &mut [i8]) {
+        for (index, out) in output.iter_mut().enumerate() {
+            *out = look_up(self.table, input.at(index, *out));
+        }
+    }
+}
+
+/// `out = activation(in)` in f32, rounded to the stored type, element by element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActivationFloat {
+    /// The function.
+    pub activation: Activation,
+}
+
+impl ActivationFloat {
+    /// Applies it to `input`, which may lie in the output.
+    pub fn run<T: Real>(&self, input: Residual<'_, T>, output: &mut [T]) {
+        for (index, out) in output.iter_mut().enumerate() {
+            *out = T::from_f32(self.activation.apply(input.at(index, *out).to_f32()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use half::f16;
+
+    #[test]
+    fn int8_looks_up_every_value() {
+        static TABLE: [i8; 256] = {
+            let mut table = [0; 256];
+            let mut i = 0;
+            while i < 256 {
+                table[i] = (i as i32 * 37 % 256 - 128) as i8;
+                i += 1;
+            }
+            table
+        };
+        let input: [i8; 256] = core::array::from_fn(|i| i as u8 as i8);
+        let mut output = [0; 256];
+        ActivationInt8 { table: &TABLE }.run(Residual::From(&input), &mut output);
+        for (x, y) in input.into_iter().zip(output) {
+            assert_eq!(y, TABLE[(i32::from(x) + 128) as usize]);
+        }
+        let mut in_place = input;
+        ActivationInt8 { table: &TABLE }.run(Residual::InOutput, &mut in_place);
+        assert_eq!(in_place, output);
+    }
+
+    #[test]
+    fn floats_in_place_or_not() {
+        let kernel = ActivationFloat { activation: Activation::Silu };
+        let input = [-2.0, 0.0, 3.0].map(f16::from_f32);
+        let mut output = [f16::ONE; 3];
+        kernel.run(Residual::From(&input), &mut output);
+        assert_eq!(output, [-0.238_405_84, 0.0, 2.857_722_3].map(f16::from_f32));
+        let mut in_place = input;
+        kernel.run(Residual::InOutput, &mut in_place);
+        assert_eq!(in_place, output);
+    }
+}

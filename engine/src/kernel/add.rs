@@ -1,0 +1,147 @@
+//! The sum of two maps, where it cannot be a convolution's residual.
+
+use super::real::{Activation, Real};
+use super::residual::Residual;
+use crate::requantize::{is_multiplier, look_up, requantize, saturate};
+
+/// Both int8 maps through a factor into one 32-bit sum, then one rounding.
+///
+/// ```text
+/// acc = multipliers[0] · a + multipliers[1] · b + bias
+/// index = saturate(requantize(acc, shift, multiplier) + zero_point);   out = table ? table[index + 128] : index
+/// ```
+///
+/// The bias is −Σ multiplier · zero point of the inputs. The code generator bounds |acc| · 2^shift below 2³¹.
+#[derive(Clone, Copy, Debug)]
+pub struct AddInt8 {
+    /// Of `a` and `b`.
+    pub multipliers: [i32; 2],
+    /// Holds the zero points of `a` and `b`.
+    pub bias: i32,
+    /// See [`requantize`].
+    pub shift: u32,
+    /// See [`requantize`].
+    pub multiplier: i32,
+    /// Of the output, or of the table's index.
+    pub zero_point: i32,
+    /// An activation.
+    pub table: Option<&'static [i8; 256]>,
+}
+
+impl AddInt8 {
+    /// Itself, for a static's initialiser.
+    ///
+    /// # Panics
+    /// At compile time there, when a parameter is out of range.
+    #[must_use]
+    pub const fn checked(self) -> Self {
+        assert!(is_multiplier(self.multiplier) && self.shift < 32, "the multiplier is even and positive");
+        assert!(self.zero_point >= -128 && self.zero_point <= 127, "the zero point is an int8");
+        self
+    }
+
+    /// Adds two maps of the same shape. `b` may lie in the output.
+    pub fn run(&self, a: &[i8], b: Residual<'_, i8>, output: &mut [i8]) {
+        for (index, (out, a)) in output.iter_mut().zip(a).enumerate() {
+            let b = b.at(index, *out);
+            let acc = self.multipliers[0] * i32::from(*a) + self.multipliers[1] * i32::from(b) + self.bias;
+            let index = saturate(requantize(acc, self.shift, self.multiplier) + self.zero_point);
+            *out = self.table.map_or(index, |table| look_up(table, index));
+        }
+    }
+}
+
+/// `activation(a + b)` in f32, rounded to the stored type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddFloat {
+    /// The last operation.
+    pub activation: Activation,
+}
+
+impl AddFloat {
+    /// Adds two maps of the same shape. `b` may lie in the output.
+    pub fn run<T: Real>(&self, a: &[T], b: Residual<'_, T>, output: &mut [T]) {
+        for (index, (out, a)) in output.iter_mut().zip(a).enumerate() {
+            let sum = a.to_f32() + b.at(index, *out).to_f32();
+            *out = T::from_f32(self.activation.apply(sum));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use half::f16;
+    use proptest::prelude::*;
+    use std::{vec, vec::Vec};
+
+    prop_compose! {
+        fn pairs()(len in 0usize..40)(
+            a in prop::collection::vec(any::<i8>(), len),
+            b in prop::collection::vec(any::<i8>(), len),
+        ) -> (Vec<i8>, Vec<i8>) { (a, b) }
+    }
+
+    proptest! {
+        #[test]
+        fn int8_equals_the_definition(
+            (a, b) in pairs(),
+            multipliers in [-60_000i32..=60_000, -60_000..=60_000],
+            bias in -1_000_000i32..=1_000_000,
+            multiplier in 1i32..=1 << 20,
+            zero_point in -128..=127i32,
+            table in prop::option::of(prop::collection::vec(any::<i8>(), 256)),
+        ) {
+            let table = table.map(|table| <&'static [i8; 256]>::try_from(&*table.leak()).unwrap());
+            let add = AddInt8 { multipliers, bias, shift: 4, multiplier: multiplier * 2, zero_point, table }.checked();
+            let expected: Vec<i8> = a.iter().zip(&b).map(|(a, b)| {
+                let acc = i64::from(*a) * i64::from(multipliers[0]) + i64::from(*b) * i64::from(multipliers[1]) + i64::from(bias);
+                let scaled = (i128::from(acc) * 16 * i128::from(multiplier * 2) + (1 << 31)).div_euclid(1 << 32);
+                let index = (scaled + i128::from(zero_point)).clamp(-128, 127);
+                table.map_or(index as i8, |table| table[(index + 128) as usize])
+            }).collect();
+            let mut output = vec![0; a.len()];
+            add.run(&a, Residual::From(&b), &mut output);
+            prop_assert_eq!(&output, &expected);
+            output.copy_from_slice(&b);
+            add.run(&a, Residual::InOutput, &mut output);
+            prop_assert_eq!(&output, &expected);
+        }
+
+        #[test]
+        fn floats_equal_the_definition(a in prop::collection::vec(-9.0f32..9.0, 9), b in prop::collection::vec(-9.0f32..9.0, 9)) {
+            let mut output = b.clone();
+            AddFloat { activation: Activation::Silu }.run(&a, Residual::InOutput, &mut output);
+            for ((a, b), out) in a.iter().zip(&b).zip(&output) {
+                let sum = f64::from(*a) + f64::from(*b);
+                // Roundings of the sum, of expf, of the denominator and of the quotient.
+                prop_assert!((f64::from(*out) - sum / (1.0 + (-sum).exp())).abs() <= 2f64.powi(-21) * sum.abs().max(0.1));
+            }
+        }
+    }
+
+    #[test]
+    fn halves_round_once() {
+        let mut output = [f16::ZERO];
+        let [a, b] = [[f16::from_f32(2048.0)], [f16::from_f32(1.5)]];
+        AddFloat { activation: Activation::Identity }.run(&a, Residual::From(&b), &mut output);
+        assert_eq!(output, [f16::from_f32(2050.0)]);
+    }
+
+    #[test]
+    fn extremes_saturate_and_misfits_are_found() {
+        let add = AddInt8 {
+            multipliers: [1 << 20; 2],
+            bias: 0,
+            shift: 0,
+            multiplier: i32::MAX - 1,
+            zero_point: 0,
+            table: None,
+        };
+        let mut output = [0; 3];
+        add.checked().run(&[127, -128, 0], Residual::From(&[127, -128, 0]), &mut output);
+        assert_eq!(output, [127, -128, 0]);
+        assert!(std::panic::catch_unwind(|| AddInt8 { multiplier: 3, ..add }.checked()).is_err());
+        assert!(std::panic::catch_unwind(|| AddInt8 { zero_point: 200, ..add }.checked()).is_err());
+    }
+}

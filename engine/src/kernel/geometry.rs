@@ -1,0 +1,157 @@
+//! Where a convolution's taps lie, and the patch of inputs under one output pixel.
+
+use crate::shape::Shape;
+
+/// A convolution's shapes; pairs are height, width.
+///
+/// Output pixel `y` meets rows `y · stride + k − padding`, `0 ≤ k < kernel`, of the map that is first enlarged by
+/// repeating every pixel `upsample` times. Taps outside the map meet the zero point. `padding` counts rows above (and
+/// columns to the left); how many follow below is settled by `output`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Before the enlargement.
+    pub input: Shape,
+    /// After the stride.
+    pub output: Shape,
+    /// Size of the kernel.
+    pub kernel: [usize; 2],
+    /// Distance between neighbouring outputs' patches, in enlarged pixels.
+    pub stride: [usize; 2],
+    /// Rows above and columns to the left of the map.
+    pub padding: [usize; 2],
+    /// The enlargement; 1 for none.
+    pub upsample: [usize; 2],
+}
+
+impl Geometry {
+    /// Elements of a patch, `[k_h][k_w][in_c]`: the products in every sum.
+    #[must_use]
+    pub const fn patch_len(&self) -> usize {
+        self.kernel[0] * self.kernel[1] * self.input.channels
+    }
+
+    /// Multiply-accumulates of a run, padding's included.
+    #[must_use]
+    pub const fn macs(&self) -> usize {
+        self.output.len() * self.patch_len()
+    }
+
+    /// Whether no dimension is 0.
+    pub(crate) const fn is_valid(&self) -> bool {
+        let [stride, upsample] = [self.stride, self.upsample];
+        !self.input.is_empty()
+            && !self.output.is_empty()
+            && self.patch_len() > 0
+            && stride[0] * stride[1] * upsample[0] * upsample[1] > 0
+    }
+
+    /// Fills `patch`, `[k_h][k_w][in_c]`, with the inputs under output pixel `(y, x)`, each through `widen`.
+    #[inline(always)]
+    pub(crate) fn gather<X: Copy, P: Copy>(
+        &self,
+        (y, x): (usize, usize),
+        input: &[X],
+        padding: P,
+        widen: impl Fn(X) -> P,
+        patch: &mut [P],
+    ) {
+        let Shape { height, width, channels } = self.input;
+        let [k_h, k_w] = self.kernel;
+        let row_len = width * channels;
+        let rows = (0..k_h).map(|k| self.tap(0, y, k, height));
+        for (row, taps) in rows.zip(patch.chunks_exact_mut((k_w * channels).max(1))) {
+            let row = row.and_then(|row| input.get(row * row_len..(row + 1) * row_len)).unwrap_or_default();
+            let columns = (0..k_w).map(|k| self.tap(1, x, k, width));
+            for (column, tap) in columns.zip(taps.chunks_exact_mut(channels.max(1))) {
+                match column.and_then(|column| row.get(column * channels..(column + 1) * channels)) {
+                    Some(pixel) => tap.iter_mut().zip(pixel).for_each(|(p, x)| *p = widen(*x)),
+                    None => tap.fill(padding),
+                }
+            }
+        }
+    }
+
+    /// The input row (`axis` 0) or column (1) of `len` that tap `k` of output `position` meets; none in the padding.
+    #[inline(always)]
+    fn tap(&self, axis: usize, position: usize, k: usize, len: usize) -> Option<usize> {
+        let [stride, padding, upsample] = [self.stride, self.padding, self.upsample].map(|pair| pair[axis & 1]);
+        let enlarged = (position * stride + k).checked_sub(padding)?;
+        let index = if upsample == 1 { enlarged } else { enlarged / upsample.max(1) };
+        (index < len).then_some(index)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec;
+
+    impl Geometry {
+        /// The oracle: the input element under tap `(ky, kx, c)` of output `(y, x)`, none in the padding.
+        pub(crate) fn oracle<X: Copy>(&self, input: &[X], [y, x]: [usize; 2], [ky, kx, c]: [usize; 3]) -> Option<X> {
+            let enlarged_y = (y * self.stride[0] + ky) as isize - self.padding[0] as isize;
+            let enlarged_x = (x * self.stride[1] + kx) as isize - self.padding[1] as isize;
+            let inside = (0..(self.input.height * self.upsample[0]) as isize).contains(&enlarged_y)
+                && (0..(self.input.width * self.upsample[1]) as isize).contains(&enlarged_x);
+            let [row, column] = [enlarged_y as usize / self.upsample[0], enlarged_x as usize / self.upsample[1]];
+            inside.then(|| input[(row * self.input.width + column) * self.input.channels + c])
+        }
+    }
+
+    /// Small geometries of every kind: odd channels, height 1, kernels to 4, strides, paddings, enlargement.
+    pub(crate) fn geometries() -> impl Strategy<Value = Geometry> {
+        let axis = |most| (1..=most, 1usize..=4, 1usize..=2, 1usize..=2);
+        (axis(6usize), axis(6usize), 1usize..=9, 1usize..=9).prop_flat_map(|(h, w, in_c, out_c)| {
+            (0..h.1, 0..w.1, 0..h.1, 0..w.1).prop_map(move |(top, left, bottom, right)| {
+                let out = |(len, kernel, stride, upsample): (usize, usize, usize, usize), padding: usize| {
+                    ((len * upsample + padding).saturating_sub(kernel)) / stride + 1
+                };
+                Geometry {
+                    input: Shape { height: h.0, width: w.0, channels: in_c },
+                    output: Shape { height: out(h, top + bottom), width: out(w, left + right), channels: out_c },
+                    kernel: [h.1, w.1],
+                    stride: [h.2, w.2],
+                    padding: [top, left],
+                    upsample: [h.3, w.3],
+                }
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn gathers_what_the_definition_says(geometry in geometries()) {
+            let input: std::vec::Vec<i32> = (0..geometry.input.len() as i32).collect();
+            let mut patch = vec![0; geometry.patch_len()];
+            for (y, x) in geometry.output.positions() {
+                patch.fill(i32::MAX);
+                geometry.gather((y, x), &input, -7, |x| x + 1, &mut patch);
+                let mut elements = patch.iter();
+                for (ky, kx) in (Shape { height: geometry.kernel[0], width: geometry.kernel[1], channels: 0 }).positions() {
+                    for c in 0..geometry.input.channels {
+                        let expected = geometry.oracle(&input, [y, x], [ky, kx, c]).map_or(-7, |x| x + 1);
+                        prop_assert_eq!(elements.next(), Some(&expected));
+                    }
+                }
+            }
+            prop_assert!(geometry.is_valid());
+        }
+    }
+
+    #[test]
+    fn counts() {
+        let map = |height, channels| Shape { height, width: height, channels };
+        let conv = Geometry {
+            input: map(14, 32),
+            output: map(7, 48),
+            kernel: [3, 3],
+            stride: [2, 2],
+            padding: [1, 1],
+            upsample: [1, 1],
+        };
+        assert_eq!((conv.patch_len(), conv.macs()), (288, 7 * 7 * 48 * 288));
+        assert!(!Geometry { stride: [0, 1], ..conv }.is_valid());
+        assert!(!Geometry { kernel: [0, 1], ..conv }.is_valid());
+    }
+}

@@ -1,0 +1,82 @@
+//! The operations, one file each. A kernel is a struct of static parameters; `run` takes the maps.
+//!
+//! Generated code has one static a layer and one function that lends the layer its buffers:
+//!
+//! ```
+//! use grano::blob::{Arena, Blob, Buffer, elements};
+//! use grano::kernel::{Bias, Condition, Conv2dInt8, Geometry, Residual};
+//! use grano::requantize::Requantize;
+//! use grano::shape::Shape;
+//!
+//! static MODEL: Blob<32> = Blob([1; 32]); // Blob(*include_bytes!("model.bin"))
+//! static MULTIPLIERS: [i32; 2] = [1 << 30; 2];
+//!
+//! static DOWN: Conv2dInt8 = Conv2dInt8 {
+//!     geometry: Geometry {
+//!         input: Shape { height: 4, width: 4, channels: 1 },
+//!         output: Shape { height: 2, width: 2, channels: 2 },
+//!         kernel: [2, 2],
+//!         stride: [2, 2],
+//!         padding: [0, 0],
+//!         upsample: [1, 1],
+//!     },
+//!     weights: MODEL.view(0, 8),
+//!     bias: Bias { steps: &[0, 10], classes: &[] },
+//!     input_zero_point: 0,
+//!     residual_multipliers: &[],
+//!     requantize: Requantize { shift: 1, multipliers: &MULTIPLIERS, zero_point: -5 },
+//!     table: None,
+//! }
+//! .checked();
+//!
+//! const INPUT: Buffer = Buffer { offset: 0, len: 16 };
+//! const PATCH: Buffer = Buffer { offset: 16, len: 8 };
+//! const OUTPUT: Buffer = Buffer { offset: 24, len: 8 };
+//!
+//! fn down(arena: &mut Arena<32>, condition: Condition) {
+//!     if let Some([input, patch, output]) = arena.split([INPUT, PATCH, OUTPUT]) {
+//!         DOWN.run(condition, elements::<i8>(input), Residual::None, elements(patch), elements(output));
+//!     }
+//! }
+//!
+//! let mut arena = Arena::new();
+//! down(&mut arena, Condition { step: 0, class: 0 });
+//! assert_eq!(arena.split([OUTPUT]).unwrap(), [[-5i8 as u8, 0].repeat(4)]);
+//! ```
+//!
+//! `checked()` makes parameters of wrong lengths compile errors:
+//!
+//! ```compile_fail,E0080
+//! use grano::kernel::DepthToSpace;
+//! use grano::shape::Shape;
+//!
+//! // Six channels are no 2 × 2 block.
+//! static UP: DepthToSpace =
+//!     DepthToSpace { input: Shape { height: 4, width: 4, channels: 6 }, block: 2 }.checked();
+//! ```
+
+mod conditioning;
+mod real;
+mod residual;
+
+mod dot;
+mod geometry;
+
+mod activation;
+mod add;
+mod conv2d_float;
+mod conv2d_int8;
+mod depth_to_space;
+mod quantize;
+
+pub use activation::{ActivationFloat, ActivationInt8};
+pub use add::{AddFloat, AddInt8};
+pub use conditioning::{Bias, Condition};
+pub use conv2d_float::{Conv2dFloat, TILE_PIXELS};
+pub use conv2d_int8::{Conv2dInt8, Conv2dInt8Head};
+pub use depth_to_space::DepthToSpace;
+pub use geometry::Geometry;
+pub use half::f16;
+pub use quantize::Quantize;
+pub use real::{Activation, Real};
+pub use residual::Residual;

@@ -1,0 +1,37 @@
+//! Where the second summand of a layer comes from.
+
+/// A map of the output's shape that is added to the output before the activation.
+#[derive(Clone, Copy, Debug)]
+pub enum Residual<'a, T> {
+    /// There is none.
+    None,
+    /// It lies in the output's buffer, and is overwritten element by element.
+    InOutput,
+    /// It has its own buffer.
+    From(&'a [T]),
+}
+
+impl<T: Copy + Default> Residual<'_, T> {
+    /// Element `index`, where the output holds `here`; 0 where there is none.
+    #[inline]
+    pub(crate) fn at(&self, index: usize, here: T) -> T {
+        match self {
+            Self::None => T::default(),
+            Self::InOutput => here,
+            Self::From(map) => map.get(index).copied().unwrap_or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_right_place() {
+        assert_eq!(Residual::None.at(0, 5), 0);
+        assert_eq!(Residual::InOutput.at(0, 5), 5);
+        assert_eq!(Residual::From(&[1, 2]).at(1, 5), 2);
+        assert_eq!(Residual::From(&[1, 2]).at(2, 5), 0);
+    }
+}

@@ -1,0 +1,134 @@
+//! From a 32-bit sum to 8 bits: the one definition of rounding in int8 networks.
+//!
+//! The real factor `sum's scale ÷ output's scale` is `multiplier · 2^(shift − 32)`. The sum is shifted up first, so
+//! that one rounding of the high half of a 64-bit product remains: SMMULR on a Cortex-M4, VQRDMULH with half the
+//! multiplier on Helium and NEON. Ties go up (towards +∞). Pictures' CRCs rest on this; it never changes.
+
+/// `⌊(acc · 2^shift · multiplier + 2³¹) / 2³²⌋`.
+///
+/// `multiplier` is even and in `(0, 2³¹)`; `|acc · 2^shift| ≤ 2³¹ − 1`, so that the result is within ±2³⁰. Higher bits
+/// of the shifted sum are lost.
+#[must_use]
+#[inline]
+pub const fn requantize(acc: i32, shift: u32, multiplier: i32) -> i32 {
+    let product = acc.wrapping_shl(shift) as i64 * multiplier as i64;
+    ((product + (1 << 31)) >> 32) as i32
+}
+
+/// `value` held to −128 … 127.
+#[must_use]
+#[inline]
+pub const fn saturate(value: i32) -> i8 {
+    if value < -128 {
+        -128
+    } else if value > 127 {
+        127
+    } else {
+        value as i8
+    }
+}
+
+/// The entry of a table of an int8 function: entry `i` holds its value at `i − 128`.
+#[must_use]
+#[inline]
+pub const fn look_up(table: &[i8; 256], index: i8) -> i8 {
+    table[(index as u8 ^ 0x80) as usize]
+}
+
+/// How a convolution's sums become int8: a factor a channel, one shift, one zero point.
+#[derive(Clone, Copy, Debug)]
+pub struct Requantize {
+    /// See [`requantize`].
+    pub shift: u32,
+    /// One an output channel; see [`requantize`].
+    pub multipliers: &'static [i32],
+    /// Of the output, or of the table's index where a table follows; −128 to 127.
+    pub zero_point: i32,
+}
+
+impl Requantize {
+    /// Channel `channel`'s sum as int8.
+    #[must_use]
+    #[inline]
+    pub fn apply(&self, acc: i32, channel: usize) -> i8 {
+        let multiplier = self.multipliers.get(channel).copied().unwrap_or_default();
+        saturate(requantize(acc, self.shift, multiplier) + self.zero_point)
+    }
+
+    /// Whether the parameters are in range for `channels` channels.
+    pub(crate) const fn is_valid(&self, channels: usize) -> bool {
+        let mut valid =
+            self.multipliers.len() == channels && self.shift < 32 && self.zero_point >= -128 && self.zero_point <= 127;
+        let mut channel = 0;
+        while channel < self.multipliers.len() {
+            valid = valid && is_multiplier(self.multipliers[channel]);
+            channel += 1;
+        }
+        valid
+    }
+}
+
+/// Whether [`requantize`] takes it.
+pub(crate) const fn is_multiplier(multiplier: i32) -> bool {
+    multiplier > 0 && multiplier % 2 == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HALF: i32 = 1 << 30; // with shift 1: a factor of ½
+
+    #[test]
+    fn ties_go_up() {
+        let halves = [-3, -2, -1, 0, 1, 2, 3].map(|acc| requantize(acc, 1, HALF));
+        assert_eq!(halves, [-1, -1, 0, 0, 1, 1, 2]);
+    }
+
+    #[test]
+    fn extremes() {
+        let largest = i32::MAX - 1;
+        assert_eq!(requantize(i32::MAX, 0, largest), (1 << 30) - 1);
+        assert_eq!(requantize(i32::MIN, 0, largest), -(1 << 30) + 1);
+        assert_eq!(requantize(1, 31, 2), -1, "bit 31 is the sign");
+        assert_eq!([-1000, -129, -128, 127, 128, 1000].map(saturate), [-128, -128, -128, 127, 127, 127]);
+    }
+
+    #[test]
+    fn table_starts_at_minus_128() {
+        let table: [i8; 256] = core::array::from_fn(|i| (i as i32 - 128) as i8);
+        for index in i8::MIN..=i8::MAX {
+            assert_eq!(look_up(&table, index), index);
+        }
+    }
+
+    #[test]
+    fn validity() {
+        let good = Requantize { shift: 3, multipliers: &[2, i32::MAX - 1], zero_point: -128 };
+        assert!(good.is_valid(2));
+        assert!(!good.is_valid(1));
+        assert!(!Requantize { multipliers: &[2, 3], ..good }.is_valid(2));
+        assert!(!Requantize { multipliers: &[2, 0], ..good }.is_valid(2));
+        assert!(!Requantize { shift: 32, ..good }.is_valid(2));
+        assert!(!Requantize { zero_point: 128, ..good }.is_valid(2));
+        assert_eq!(good.apply(5, 9), -128, "a channel without a multiplier gives the zero point");
+    }
+
+    proptest! {
+        #[test]
+        fn equals_the_formula(acc in any::<i32>(), shift in 0u32..31, multiplier in 1i32..1 << 30) {
+            let (acc, multiplier) = (acc >> shift, multiplier * 2);
+            let product = (i128::from(acc) << shift) * i128::from(multiplier);
+            let expected = (product + (1 << 31)).div_euclid(1 << 32);
+            prop_assert_eq!(i128::from(requantize(acc, shift, multiplier)), expected);
+        }
+
+        /// What VQRDMULH computes: the doubled product of the shifted sum and half the multiplier.
+        #[test]
+        fn equals_doubling_multiply(acc in any::<i32>(), half in 1i32..1 << 30) {
+            let doubled = (2 * i64::from(acc) * i64::from(half) + (1 << 31)) >> 32;
+            prop_assert_eq!(i64::from(requantize(acc, 0, 2 * half)), doubled);
+        }
+    }
+}

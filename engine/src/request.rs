@@ -1,0 +1,76 @@
+//! What to draw, and why it may be refused.
+
+use core::fmt;
+
+/// What to draw.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Request {
+    /// The class; none for whatever the noise holds.
+    pub label: Option<usize>,
+    /// How far to go from the unlabelled prediction u towards the labelled one c and beyond: u + guidance · (c − u)
+    /// (Ho and Salimans 2022). 1 is c itself and costs one evaluation a step instead of two; without a label it
+    /// plays no part.
+    pub guidance: f32,
+}
+
+/// Why a picture is not begun.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum SampleError {
+    /// Labels are `0..classes`.
+    UnknownLabel {
+        /// That was asked for.
+        label: usize,
+        /// That the network knows.
+        classes: usize,
+    },
+    /// The guidance is infinite or not a number.
+    Guidance(f32),
+    /// The given x is not the network's map.
+    WrongLength {
+        /// Elements of the network's map.
+        expected: usize,
+        /// Elements that were given.
+        got: usize,
+    },
+}
+
+impl fmt::Display for SampleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownLabel { label, classes } => write!(f, "label {label}: the network knows {classes} classes"),
+            Self::Guidance(guidance) => write!(f, "guidance {guidance}: give a finite number"),
+            Self::WrongLength { expected, got } => write!(f, "x has {got} elements, the network's map {expected}"),
+        }
+    }
+}
+
+impl core::error::Error for SampleError {}
+
+impl Request {
+    /// Whether a network of `classes` classes can do it.
+    pub(crate) fn check(self, classes: usize) -> Result<(), SampleError> {
+        if let Some(label) = self.label.filter(|label| *label >= classes) {
+            return Err(SampleError::UnknownLabel { label, classes });
+        }
+        if self.guidance.is_finite() { Ok(()) } else { Err(SampleError::Guidance(self.guidance)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn labels_are_known_and_guidance_is_finite() {
+        let check = |label, guidance| Request { label, guidance }.check(4).map_err(|error| error.to_string());
+        assert_eq!(check(Some(3), -2.0), Ok(()));
+        assert_eq!(check(None, 0.0), Ok(()));
+        assert_eq!(check(Some(4), 1.0).unwrap_err(), "label 4: the network knows 4 classes");
+        assert_eq!(check(Some(0), f32::NAN).unwrap_err(), "guidance NaN: give a finite number");
+        assert_eq!(check(None, f32::INFINITY).unwrap_err(), "guidance inf: give a finite number");
+        assert_eq!(check(None, f32::NEG_INFINITY).unwrap_err(), "guidance -inf: give a finite number");
+        let wrong = SampleError::WrongLength { expected: 6, got: 5 };
+        assert_eq!(wrong.to_string(), "x has 5 elements, the network's map 6");
+    }
+}

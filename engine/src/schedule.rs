@@ -1,0 +1,101 @@
+//! A sampler is a table. `grano-codegen` computes the rows in f64; here they are run.
+//!
+//! ```text
+//! out = network(c_in·x, row)
+//! x̂0  = clip(k0·x − k1·out)
+//! x   = a·x̂0 + b·x + c·z + e·out        z ~ N(0, I)
+//! ```
+//!
+//! In f32, from left to right, without FMA, so that every chip computes the same bits. A term whose coefficient `c` is
+//! 0 is left out, and no noise is drawn for it.
+
+/// One step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepRow {
+    /// The network's row of time biases.
+    pub network_row: u16,
+    /// Factor of the network's input.
+    pub c_in: f32,
+    /// x's part in x̂0.
+    pub k0: f32,
+    /// The network's (negative) part in x̂0.
+    pub k1: f32,
+    /// x̂0's part in the next x.
+    pub a: f32,
+    /// x's part in the next x.
+    pub b: f32,
+    /// Noise in the next x.
+    pub c: f32,
+    /// The network's part in the next x.
+    pub e: f32,
+}
+
+/// A sampler.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepTable {
+    /// By which users choose it, such as `ddim-20`.
+    pub name: &'static str,
+    /// |x̂0| is held to this; infinite for no clip.
+    pub clip: f32,
+    /// From noise to picture.
+    pub rows: &'static [StepRow],
+}
+
+impl StepRow {
+    /// The next x, in place. `out` is the network's output; `z` counts only where `c` is not 0.
+    pub fn update(&self, clip: f32, x: &mut [f32], out: &[f32], z: &[f32]) {
+        let Self { k0, k1, a, b, c, e, .. } = *self;
+        for ((x, out), z) in x.iter_mut().zip(out).zip(z) {
+            let x0 = clamp(k0 * *x - k1 * *out, clip);
+            let sum = a * x0 + b * *x;
+            let sum = if c == 0.0 { sum } else { sum + c * *z };
+            *x = sum + e * *out;
+        }
+    }
+}
+
+/// `value` held to ±`limit`; NaN stays.
+fn clamp(value: f32, limit: f32) -> f32 {
+    if value > limit {
+        limit
+    } else if value < -limit {
+        -limit
+    } else {
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROW: StepRow = StepRow { network_row: 0, c_in: 1.0, k0: 2.0, k1: 0.5, a: 0.25, b: 3.0, c: 0.0, e: -1.0 };
+
+    fn update(row: StepRow, clip: f32, x: f32, out: f32, z: f32) -> f32 {
+        let mut x = [x];
+        row.update(clip, &mut x, &[out], &[z]);
+        x[0]
+    }
+
+    #[test]
+    fn is_the_formula() {
+        assert_eq!(update(ROW, f32::INFINITY, 1.0, 4.0, f32::NAN), 0.25 * 0.0 + 3.0 - 4.0, "no noise where c is 0");
+        assert_eq!(update(StepRow { c: 2.0, ..ROW }, f32::INFINITY, 1.0, 4.0, 10.0), 19.0);
+        assert_eq!(update(ROW, 1.0, 2.0, 0.0, 0.0), 0.25 + 6.0, "clipped above");
+        assert_eq!(update(ROW, 1.0, -2.0, 0.0, 0.0), -0.25 - 6.0, "clipped below");
+        assert!(update(ROW, 1.0, f32::NAN, 0.0, 0.0).is_nan(), "errors are not clipped away");
+    }
+
+    #[test]
+    fn rounds_from_left_to_right_without_fma() {
+        let row = StepRow { k0: 0.1, k1: 0.3, a: 0.7, b: 0.9, c: 1.1, e: 1.3, ..ROW };
+        for i in 0..1000 {
+            let [x, out, z] = [3, 7, 11].map(|n| ((i * n) % 1000) as f32 / 300.0 - 1.6);
+            let x0 = std::hint::black_box(0.1f32 * x) - std::hint::black_box(0.3f32 * out);
+            let sum = std::hint::black_box(0.7f32 * x0) + std::hint::black_box(0.9f32 * x);
+            let sum = sum + std::hint::black_box(1.1f32 * z);
+            let expected = sum + std::hint::black_box(1.3f32 * out);
+            assert_eq!(update(row, 100.0, x, out, z).to_bits(), expected.to_bits());
+        }
+    }
+}
