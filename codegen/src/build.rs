@@ -1,0 +1,236 @@
+//! The whole pipeline in one function, the same for build scripts and the command line.
+
+use std::path::{Path, PathBuf};
+
+use crate::emit::{Extras, Generated, emit};
+use crate::error::{Error, Result};
+use crate::fold::fold;
+use crate::kernel::Element;
+use crate::load::load;
+use crate::lower::{Program, lower};
+use crate::model::{DENOISER, Model, Ranges};
+use crate::quantize::quantize;
+use crate::schedule::{SamplerSpec, Table};
+use crate::{float, report};
+
+/// The numbers that a network is computed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// Integers: the same bits on every chip.
+    Int8,
+    /// Weights and maps in half precision, sums in f32.
+    F16,
+    /// Single precision: the parity build.
+    F32,
+}
+
+impl Precision {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Int8, Self::F16, Self::F32];
+
+    /// `int8`, `f16` or `f32`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Int8 => "int8",
+            Self::F16 => "f16",
+            Self::F32 => "f32",
+        }
+    }
+
+    fn float(self) -> Element {
+        if self == Self::F16 { Element::F16 } else { Element::F32 }
+    }
+}
+
+impl std::str::FromStr for Precision {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let known = Self::ALL.into_iter().find(|precision| precision.name() == name);
+        known.ok_or_else(|| Error::Model(format!("precision `{name}`: give int8, f16 or f32")))
+    }
+}
+
+/// A build of one model file. In a build script:
+///
+/// ```no_run
+/// use grano_codegen::{Build, Precision};
+///
+/// Build::new("../models/fashion.safetensors").precision(Precision::Int8).samplers(["ddim-20"]).emit("fashion");
+/// ```
+///
+/// and in the crate: `mod fashion { include!(concat!(env!("OUT_DIR"), "/fashion/model.rs")); }`.
+#[derive(Clone, Debug)]
+pub struct Build {
+    model: PathBuf,
+    precision: Precision,
+    samplers: Vec<String>,
+    flash_budget: usize,
+    ram_budget: usize,
+}
+
+/// What a build writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// `model.rs` and `model.bin`.
+    pub generated: Generated,
+    /// `plan.txt`: memory and work by layer.
+    pub plan: String,
+    /// What the user should know, a line each.
+    pub warnings: Vec<String>,
+}
+
+impl Build {
+    /// Starts a build: int8, the model's own sampler, no budgets.
+    #[must_use]
+    pub fn new(model: impl AsRef<Path>) -> Self {
+        let model = model.as_ref().to_path_buf();
+        Self {
+            model,
+            precision: Precision::Int8,
+            samplers: Vec::new(),
+            flash_budget: usize::MAX,
+            ram_budget: usize::MAX,
+        }
+    }
+
+    /// Chooses the numbers.
+    #[must_use]
+    pub fn precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// Names the samplers whose tables the code holds, the default first.
+    #[must_use]
+    pub fn samplers(self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { samplers: names.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// Most bytes of constants.
+    #[must_use]
+    pub fn flash_budget(self, bytes: usize) -> Self {
+        Self { flash_budget: bytes, ..self }
+    }
+
+    /// Most bytes of a sampler's memory.
+    #[must_use]
+    pub fn ram_budget(self, bytes: usize) -> Self {
+        Self { ram_budget: bytes, ..self }
+    }
+
+    /// Runs the pipeline.
+    ///
+    /// # Errors
+    /// Names the file, tensor, node, sampler or budget that is wrong.
+    pub fn generate(&self, name: &str) -> Result<Output> {
+        let model = load(&self.model)?;
+        let samplers = self.tables(&model)?;
+        let times = times(&samplers);
+        let folded = fold(model.denoiser()?, &times)?;
+        let kernels = match self.precision {
+            Precision::Int8 => quantize(&folded, model.header.ranges.get(DENOISER).unwrap_or(&Ranges::default()))?,
+            precision => float::kernels(&folded, precision.float())?,
+        };
+        let program = lower(&folded, kernels)?;
+        let tables: Vec<Table> = samplers.iter().map(|(_, table)| table.clone()).collect();
+        let generated = emit(
+            &program,
+            &Extras {
+                type_name: &type_name(name),
+                comment: &self.comment(&model),
+                labels: &model.header.data.labels,
+                guidance: model.header.defaults.guidance,
+                samplers: &tables,
+                times: &times,
+                float: self.precision.float(),
+            },
+        )?;
+        self.check_budgets(name, &program, generated.constants.len())?;
+        let plan = report::plan(name, self.precision, &program, &tables, generated.constants.len());
+        let warnings = samplers.iter().flat_map(|(spec, table)| spec.warnings(table)).collect();
+        Ok(Output { generated, plan, warnings })
+    }
+
+    /// Writes `model.rs`, `model.bin` and `plan.txt` to a folder.
+    ///
+    /// # Errors
+    /// As [`Self::generate`], and when the folder cannot be written.
+    pub fn write(&self, name: &str, folder: &Path) -> Result<Output> {
+        let output = self.generate(name)?;
+        std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+        let files: [(&str, &[u8]); 3] = [
+            ("model.rs", output.generated.source.as_bytes()),
+            ("model.bin", &output.generated.constants),
+            ("plan.txt", output.plan.as_bytes()),
+        ];
+        for (file, bytes) in files {
+            let path = folder.join(file);
+            std::fs::write(&path, bytes).map_err(|error| Error::io(&path, error))?;
+        }
+        Ok(output)
+    }
+
+    /// In a build script: writes to `$OUT_DIR/{name}`; what is wrong becomes the crate's compile error.
+    pub fn emit(&self, name: &str) {
+        println!("cargo::rerun-if-changed={}", self.model.display());
+        println!("cargo::rerun-if-changed=build.rs");
+        let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default()).join(name);
+        match self.write(name, &folder) {
+            Ok(output) => output.warnings.iter().for_each(|warning| println!("cargo::warning={warning}")),
+            Err(error) => println!("cargo::error={error}"),
+        }
+    }
+
+    fn tables(&self, model: &Model) -> Result<Vec<(SamplerSpec, Table)>> {
+        let own = [model.header.defaults.sampler.clone()];
+        let names = if self.samplers.is_empty() { &own[..] } else { &self.samplers };
+        let table = |name: &String| {
+            let spec: SamplerSpec = name.parse()?;
+            let table = spec.table(&model.header.schedule)?;
+            Ok((spec, table))
+        };
+        names.iter().map(table).collect()
+    }
+
+    fn comment(&self, model: &Model) -> String {
+        let file = self.model.file_name().unwrap_or_default().to_string_lossy();
+        format!(
+            "// Generated by grano-codegen in {} from {file}\n// (sha256 {}). Do not edit.\n",
+            self.precision.name(),
+            model.sha256
+        )
+    }
+
+    fn check_budgets(&self, name: &str, program: &Program, flash: usize) -> Result<()> {
+        let ram = report::ram_bytes(program);
+        if flash > self.flash_budget {
+            return Err(Error::Model(format!(
+                "`{name}` takes {flash} bytes of flash, {} more than its budget of {}; name fewer samplers or steps, or train a smaller network",
+                flash - self.flash_budget,
+                self.flash_budget
+            )));
+        }
+        if ram > self.ram_budget {
+            return Err(Error::Model(format!(
+                "`{name}` takes {ram} bytes of RAM, {} more than its budget of {}; choose int8, or train a network with fewer channels",
+                ram - self.ram_budget,
+                self.ram_budget
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// The time indices of all samplers, ascending: the network's rows.
+fn times(samplers: &[(SamplerSpec, Table)]) -> Vec<usize> {
+    let all = samplers.iter().flat_map(|(_, table)| table.rows.iter().map(|row| row.t));
+    all.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+}
+
+/// `fashion-fast` becomes `FashionFast`.
+fn type_name(name: &str) -> String {
+    let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let name: String = words.map(|word| word[..1].to_ascii_uppercase() + &word[1..]).collect();
+    if name.starts_with(|c: char| c.is_ascii_alphabetic()) { name } else { format!("Model{name}") }
+}

@@ -1,0 +1,521 @@
+//! *Emit*: a lowered network as Rust source and a binary file of constants.
+
+use std::collections::BTreeSet;
+
+use half::f16;
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{format_ident, quote};
+
+use crate::error::{Error, Result};
+use crate::graph::X;
+use crate::kernel::{Element, Kernel, Requantize, Sums};
+use crate::lower::{Call, Place, Program, Residual};
+use crate::reference::Geometry;
+use crate::schedule::Table;
+
+/// The two generated files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generated {
+    /// `model.rs`.
+    pub source: String,
+    /// `model.bin`.
+    pub constants: Vec<u8>,
+}
+
+/// What generated code says besides the network.
+#[derive(Clone, Debug)]
+pub struct Extras<'a> {
+    /// Name of the generated type, like `Fashion`.
+    pub type_name: &'a str,
+    /// `//` lines for the head of the file.
+    pub comment: &'a str,
+    /// Names of the classes.
+    pub labels: &'a [String],
+    /// Default guidance weight.
+    pub guidance: f32,
+    /// The samplers, the default first.
+    pub samplers: &'a [Table],
+    /// The network's time indices, in the order of its rows.
+    pub times: &'a [usize],
+    /// How floating-point weights are stored; unused by int8 networks.
+    pub float: Element,
+}
+
+/// Writes the code.
+///
+/// # Errors
+/// When a sampler has a number that is not finite or a step that the network has no row for.
+pub fn emit(program: &Program, extras: &Extras<'_>) -> Result<Generated> {
+    let mut emitter =
+        Emitter { constants: Vec::new(), float: extras.float, program, used: BTreeSet::new(), items: BTreeSet::new() };
+    let names: Vec<&str> = program.calls.iter().map(|call| call.name.as_str()).collect();
+    let functions: Vec<Ident> = names.iter().map(|name| emitter.item(name)).collect();
+    let buffers = emitter.buffers();
+    let layers: Vec<TokenStream> =
+        program.calls.iter().zip(&functions).map(|(call, function)| emitter.layer(call, function)).collect();
+    let arms = program.calls.iter().zip(&functions).enumerate().map(|(index, (call, function))| {
+        let arguments = Arguments::of(call).pass();
+        quote!(#index => #function(arena, #arguments),)
+    });
+    let samplers = extras.samplers.iter().map(|table| sampler(table, extras.times)).collect::<Result<Vec<_>>>()?;
+    let taps =
+        program.calls.iter().enumerate().filter_map(|(index, call)| emitter.tap(index, call)).collect::<Vec<_>>();
+
+    let name = Ident::new(extras.type_name, Span::call_site());
+    let (labels, guidance, classes) = (extras.labels, extras.guidance, extras.labels.len());
+    let (arena_bytes, bin_bytes, layer_count) =
+        (program.plan.arena_bytes, emitter.constants.len(), program.calls.len());
+    let shape = shape(program.calls.last().map_or([0; 3], |call| call.shape));
+    let map_len: usize = program.calls.last().map_or(0, |call| call.shape.iter().product());
+    let (kernel_types, blob_types) = emitter.imports();
+    let half = emitter.used.contains("f16").then(|| {
+        quote!(
+            use grano::kernel::f16;
+        )
+    });
+    let requantize = emitter.used.contains("Requantize").then(|| {
+        quote!(
+            use grano::requantize::Requantize;
+        )
+    });
+    let (flash_doc, ram_doc) =
+        (" Bytes of constants, code not counted.", " Bytes of a sampler's memory, but for its few counters.");
+    let tokens = quote! {
+        use grano::blob::{#(#blob_types),*};
+        use grano::denoiser::Denoiser;
+        use grano::kernel::{#(#kernel_types),*};
+        #half
+        #requantize
+        use grano::schedule::{StepRow, StepTable};
+        use grano::shape::Shape;
+        use grano::tap::{Stored, Tap};
+
+        #[doc = " The network and its working memory."]
+        pub struct #name {
+            arena: Arena<ARENA_BYTES>,
+        }
+
+        #[doc = #flash_doc]
+        pub const FLASH_BYTES: usize = #bin_bytes;
+        #[doc = #ram_doc]
+        pub const RAM_BYTES: usize = ARENA_BYTES + 3 * size_of::<<#name as Denoiser>::Map>();
+        #[doc = " Bytes of the network's maps and scratch."]
+        pub const ARENA_BYTES: usize = #arena_bytes;
+        #[doc = " The weight of classifier-free guidance that the model is meant to be sampled with."]
+        pub const GUIDANCE: f32 = #guidance;
+        #[doc = " The classes' names, in the order of their labels."]
+        pub static LABELS: &[&str] = &[#(#labels),*];
+
+        static MODEL: Blob<#bin_bytes> = Blob(*include_bytes!("model.bin"));
+
+        impl Denoiser for #name {
+            const SHAPE: Shape = #shape;
+            const CLASSES: usize = #classes;
+            const LAYERS: usize = #layer_count;
+            const LAYER_NAMES: &'static [&'static str] = &[#(#names),*];
+            type Map = [f32; #map_len];
+            const NEW: Self = Self { arena: Arena::new() };
+
+            fn layer(&mut self, index: usize, condition: Condition, x: &[f32], out: &mut [f32]) {
+                let arena = &mut self.arena;
+                match index {
+                    #(#arms)*
+                    _ => {}
+                }
+            }
+        }
+
+        impl #name {
+            #[doc = " The arena, for [`Tap`]s to read."]
+            #[must_use]
+            pub fn memory(&self) -> &[u8] {
+                self.arena.bytes()
+            }
+        }
+
+        #(#layers)*
+
+        #buffers
+
+        #[doc = " Where each value lies after its layer has run."]
+        pub static TAPS: &[Tap] = &[#(#taps),*];
+
+        #[doc = " The samplers; the first is the default."]
+        pub static SAMPLERS: &[StepTable] = &[#(#samplers),*];
+    };
+    let file = syn::parse2(tokens).map_err(|error| Error::Model(format!("generated code does not parse: {error}")))?;
+    let source = format!("{}\n{}", extras.comment, prettyplease::unparse(&file));
+    Ok(Generated { source, constants: emitter.constants })
+}
+
+struct Emitter<'a> {
+    constants: Vec<u8>,
+    float: Element,
+    program: &'a Program,
+    /// Names to import from the engine.
+    used: BTreeSet<&'static str>,
+    /// Names of functions that are taken.
+    items: BTreeSet<String>,
+}
+
+/// What a layer's function takes besides the arena.
+#[derive(Clone, Copy)]
+struct Arguments {
+    condition: bool,
+    x: bool,
+    out: bool,
+}
+
+impl Arguments {
+    fn of(call: &Call) -> Self {
+        let conv = matches!(
+            call.kernel,
+            Kernel::Conv2dInt8 { .. } | Kernel::Conv2dInt8Head { .. } | Kernel::Conv2dFloat { .. }
+        );
+        Self { condition: conv, x: call.input == Place::Outside, out: call.output == Place::Outside }
+    }
+
+    fn list(self, items: [TokenStream; 3]) -> TokenStream {
+        let chosen =
+            items.into_iter().zip([self.condition, self.x, self.out]).filter_map(|(item, used)| used.then_some(item));
+        quote!(#(#chosen),*)
+    }
+
+    fn pass(self) -> TokenStream {
+        self.list([quote!(condition), quote!(x), quote!(out)])
+    }
+
+    fn declare(self) -> TokenStream {
+        self.list([quote!(condition: Condition), quote!(x: &[f32]), quote!(out: &mut [f32])])
+    }
+}
+
+impl Emitter<'_> {
+    /// A name for a function and, in capitals, a static.
+    fn item(&mut self, name: &str) -> Ident {
+        let mut item: String =
+            name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
+        if !item.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            item.insert_str(0, "layer_");
+        }
+        // A keyword, or a name like another's.
+        while syn::parse_str::<Ident>(&item).is_err() || !self.items.insert(item.clone()) {
+            item.push('_');
+        }
+        Ident::new(&item, Span::call_site())
+    }
+
+    fn buffer_name(index: usize) -> Ident {
+        format_ident!("BUFFER_{index}")
+    }
+
+    fn buffers(&self) -> TokenStream {
+        let items =
+            self.program.buffers.iter().zip(&self.program.plan.offsets).enumerate().map(|(index, (buffer, offset))| {
+                let (name, len, doc) = (Self::buffer_name(index), buffer.bytes(), format!(" {}.", buffer.name));
+                quote!(#[doc = #doc] const #name: Buffer = Buffer { offset: #offset, len: #len };)
+            });
+        quote!(#(#items)*)
+    }
+
+    fn imports(&self) -> (Vec<Ident>, Vec<Ident>) {
+        let ident = |name: &&str| Ident::new(name, Span::call_site());
+        let kernels =
+            self.used.iter().filter(|name| !["f16", "Requantize", "elements"].contains(name)).chain(&["Condition"]);
+        let kernels: BTreeSet<_> = kernels.map(ident).collect();
+        (kernels.into_iter().collect(), ["Arena", "Blob", "Buffer", "elements"].iter().map(ident).collect())
+    }
+
+    fn view(&mut self, values: impl IntoIterator<Item = impl AsRef<[u8]>>) -> TokenStream {
+        self.constants.resize(self.constants.len().next_multiple_of(4), 0);
+        let (offset, mut count) = (self.constants.len(), 0usize);
+        for value in values {
+            self.constants.extend_from_slice(value.as_ref());
+            count += 1;
+        }
+        if count == 0 { quote!(&[]) } else { quote!(MODEL.view(#offset, #count)) }
+    }
+
+    fn integers(&mut self, values: &[i32]) -> TokenStream {
+        self.view(values.iter().map(|v| v.to_le_bytes()))
+    }
+
+    fn bytes(&mut self, values: &[i8]) -> TokenStream {
+        self.view(values.iter().map(|v| v.to_le_bytes()))
+    }
+
+    fn floats(&mut self, values: &[f32], element: Element) -> TokenStream {
+        match element {
+            Element::F16 => self.view(values.iter().map(|&v| f16::from_f32(v).to_le_bytes())),
+            _ => self.view(values.iter().map(|v| v.to_le_bytes())),
+        }
+    }
+
+    fn table(&mut self, table: &[i8; 256]) -> TokenStream {
+        self.constants.resize(self.constants.len().next_multiple_of(4), 0);
+        let offset = self.constants.len();
+        self.constants.extend(table.iter().map(|&v| v as u8));
+        quote!(&MODEL.view::<[i8; 256]>(#offset, 1)[0])
+    }
+
+    /// Fields `geometry`, `weights`, `bias` and `input_zero_point`.
+    fn sums(&mut self, sums: &Sums) -> TokenStream {
+        let geometry = self.geometry(&sums.geometry);
+        let weights = self.bytes(&sums.weights);
+        let [steps, classes] = [self.integers(&sums.bias[0]), self.integers(&sums.bias[1])];
+        let zero_point = sums.input_zero_point;
+        quote! {
+            geometry: #geometry,
+            weights: #weights,
+            bias: Bias { steps: #steps, classes: #classes },
+            input_zero_point: #zero_point,
+        }
+    }
+
+    fn requantize(&mut self, requantize: &Requantize) -> TokenStream {
+        let (shift, zero_point) = (requantize.shift, requantize.zero_point);
+        let multipliers = self.integers(&requantize.multipliers);
+        self.used.insert("Requantize");
+        quote!(Requantize { shift: #shift, multipliers: #multipliers, zero_point: #zero_point })
+    }
+
+    fn geometry(&mut self, geometry: &Geometry) -> TokenStream {
+        self.used.extend(["Geometry", "Bias"]);
+        let pair = |[a, b]: [usize; 2]| quote!([#a, #b]);
+        let (input, output) = (shape(geometry.input), shape(geometry.output));
+        let [kernel, stride, padding, upsample] =
+            [geometry.kernel, geometry.stride, geometry.padding, geometry.upsample].map(pair);
+        quote! {
+            Geometry { input: #input, output: #output, kernel: #kernel, stride: #stride, padding: #padding, upsample: #upsample }
+        }
+    }
+
+    /// The static and the function of one layer.
+    fn layer(&mut self, call: &Call, function: &Ident) -> TokenStream {
+        let parameters = format_ident!("{}", function.to_string().to_ascii_uppercase());
+        let [c, h, w] = call.shape;
+        let mut doc = format!(" `{}`: {} to {h}×{w}×{c}", call.name, self.from(call));
+        if call.macs > 0 {
+            doc += &format!(", {} multiply–accumulates", call.macs);
+        }
+        doc.push('.');
+        self.used.extend(if call.residual.is_some() { vec!["Residual"] } else { Vec::new() });
+        let silu = |on: bool| if on { quote!(Activation::Silu) } else { quote!(Activation::Identity) };
+        let float = Ident::new(self.float.rust(), Span::call_site());
+        // The element types of input and output as the kernel's `run` wants them.
+        let (kind, value) = match &call.kernel {
+            Kernel::Quantize { inverse_scale } => ("Quantize", quote!(Quantize { inverse_scale: #inverse_scale })),
+            Kernel::Conv2dInt8 { sums, residual_multipliers, requantize, table } => {
+                let (sums, requantize) = (self.sums(sums), self.requantize(requantize));
+                let residual = self.integers(residual_multipliers);
+                let table = table.as_ref().map_or(quote!(None), |table| {
+                    let table = self.table(table);
+                    quote!(Some(#table))
+                });
+                self.used.insert("Residual");
+                (
+                    "Conv2dInt8",
+                    quote!(Conv2dInt8 { #sums residual_multipliers: #residual, requantize: #requantize, table: #table }.checked()),
+                )
+            }
+            Kernel::Conv2dInt8Head { sums, scales } => {
+                let (sums, scales) = (self.sums(sums), self.floats(scales, Element::F32));
+                ("Conv2dInt8Head", quote!(Conv2dInt8Head { #sums scales: #scales }.checked()))
+            }
+            Kernel::Conv2dFloat { geometry, weights, bias, silu: with_silu } => {
+                let geometry = self.geometry(geometry);
+                let weights = self.floats(weights, self.float);
+                let [steps, classes] = [self.floats(&bias[0], self.float), self.floats(&bias[1], self.float)];
+                let activation = silu(*with_silu);
+                self.used.extend(["Residual", "Activation"]);
+                self.used.extend((self.float == Element::F16).then_some("f16"));
+                let value = quote! {
+                    Conv2dFloat {
+                        geometry: #geometry,
+                        weights: #weights,
+                        bias: Bias { steps: #steps, classes: #classes },
+                        activation: #activation,
+                    }.checked()
+                };
+                ("Conv2dFloat", value)
+            }
+            Kernel::DepthToSpace { input, block } => {
+                let input = shape(*input);
+                ("DepthToSpace", quote!(DepthToSpace { input: #input, block: #block }.checked()))
+            }
+            Kernel::AddInt8 { multipliers: [a, b], bias, requantize } => {
+                let (shift, multiplier, zero_point) =
+                    (requantize.shift, requantize.multipliers[0], requantize.zero_point);
+                let value = quote! {
+                    AddInt8 { multipliers: [#a, #b], bias: #bias, shift: #shift, multiplier: #multiplier, zero_point: #zero_point, table: None }
+                };
+                ("AddInt8", value)
+            }
+            Kernel::AddFloat => {
+                self.used.insert("Activation");
+                ("AddFloat", quote!(AddFloat { activation: Activation::Identity }))
+            }
+            Kernel::ActivationInt8 { table } => {
+                let table = self.table(table);
+                ("ActivationInt8", quote!(ActivationInt8 { table: #table }))
+            }
+            Kernel::ActivationFloat => {
+                self.used.insert("Activation");
+                ("ActivationFloat", quote!(ActivationFloat { activation: Activation::Silu }))
+            }
+        };
+        self.used.insert(kind);
+        let kind_ident = Ident::new(kind, Span::call_site());
+        let generics = (kind == "Conv2dFloat").then(|| quote!(<#float>));
+        let body = self.body(call, &parameters);
+        let declared = Arguments::of(call).declare();
+        let arena = quote!(arena: &mut Arena<ARENA_BYTES>);
+        quote! {
+            static #parameters: #kind_ident #generics = #value;
+
+            #[doc = #doc]
+            fn #function(#arena, #declared) {
+                #body
+            }
+        }
+    }
+
+    fn from(&self, call: &Call) -> String {
+        match &call.kernel {
+            Kernel::Conv2dInt8 { sums, .. } | Kernel::Conv2dInt8Head { sums, .. } => describe(&sums.geometry),
+            Kernel::Conv2dFloat { geometry, .. } => describe(geometry),
+            Kernel::DepthToSpace { block, .. } => format!("depth to space {block}×{block}"),
+            Kernel::Quantize { .. } => "f32 to int16".into(),
+            Kernel::AddInt8 { .. } | Kernel::AddFloat => "sum".into(),
+            Kernel::ActivationInt8 { .. } | Kernel::ActivationFloat => "activation".into(),
+        }
+    }
+
+    /// Borrows the buffers and runs the kernel.
+    fn body(&mut self, call: &Call, parameters: &Ident) -> TokenStream {
+        let mut borrowed: Vec<(Ident, TokenStream)> = Vec::new();
+        let element = |buffer: usize| Ident::new(self.program.buffers[buffer].element.rust(), Span::call_site());
+        let mut typed = |variable: &str, buffer: usize| {
+            let variable = Ident::new(variable, Span::call_site());
+            let constant = Self::buffer_name(buffer);
+            let element = element(buffer);
+            borrowed.push((variable.clone(), quote!(#constant)));
+            quote!(elements::<#element>(#variable))
+        };
+        let in_place = call.residual == Some(Residual::InOutput) && !has_second_operand(&call.kernel)
+            || call.residual.is_none() && call.input == call.output;
+        let input = match call.input {
+            Place::Outside => quote!(x),
+            Place::Buffer(_) if in_place => quote!(),
+            Place::Buffer(buffer) => typed("input", buffer),
+        };
+        let residual = match call.residual {
+            None => quote!(Residual::None),
+            Some(Residual::InOutput) => quote!(Residual::InOutput),
+            Some(Residual::Buffer(buffer)) if Place::Buffer(buffer) == call.input => quote!(Residual::From(input)),
+            Some(Residual::Buffer(buffer)) => {
+                let map = typed("residual", buffer);
+                quote!(Residual::From(#map))
+            }
+        };
+        let shared = matches!(call.residual, Some(Residual::Buffer(buffer)) if Place::Buffer(buffer) == call.input);
+        let patch = call.patch.map(|buffer| typed("patch", buffer));
+        let output = match call.output {
+            Place::Outside => quote!(out),
+            Place::Buffer(buffer) => typed("output", buffer),
+        };
+        if ["f16"]
+            .iter()
+            .any(|name| borrowed.iter().any(|_| self.program.buffers.iter().any(|b| b.element.rust() == *name)))
+        {
+            self.used.insert("f16");
+        }
+        let (let_input, input) =
+            if shared { (quote!(let input = &*#input;), quote!(input)) } else { (quote!(), input) };
+        let run = match &call.kernel {
+            Kernel::Quantize { .. } | Kernel::DepthToSpace { .. } => quote!(#parameters.run(#input, #output)),
+            Kernel::Conv2dInt8 { .. } | Kernel::Conv2dFloat { .. } => {
+                quote!(#parameters.run(condition, #input, #residual, #patch, #output))
+            }
+            Kernel::Conv2dInt8Head { .. } => quote!(#parameters.run(condition, #input, #patch, #output)),
+            Kernel::AddInt8 { .. } | Kernel::AddFloat => quote!(#parameters.run(#input, #residual, #output)),
+            Kernel::ActivationInt8 { .. } | Kernel::ActivationFloat => {
+                self.used.insert("Residual");
+                let source = if in_place { quote!(Residual::InOutput) } else { quote!(Residual::From(#input)) };
+                quote!(#parameters.run(#source, #output))
+            }
+        };
+        let (variables, constants): (Vec<_>, Vec<_>) = borrowed.into_iter().unzip();
+        quote! {
+            if let Some([#(#variables),*]) = arena.split([#(#constants),*]) {
+                #let_input
+                #run;
+            }
+        }
+    }
+
+    /// Where a layer's value can be read after it has run.
+    fn tap(&self, layer: usize, call: &Call) -> Option<TokenStream> {
+        let Place::Buffer(buffer) = call.output else { return None };
+        let (name, shape) = (&call.value, shape(call.shape));
+        let constant = Self::buffer_name(buffer);
+        let stored = match call.element {
+            Element::I8(affine) => {
+                let (scale, zero_point) = (affine.scale as f32, affine.zero_point);
+                quote!(Stored::I8 { scale: #scale, zero_point: #zero_point })
+            }
+            Element::I16 { scale } => {
+                let scale = scale as f32;
+                quote!(Stored::I16 { scale: #scale })
+            }
+            Element::F16 => quote!(Stored::F16),
+            Element::F32 => quote!(Stored::F32),
+        };
+        debug_assert!(call.value != X || layer == 0);
+        Some(quote!(Tap { name: #name, layer: #layer, shape: #shape, buffer: #constant, stored: #stored }))
+    }
+}
+
+fn has_second_operand(kernel: &Kernel) -> bool {
+    !matches!(kernel, Kernel::ActivationInt8 { .. } | Kernel::ActivationFloat)
+}
+
+fn describe(geometry: &Geometry) -> String {
+    let ([c, h, w], [k_h, k_w]) = (geometry.input, geometry.kernel);
+    let stride = if geometry.stride == [1, 1] {
+        String::new()
+    } else {
+        format!(" stride {}×{}", geometry.stride[0], geometry.stride[1])
+    };
+    let upsample = if geometry.upsample == [1, 1] {
+        String::new()
+    } else {
+        format!(" enlarged {}×{}", geometry.upsample[0], geometry.upsample[1])
+    };
+    format!("convolution {k_h}×{k_w}{stride}, {h}×{w}×{c}{upsample}")
+}
+
+fn shape([channels, height, width]: [usize; 3]) -> TokenStream {
+    quote!(Shape { height: #height, width: #width, channels: #channels })
+}
+
+fn sampler(table: &Table, times: &[usize]) -> Result<TokenStream> {
+    let name = &table.name;
+    let clip = table.clip.map_or(quote!(f32::INFINITY), |clip| {
+        let clip = clip as f32;
+        quote!(#clip)
+    });
+    let rows = table.rows.iter().map(|row| {
+        let network_row = times.iter().position(|&t| t == row.t).and_then(|row| u16::try_from(row).ok());
+        let network_row =
+            network_row.ok_or_else(|| Error::Model(format!("sampler `{name}`: no network row for t = {}", row.t)))?;
+        let coefficients = [row.c_in, row.k0, row.k1, row.a, row.b, row.c, row.e].map(|v| v as f32);
+        if coefficients.iter().any(|v| !v.is_finite()) {
+            return Err(Error::Model(format!("sampler `{name}`: a coefficient at t = {} is not finite", row.t)));
+        }
+        let [c_in, k0, k1, a, b, c, e] = coefficients;
+        Ok(quote!(StepRow { network_row: #network_row, c_in: #c_in, k0: #k0, k1: #k1, a: #a, b: #b, c: #c, e: #e }))
+    });
+    let rows = rows.collect::<Result<Vec<_>>>()?;
+    Ok(quote!(StepTable { name: #name, clip: #clip, rows: &[#(#rows),*] }))
+}

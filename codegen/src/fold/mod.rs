@@ -1,0 +1,334 @@
+//! *Fold*: rewrites that are equal in real numbers, before any number is rounded.
+//!
+//! [`time`] turns everything that depends only on the step or only on the class into constant rows,
+//! [`linear`] puts per-channel gains and biases into the convolutions before them, [`epilogue`] lets a
+//! convolution add a residual and apply an activation before it writes. What is left is [`Folded`].
+
+pub mod epilogue;
+pub mod linear;
+pub mod time;
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Result};
+use crate::graph::{Function, X};
+use crate::model::Network;
+use crate::reference::{self, Geometry, Values};
+
+/// A network whose time indices are known: maps in, maps out, one layer after another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Folded {
+    /// Shape of `x`, `[channels, height, width]`.
+    pub input: [usize; 3],
+    /// Number of classes; label `classes` means "no class".
+    pub classes: usize,
+    /// The time index of each row.
+    pub times: Vec<usize>,
+    /// In an order in which they can be computed.
+    pub layers: Vec<Layer>,
+    /// The name of the last layer.
+    pub output: String,
+}
+
+/// What computes one value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// The value's name: that of the graph's node with the same value.
+    pub name: String,
+    /// `[channels, height, width]`.
+    pub shape: [usize; 3],
+    /// How it is computed.
+    pub kind: Kind,
+}
+
+/// How a value is computed.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all layers are of the largest kind")]
+pub enum Kind {
+    /// A convolution and what was fused into it.
+    Conv2d(Conv2d),
+    /// Before [`linear`] only: a map times a number per channel.
+    ChannelGain {
+        /// The map.
+        input: String,
+        /// `[channels]`.
+        gain: Vec<f32>,
+    },
+    /// Before [`linear`] only: a map plus rows.
+    ChannelBias {
+        /// The map.
+        input: String,
+        /// What is added.
+        rows: Rows,
+    },
+    /// The sum of two maps.
+    Add {
+        /// The maps.
+        inputs: [String; 2],
+    },
+    /// An element-wise function.
+    Activation {
+        /// The map.
+        input: String,
+        /// The function.
+        function: Function,
+    },
+    /// PyTorch's pixel shuffle.
+    DepthToSpace {
+        /// The map.
+        input: String,
+        /// Enlargement per axis.
+        block: usize,
+    },
+}
+
+/// activation(conv(input) + bias rows + residual).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conv2d {
+    /// The graph's node that the weights come from.
+    pub node: String,
+    /// The map.
+    pub input: String,
+    /// Shapes and strides.
+    pub geometry: Geometry,
+    /// `[out_channels, in_channels, k_h, k_w]`.
+    pub weight: Vec<f32>,
+    /// Bias, time and class in one.
+    pub bias: Rows,
+    /// A map of the output's shape that is added.
+    pub residual: Option<String>,
+    /// What is applied last.
+    pub activation: Option<Activation>,
+}
+
+/// A fused activation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Activation {
+    /// The function.
+    pub function: Function,
+    /// The name of the value it is applied to, which is no longer stored.
+    pub argument: String,
+}
+
+/// Vectors that depend on step and class as a sum: `steps[step] + classes[class]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rows {
+    /// One row for all steps, or one a step.
+    pub steps: Vec<Vec<f64>>,
+    /// No rows, or one a class and one for "no class".
+    pub classes: Vec<Vec<f64>>,
+}
+
+impl Rows {
+    /// A constant vector.
+    #[must_use]
+    pub fn constant(vector: &[f32]) -> Self {
+        Self { steps: vec![vector.iter().map(|&v| v.into()).collect()], classes: Vec::new() }
+    }
+
+    /// The vector at one step and class.
+    #[must_use]
+    pub fn at(&self, step: usize, class: usize) -> Vec<f64> {
+        let mut sum = self.steps[if self.steps.len() == 1 { 0 } else { step }].clone();
+        if let Some(row) = self.classes.get(class) {
+            sum.iter_mut().zip(row).for_each(|(sum, v)| *sum += v);
+        }
+        sum
+    }
+
+    /// The element-wise sum of two sets of rows.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        let add = |a: &[Vec<f64>], b: &[Vec<f64>]| -> Vec<Vec<f64>> {
+            let row = |rows: &[Vec<f64>], i: usize| rows.get(if rows.len() == 1 { 0 } else { i }).cloned();
+            (0..a.len().max(b.len()))
+                .filter_map(|i| match (row(a, i), row(b, i)) {
+                    (Some(a), Some(b)) => Some(a.iter().zip(&b).map(|(a, b)| a + b).collect()),
+                    (one, other) => one.or(other),
+                })
+                .collect()
+        };
+        Self { steps: add(&self.steps, &other.steps), classes: add(&self.classes, &other.classes) }
+    }
+
+    /// Every vector times one number per element.
+    #[must_use]
+    pub fn times(&self, gain: &[f32]) -> Self {
+        let scale = |rows: &[Vec<f64>]| -> Vec<Vec<f64>> {
+            rows.iter().map(|row| row.iter().zip(gain).map(|(v, &g)| v * f64::from(g)).collect()).collect()
+        };
+        Self { steps: scale(&self.steps), classes: scale(&self.classes) }
+    }
+}
+
+/// Folds a network for a given list of time indices.
+///
+/// # Errors
+/// Names the node that cannot be folded, and why.
+pub fn fold(network: &Network, times: &[usize]) -> Result<Folded> {
+    epilogue::fold(linear::fold(time::fold(network, times)?)?)
+}
+
+impl Layer {
+    /// The values that the layer reads.
+    #[must_use]
+    pub fn inputs(&self) -> Vec<&str> {
+        match &self.kind {
+            Kind::Conv2d(conv) => std::iter::once(conv.input.as_str()).chain(conv.residual.as_deref()).collect(),
+            Kind::Add { inputs: [a, b] } => vec![a, b],
+            Kind::ChannelGain { input, .. }
+            | Kind::ChannelBias { input, .. }
+            | Kind::Activation { input, .. }
+            | Kind::DepthToSpace { input, .. } => vec![input],
+        }
+    }
+
+    /// Multiply–accumulates of one evaluation.
+    #[must_use]
+    pub fn macs(&self) -> usize {
+        if let Kind::Conv2d(conv) = &self.kind { conv.geometry.macs() } else { 0 }
+    }
+}
+
+impl Folded {
+    /// How often each value is read, the network's output once more than by layers.
+    pub(crate) fn uses(&self) -> BTreeMap<String, usize> {
+        let mut uses = BTreeMap::from([(self.output.clone(), 1)]);
+        for input in self.layers.iter().flat_map(Layer::inputs) {
+            *uses.entry(input.to_string()).or_default() += 1;
+        }
+        uses
+    }
+
+    /// Every value for one picture `x` `[channels, height, width]`, row and class; as naive as [`reference::run`].
+    #[must_use]
+    pub fn run(&self, x: &[f32], step: usize, class: usize) -> Values {
+        let mut values = Values::from([(X.to_string(), x.to_vec())]);
+        for layer in &self.layers {
+            let area = layer.shape[1] * layer.shape[2];
+            let per_channel = |map: &[f32], f: &dyn Fn(f32, usize) -> f32| -> Vec<f32> {
+                map.iter().enumerate().map(|(i, &v)| f(v, i / area)).collect()
+            };
+            let value = match &layer.kind {
+                Kind::Conv2d(conv) => {
+                    let bias: Vec<f32> = conv.bias.at(step, class).iter().map(|&b| b as f32).collect();
+                    let mut sum = reference::conv2d(&conv.geometry, &values[&conv.input], &conv.weight, &bias);
+                    if let Some(residual) = &conv.residual {
+                        sum.iter_mut().zip(&values[residual]).for_each(|(sum, r)| *sum += r);
+                    }
+                    match &conv.activation {
+                        Some(activation) => {
+                            let applied = sum.iter().map(|&v| activation.function.apply(v.into()) as f32).collect();
+                            values.insert(activation.argument.clone(), sum);
+                            applied
+                        }
+                        None => sum,
+                    }
+                }
+                Kind::ChannelGain { input, gain } => per_channel(&values[input], &|v, c| v * gain[c]),
+                Kind::ChannelBias { input, rows } => {
+                    let bias = rows.at(step, class);
+                    per_channel(&values[input], &|v, c| (f64::from(v) + bias[c]) as f32)
+                }
+                Kind::Add { inputs: [a, b] } => values[a].iter().zip(&values[b]).map(|(a, b)| a + b).collect(),
+                Kind::Activation { input, function } => {
+                    values[input].iter().map(|&v| function.apply(v.into()) as f32).collect()
+                }
+                Kind::DepthToSpace { input, block } => {
+                    let [c, h, w] = layer.shape;
+                    let from = [c * block * block, h / block, w / block];
+                    reference::depth_to_space(&values[input], from, *block)
+                }
+            };
+            values.insert(layer.name.clone(), value);
+        }
+        values
+    }
+
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        self.layers.iter().position(|layer| layer.name == name)
+    }
+
+    /// A layer left over that no kernel computes.
+    pub(crate) fn unfolded(name: &str) -> Error {
+        Error::node(
+            name,
+            "it does not follow a convolution whose result only it uses, so it cannot be folded; move it there",
+        )
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::graph::{Builder, Graph, LABEL, Op, T};
+
+    /// A network with every op, a skip, and made-up weights.
+    pub(crate) fn network() -> Network {
+        let silu = Op::Activation { function: Function::Silu };
+        let conv = |out_channels, stride: usize, upsample: usize| Op::Conv2d {
+            out_channels,
+            kernel: [3; 2],
+            stride: [stride; 2],
+            padding: [1; 2],
+            upsample: [upsample; 2],
+        };
+        let mut b = Builder::new([1, 4, 4], 2);
+        b.node("sinusoid", Op::Sinusoid { dim: 4, max_period: 100.0 }, &[T]);
+        b.node("time", silu.clone(), &["sinusoid"]);
+        b.node("class", Op::Embedding { dim: 4 }, &[LABEL]);
+        b.node("both", Op::Add, &["time", "class"]);
+        b.node("rows", Op::Linear { out_features: 5 }, &["both"]);
+        b.node("stem", conv(5, 2, 1), &[X]);
+        b.node("biased", Op::ChannelBias, &["stem", "rows"]);
+        b.node("h", silu.clone(), &["biased"]);
+        b.node("conv", conv(5, 1, 1), &["h"]);
+        b.node("gain", Op::ChannelGain, &["conv"]);
+        b.node("sum", Op::Add, &["h", "gain"]);
+        b.node("block", silu, &["sum"]);
+        b.node("head", conv(4, 1, 1), &["block"]);
+        b.node("out", Op::DepthToSpace { block: 2 }, &["head"]);
+        with_weights(b.finish("out").unwrap())
+    }
+
+    pub(crate) fn with_weights(graph: Graph) -> Network {
+        let mut state = 1u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (f64::from(state) / f64::from(u32::MAX) - 0.5) as f32
+        };
+        let parameters = graph
+            .parameters()
+            .unwrap()
+            .into_iter()
+            .map(|p| (p.name, (0..p.shape.iter().product()).map(|_| next()).collect()))
+            .collect();
+        Network { graph, parameters }
+    }
+
+    pub(crate) fn picture() -> Vec<f32> {
+        (0..16u8).map(|i| f32::from(i * 7 % 11) / 5.0 - 1.0).collect()
+    }
+
+    /// That `folded` computes what `network` computes, at every node both have.
+    pub(crate) fn assert_equal(network: &Network, folded: &Folded) {
+        for (step, &t) in folded.times.iter().enumerate() {
+            for class in 0..=network.graph.classes {
+                let expected = reference::run(network, &picture(), t, class).unwrap();
+                for (name, value) in folded.run(&picture(), step, class) {
+                    let error = value.iter().zip(&expected[&name]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                    assert!(error < 1e-6, "{name} at t = {t}, class {class}: off by {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn folding_keeps_every_value_and_leaves_three_layers() {
+        let network = network();
+        let folded = fold(&network, &[0, 7, 99]).unwrap();
+        assert_equal(&network, &folded);
+        let names: Vec<_> = folded.layers.iter().map(|layer| layer.name.as_str()).collect();
+        assert_eq!(names, ["h", "block", "head", "out"]);
+    }
+}

@@ -1,0 +1,162 @@
+//! What a layer hands to its kernel: the engine's parameter structs as owned data, one variant a struct.
+
+use crate::reference::Geometry;
+
+/// A layer's kernel and its parameters; see the engine's `kernel` module for what each computes.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all layers are of the largest kind")]
+pub enum Kernel {
+    /// f32 picture to int16.
+    Quantize {
+        /// Steps per unit.
+        inverse_scale: f32,
+    },
+    /// int8 or int16 map to int8.
+    Conv2dInt8 {
+        /// Weights and sums.
+        sums: Sums,
+        /// Per output channel; empty without a residual.
+        residual_multipliers: Vec<i32>,
+        /// From sums to the output, or to the table's index.
+        requantize: Requantize,
+        /// Index + 128 to output.
+        table: Option<[i8; 256]>,
+    },
+    /// int8 or int16 map to f32: the network's last convolution.
+    Conv2dInt8Head {
+        /// Weights and sums.
+        sums: Sums,
+        /// The value of one unit of the sum, per output channel.
+        scales: Vec<f32>,
+    },
+    /// Floating-point maps.
+    Conv2dFloat {
+        /// Shapes and strides.
+        geometry: Geometry,
+        /// `[k_h][k_w][in_c][out_c]`.
+        weights: Vec<f32>,
+        /// `[steps][out_c]` and `[classes + 1][out_c]`.
+        bias: [Vec<f32>; 2],
+        /// What is applied last.
+        silu: bool,
+    },
+    /// PyTorch's pixel shuffle, on f32.
+    DepthToSpace {
+        /// `[channels, height, width]` before.
+        input: [usize; 3],
+        /// Enlargement per axis.
+        block: usize,
+    },
+    /// int8 sum.
+    AddInt8 {
+        /// Of either input.
+        multipliers: [i32; 2],
+        /// What the zero points come to.
+        bias: i32,
+        /// From sum to output; one multiplier.
+        requantize: Requantize,
+    },
+    /// Floating-point sum.
+    AddFloat,
+    /// int8 function.
+    ActivationInt8 {
+        /// Input + 128 to output.
+        table: [i8; 256],
+    },
+    /// Floating-point function.
+    ActivationFloat,
+}
+
+/// The integer part of a convolution.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sums {
+    /// Shapes and strides.
+    pub geometry: Geometry,
+    /// `[out_c][k_h][k_w][in_c]`.
+    pub weights: Vec<i8>,
+    /// `[steps][out_c]` and `[classes + 1][out_c]`.
+    pub bias: [Vec<i32>; 2],
+    /// What padding holds.
+    pub input_zero_point: i16,
+}
+
+/// `((sum << shift)·m + 2³¹) >> 32`, plus the zero point.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Requantize {
+    /// Left shift of the sum.
+    pub shift: u32,
+    /// Even, below 2³¹; one a channel.
+    pub multipliers: Vec<i32>,
+    /// Of the output, or of the table's index.
+    pub zero_point: i32,
+}
+
+/// How a value's elements are stored, and what they stand for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Element {
+    /// scale·(q − zero_point).
+    I8(Affine),
+    /// scale·q.
+    I16 {
+        /// The value of one unit.
+        scale: f64,
+    },
+    /// Half precision.
+    F16,
+    /// Single precision.
+    F32,
+}
+
+/// An affine int8 code: value = scale·(q − zero_point).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Affine {
+    /// The value of one unit.
+    pub scale: f64,
+    /// The code of 0.
+    pub zero_point: i32,
+}
+
+impl Affine {
+    /// The code in which −128 and 127 stand for the ends of a range, which is widened to hold 0.
+    #[must_use]
+    pub fn of_range([low, high]: [f32; 2]) -> Self {
+        let (low, high) = (f64::from(low.min(0.0)), f64::from(high.max(0.0)));
+        let scale = ((high - low) / 255.0).max(1e-9);
+        Self { scale, zero_point: (-128.0 - low / scale).round() as i32 }
+    }
+
+    /// The nearest code.
+    #[must_use]
+    pub fn quantize(self, value: f64) -> i8 {
+        ((value / self.scale).round() as i32).saturating_add(self.zero_point).clamp(-128, 127) as i8
+    }
+
+    /// The value of a code.
+    #[must_use]
+    pub fn dequantize(self, code: i8) -> f64 {
+        self.scale * f64::from(i32::from(code) - self.zero_point)
+    }
+}
+
+impl Element {
+    /// Size of one element, which is also its alignment.
+    #[must_use]
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::I8(_) => 1,
+            Self::I16 { .. } | Self::F16 => 2,
+            Self::F32 => 4,
+        }
+    }
+
+    /// Rust's name of the type.
+    #[must_use]
+    pub fn rust(self) -> &'static str {
+        match self {
+            Self::I8(_) => "i8",
+            Self::I16 { .. } => "i16",
+            Self::F16 => "f16",
+            Self::F32 => "f32",
+        }
+    }
+}

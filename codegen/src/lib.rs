@@ -1,0 +1,33 @@
+//! From a trained model to static Rust: `load → fold → quantize → lower → plan → emit`.
+//!
+//! [`Build`] is the way in, from a build script or the command line. Below it stand, in the order in
+//! which data flows:
+//!
+//! - [`graph`], the IR, and [`forward`], the diffusion process: what a model *is*;
+//! - [`model`] and [`load`]: what stands in a file, checked before use;
+//! - [`reference`]: what a graph means, naively;
+//! - [`fold`]: rewrites that are equal in real numbers;
+//! - [`quantize`] and [`float`]: the folded network in the numbers of the device;
+//! - [`lower`] and [`plan`]: kernel calls on buffers, buffers in one arena;
+//! - [`schedule`]: samplers as tables;
+//! - [`emit`] and [`report`]: code, constants and `plan.txt`.
+
+pub mod build;
+pub mod emit;
+pub mod error;
+pub mod float;
+pub mod fold;
+pub mod forward;
+pub mod graph;
+pub mod kernel;
+pub mod load;
+pub mod lower;
+pub mod model;
+pub mod plan;
+pub mod quantize;
+pub mod reference;
+pub mod report;
+pub mod schedule;
+
+pub use build::{Build, Precision};
+pub use error::{Error, Result};

@@ -1,0 +1,97 @@
+//! `grano-codegen`: the code generator on the command line; build scripts call the same library.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use grano_codegen::load::load;
+use grano_codegen::{Build, Precision, Result};
+
+/// Turns trained diffusion models into static Rust.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Writes model.rs, model.bin and plan.txt
+    Emit {
+        /// The model, a safetensors file
+        model: PathBuf,
+        /// Folder to write to
+        #[arg(short, long)]
+        output: PathBuf,
+        /// int8, f16 or f32
+        #[arg(long, default_value = "int8")]
+        precision: Precision,
+        /// Samplers, comma-separated, the default first; else the model's own
+        #[arg(long, value_delimiter = ',')]
+        samplers: Vec<String>,
+        /// Most bytes of constants
+        #[arg(long, default_value_t = usize::MAX, hide_default_value = true)]
+        flash_budget: usize,
+        /// Most bytes of a sampler's memory
+        #[arg(long, default_value_t = usize::MAX, hide_default_value = true)]
+        ram_budget: usize,
+        /// Name of the generated type; else the file's
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Prints what a model file holds
+    Inspect {
+        /// The model, a safetensors file
+        model: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Emit { model, output, precision, samplers, flash_budget, ram_budget, name } => {
+            let stem = model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let build = Build::new(&model)
+                .precision(precision)
+                .samplers(samplers)
+                .flash_budget(flash_budget)
+                .ram_budget(ram_budget);
+            let written = build.write(&name.unwrap_or(stem), &output)?;
+            written.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+            println!("{}: {}", output.display(), written.plan.lines().next().unwrap_or_default());
+        }
+        Command::Inspect { model } => {
+            let model = load(&model)?;
+            let header = &model.header;
+            println!("sha256    {}", model.sha256);
+            println!("schedule  {:?}, T = {}", header.schedule.kind, header.schedule.steps);
+            println!("labels    {}", header.data.labels.join(", "));
+            println!("sampler   {}, guidance {}", header.defaults.sampler, header.defaults.guidance);
+            for (name, network) in &model.networks {
+                let count: usize = network.parameters.values().map(Vec::len).sum();
+                println!("\nnetwork `{name}`: input {:?}, {count} parameters", network.graph.input);
+                let shapes = network.graph.shapes()?;
+                for node in &network.graph.nodes {
+                    println!(
+                        "  {:20} {:?} ({}) → {:?}",
+                        node.name,
+                        node.op,
+                        node.inputs.join(", "),
+                        shapes[&node.name]
+                    );
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! What a model file holds: named networks, their parameters, and how they are to be sampled.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::forward::NoiseSchedule;
+use crate::graph::Graph;
+
+/// The version of the header that this code reads and writes.
+pub const VERSION: u32 = 1;
+/// The safetensors metadata entry under which the header stands, as JSON.
+pub const METADATA_KEY: &str = "grano";
+/// The name of the network that samplers call.
+pub const DENOISER: &str = "denoiser";
+
+/// Everything in a model file but the tensors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The networks by name. Tensors are named `{network}.{node}.weight` and `….bias`.
+    pub networks: BTreeMap<String, Graph>,
+    /// The forward process that the denoiser was trained on.
+    pub schedule: NoiseSchedule,
+    /// What the pictures are.
+    pub data: Data,
+    /// What calibration saw, by network.
+    pub ranges: BTreeMap<String, Ranges>,
+    /// How the model is meant to be sampled.
+    pub defaults: Defaults,
+}
+
+/// What the pictures are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Data {
+    /// Names of the classes, in the order of their labels; empty for an unconditional model.
+    pub labels: Vec<String>,
+    /// The values that bytes 0 and 255 stand for; only `[-1, 1]` today.
+    pub range: [f64; 2],
+}
+
+/// Ranges of every value on the trajectories of the real sampler, on a grid of times.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ranges {
+    /// Time indices, ascending.
+    pub times: Vec<usize>,
+    /// Node name → `[low, high]` per time of the grid. Maps only.
+    pub values: BTreeMap<String, Vec<[f32; 2]>>,
+}
+
+/// How the model is meant to be sampled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Defaults {
+    /// A name that [`crate::schedule::SamplerSpec`] parses.
+    pub sampler: String,
+    /// Weight w of ε_uncond + w·(ε_cond − ε_uncond); 1 is no guidance.
+    pub guidance: f32,
+}
+
+/// A network with its parameters.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// Sorted and checked.
+    pub graph: Graph,
+    /// Values by `{node}.weight` and `{node}.bias`, in PyTorch's axis order.
+    pub parameters: BTreeMap<String, Vec<f32>>,
+}
+
+/// A model file, read and checked.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Everything but the tensors.
+    pub header: Header,
+    /// The networks by name.
+    pub networks: BTreeMap<String, Network>,
+    /// SHA-256 of the file's bytes, hexadecimal.
+    pub sha256: String,
+}
+
+impl Model {
+    /// The network that samplers call.
+    ///
+    /// # Errors
+    /// When the file has none.
+    pub fn denoiser(&self) -> Result<&Network> {
+        self.networks.get(DENOISER).ok_or_else(|| {
+            let names: Vec<_> = self.networks.keys().map(String::as_str).collect();
+            Error::Model(format!("the model has no network `{DENOISER}`, only [{}]", names.join(", ")))
+        })
+    }
+}
+
+impl Ranges {
+    /// The least and the greatest that `value` takes at any of `times`, linearly interpolated on the grid.
+    ///
+    /// # Errors
+    /// When calibration did not see the value.
+    pub fn over(&self, value: &str, times: impl IntoIterator<Item = usize>) -> Result<[f32; 2]> {
+        let missing = || Error::node(value, "calibration has no range for it; export the model again");
+        let grid = self
+            .values
+            .get(value)
+            .filter(|grid| grid.len() == self.times.len() && !grid.is_empty())
+            .ok_or_else(missing)?;
+        let mut all = [f32::INFINITY, f32::NEG_INFINITY];
+        for time in times {
+            let after = self.times.partition_point(|&t| t < time);
+            let [low, high] = match (after.checked_sub(1), grid.get(after)) {
+                (Some(before), Some(next)) => {
+                    let (t0, t1) = (self.times[before] as f32, self.times[after] as f32);
+                    let weight = (time as f32 - t0) / (t1 - t0);
+                    [0, 1].map(|end| grid[before][end] + weight * (next[end] - grid[before][end]))
+                }
+                (_, Some(end)) => *end,
+                (_, None) => grid[grid.len() - 1],
+            };
+            all = [all[0].min(low), all[1].max(high)];
+        }
+        if all[0] <= all[1] && all.iter().all(|end| end.is_finite()) { Ok(all) } else { Err(missing()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_interpolated_between_and_held_outside_the_grid() {
+        let values = BTreeMap::from([("a".to_string(), vec![[-1.0, 1.0], [-2.0, 3.0]])]);
+        let ranges = Ranges { times: vec![100, 200], values };
+        assert_eq!(ranges.over("a", [150]).unwrap(), [-1.5, 2.0]);
+        assert_eq!(ranges.over("a", [0]).unwrap(), [-1.0, 1.0]);
+        assert_eq!(ranges.over("a", [0, 999]).unwrap(), [-2.0, 3.0]);
+        assert!(ranges.over("b", [0]).unwrap_err().to_string().contains("`b`"));
+    }
+}
