@@ -7,7 +7,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
 
 use crate::error::{Error, Result};
-use crate::graph::X;
+use crate::graph::{Function, X};
 use crate::kernel::{Element, Kernel, Requantize, Sums};
 use crate::lower::{Call, Place, Program, Residual};
 use crate::reference::Geometry;
@@ -46,8 +46,13 @@ pub struct Extras<'a> {
 /// # Errors
 /// When a sampler has a number that is not finite or a step that the network has no row for.
 pub fn emit(program: &Program, extras: &Extras<'_>) -> Result<Generated> {
-    let mut emitter =
-        Emitter { constants: Vec::new(), float: extras.float, program, used: BTreeSet::new(), items: BTreeSet::new() };
+    let mut emitter = Emitter {
+        constants: Vec::new(),
+        float: extras.float,
+        program,
+        used: BTreeSet::new(),
+        items: RESERVED.iter().map(ToString::to_string).collect(),
+    };
     let names: Vec<&str> = program.calls.iter().map(|call| call.name.as_str()).collect();
     let functions: Vec<Ident> = names.iter().map(|name| emitter.item(name)).collect();
     let buffers = emitter.buffers();
@@ -96,14 +101,18 @@ pub fn emit(program: &Program, extras: &Extras<'_>) -> Result<Generated> {
         }
 
         #[doc = #flash_doc]
+        #[allow(dead_code)]
         pub const FLASH_BYTES: usize = #bin_bytes;
         #[doc = #ram_doc]
+        #[allow(dead_code)]
         pub const RAM_BYTES: usize = ARENA_BYTES + 3 * size_of::<<#name as Denoiser>::Map>();
         #[doc = " Bytes of the network's maps and scratch."]
         pub const ARENA_BYTES: usize = #arena_bytes;
         #[doc = " The weight of classifier-free guidance that the model is meant to be sampled with."]
+        #[allow(dead_code)]
         pub const GUIDANCE: f32 = #guidance;
         #[doc = " The classes' names, in the order of their labels."]
+        #[allow(dead_code)]
         pub static LABELS: &[&str] = &[#(#labels),*];
 
         static MODEL: Blob<#bin_bytes> = Blob(*include_bytes!("model.bin"));
@@ -127,6 +136,7 @@ pub fn emit(program: &Program, extras: &Extras<'_>) -> Result<Generated> {
 
         impl #name {
             #[doc = " The arena, for [`Tap`]s to read."]
+            #[allow(dead_code)]
             #[must_use]
             pub fn memory(&self) -> &[u8] {
                 self.arena.bytes()
@@ -138,6 +148,7 @@ pub fn emit(program: &Program, extras: &Extras<'_>) -> Result<Generated> {
         #buffers
 
         #[doc = " Where each value lies after its layer has run."]
+        #[allow(dead_code)]
         pub static TAPS: &[Tap] = &[#(#taps),*];
 
         #[doc = " The samplers; the first is the default."]
@@ -147,6 +158,27 @@ pub fn emit(program: &Program, extras: &Extras<'_>) -> Result<Generated> {
     let source = format!("{}\n{}", extras.comment, prettyplease::unparse(&file));
     Ok(Generated { source, constants: emitter.constants })
 }
+
+/// Names that generated code has for other things or, in capitals, for other statics.
+const RESERVED: [&str; 17] = [
+    "arena",
+    "arena_bytes",
+    "condition",
+    "elements",
+    "flash_bytes",
+    "guidance",
+    "index",
+    "input",
+    "labels",
+    "model",
+    "out",
+    "output",
+    "patch",
+    "ram_bytes",
+    "residual",
+    "samplers",
+    "taps",
+];
 
 struct Emitter<'a> {
     constants: Vec<u8>,
@@ -198,7 +230,10 @@ impl Emitter<'_> {
         if !item.starts_with(|c: char| c.is_ascii_alphabetic()) {
             item.insert_str(0, "layer_");
         }
-        // A keyword, or a name like another's.
+        // `x` and `buffer_0` are taken as well; any other name may be a keyword, or like another's.
+        if item == "x" || item.starts_with("buffer") {
+            item.push('_');
+        }
         while syn::parse_str::<Ident>(&item).is_err() || !self.items.insert(item.clone()) {
             item.push('_');
         }
@@ -251,11 +286,11 @@ impl Emitter<'_> {
         }
     }
 
-    fn table(&mut self, table: &[i8; 256]) -> TokenStream {
+    fn table<const N: usize>(&mut self, table: &[i8; N]) -> TokenStream {
         self.constants.resize(self.constants.len().next_multiple_of(4), 0);
         let offset = self.constants.len();
         self.constants.extend(table.iter().map(|&v| v as u8));
-        quote!(&MODEL.view::<[i8; 256]>(#offset, 1)[0])
+        quote!(&MODEL.view::<[i8; #N]>(#offset, 1)[0])
     }
 
     /// Fields `geometry`, `weights`, `bias` and `input_zero_point`.
@@ -300,7 +335,6 @@ impl Emitter<'_> {
         }
         doc.push('.');
         self.used.extend(if call.residual.is_some() { vec!["Residual"] } else { Vec::new() });
-        let silu = |on: bool| if on { quote!(Activation::Silu) } else { quote!(Activation::Identity) };
         let float = Ident::new(self.float.rust(), Span::call_site());
         // The element types of input and output as the kernel's `run` wants them.
         let (kind, value) = match &call.kernel {
@@ -322,11 +356,11 @@ impl Emitter<'_> {
                 let (sums, scales) = (self.sums(sums), self.floats(scales, Element::F32));
                 ("Conv2dInt8Head", quote!(Conv2dInt8Head { #sums scales: #scales }.checked()))
             }
-            Kernel::Conv2dFloat { geometry, weights, bias, silu: with_silu } => {
+            Kernel::Conv2dFloat { geometry, weights, bias, activation } => {
                 let geometry = self.geometry(geometry);
                 let weights = self.floats(weights, self.float);
                 let [steps, classes] = [self.floats(&bias[0], self.float), self.floats(&bias[1], self.float)];
-                let activation = silu(*with_silu);
+                let activation = float_activation(*activation);
                 self.used.extend(["Residual", "Activation"]);
                 self.used.extend((self.float == Element::F16).then_some("f16"));
                 let value = quote! {
@@ -347,7 +381,7 @@ impl Emitter<'_> {
                 let (shift, multiplier, zero_point) =
                     (requantize.shift, requantize.multipliers[0], requantize.zero_point);
                 let value = quote! {
-                    AddInt8 { multipliers: [#a, #b], bias: #bias, shift: #shift, multiplier: #multiplier, zero_point: #zero_point, table: None }
+                    AddInt8 { multipliers: [#a, #b], bias: #bias, shift: #shift, multiplier: #multiplier, zero_point: #zero_point }
                 };
                 ("AddInt8", value)
             }
@@ -359,9 +393,10 @@ impl Emitter<'_> {
                 let table = self.table(table);
                 ("ActivationInt8", quote!(ActivationInt8 { table: #table }))
             }
-            Kernel::ActivationFloat => {
+            Kernel::ActivationFloat { function } => {
                 self.used.insert("Activation");
-                ("ActivationFloat", quote!(ActivationFloat { activation: Activation::Silu }))
+                let activation = float_activation(Some(*function));
+                ("ActivationFloat", quote!(ActivationFloat { activation: #activation }))
             }
         };
         self.used.insert(kind);
@@ -387,7 +422,7 @@ impl Emitter<'_> {
             Kernel::DepthToSpace { block, .. } => format!("depth to space {block}×{block}"),
             Kernel::Quantize { .. } => "f32 to int16".into(),
             Kernel::AddInt8 { .. } | Kernel::AddFloat => "sum".into(),
-            Kernel::ActivationInt8 { .. } | Kernel::ActivationFloat => "activation".into(),
+            Kernel::ActivationInt8 { .. } | Kernel::ActivationFloat { .. } => "activation".into(),
         }
     }
 
@@ -402,8 +437,8 @@ impl Emitter<'_> {
             borrowed.push((variable.clone(), quote!(#constant)));
             quote!(elements::<#element>(#variable))
         };
-        let in_place = call.residual == Some(Residual::InOutput) && !has_second_operand(&call.kernel)
-            || call.residual.is_none() && call.input == call.output;
+        // Only an activation alone works on one buffer.
+        let in_place = call.input == call.output;
         let input = match call.input {
             Place::Outside => quote!(x),
             Place::Buffer(_) if in_place => quote!(),
@@ -424,12 +459,6 @@ impl Emitter<'_> {
             Place::Outside => quote!(out),
             Place::Buffer(buffer) => typed("output", buffer),
         };
-        if ["f16"]
-            .iter()
-            .any(|name| borrowed.iter().any(|_| self.program.buffers.iter().any(|b| b.element.rust() == *name)))
-        {
-            self.used.insert("f16");
-        }
         let (let_input, input) =
             if shared { (quote!(let input = &*#input;), quote!(input)) } else { (quote!(), input) };
         let run = match &call.kernel {
@@ -439,7 +468,7 @@ impl Emitter<'_> {
             }
             Kernel::Conv2dInt8Head { .. } => quote!(#parameters.run(condition, #input, #patch, #output)),
             Kernel::AddInt8 { .. } | Kernel::AddFloat => quote!(#parameters.run(#input, #residual, #output)),
-            Kernel::ActivationInt8 { .. } | Kernel::ActivationFloat => {
+            Kernel::ActivationInt8 { .. } | Kernel::ActivationFloat { .. } => {
                 self.used.insert("Residual");
                 let source = if in_place { quote!(Residual::InOutput) } else { quote!(Residual::From(#input)) };
                 quote!(#parameters.run(#source, #output))
@@ -476,8 +505,15 @@ impl Emitter<'_> {
     }
 }
 
-fn has_second_operand(kernel: &Kernel) -> bool {
-    !matches!(kernel, Kernel::ActivationInt8 { .. } | Kernel::ActivationFloat)
+fn float_activation(function: Option<Function>) -> TokenStream {
+    match function {
+        None => quote!(Activation::Identity),
+        Some(Function::Silu) => quote!(Activation::Silu),
+        Some(Function::ClippedSilu { limit }) => {
+            let limit = limit as f32;
+            quote!(Activation::ClippedSilu(#limit))
+        }
+    }
 }
 
 fn describe(geometry: &Geometry) -> String {

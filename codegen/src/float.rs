@@ -30,11 +30,11 @@ pub fn kernels(folded: &Folded, element: Element) -> Result<Kernels> {
                     geometry: conv.geometry,
                     weights: (0..taps).flat_map(|tap| by_channel.iter().map(move |weights| weights[tap])).collect(),
                     bias: [flat(&conv.bias.steps), flat(&conv.bias.classes)],
-                    silu: conv.activation.is_some(),
+                    activation: conv.activation.as_ref().map(|activation| activation.function),
                 }
             }
             Kind::Add { .. } => Kernel::AddFloat,
-            Kind::Activation { .. } => Kernel::ActivationFloat,
+            Kind::Activation { function, .. } => Kernel::ActivationFloat { function: *function },
             Kind::DepthToSpace { block, .. } => {
                 let [c, h, w] = layer.shape;
                 Kernel::DepthToSpace { input: [c * block * block, h / block, w / block], block: *block }

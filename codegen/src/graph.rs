@@ -100,11 +100,16 @@ pub enum Op {
 }
 
 /// An element-wise function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Function {
     /// x / (1 + e^−x).
     Silu,
+    /// SiLU, but at most `limit`: bounded, so that eight bits are enough for it.
+    ClippedSilu {
+        /// The largest value, above 0.
+        limit: f64,
+    },
 }
 
 impl Function {
@@ -113,6 +118,7 @@ impl Function {
     pub fn apply(self, x: f64) -> f64 {
         match self {
             Self::Silu => x / (1.0 + libm::exp(-x)),
+            Self::ClippedSilu { limit } => Self::Silu.apply(x).min(limit),
         }
     }
 }
@@ -256,6 +262,11 @@ impl Node {
             (Op::Conv2d { .. }, _) => Err(wrong("one map")),
             (Op::Linear { out_features }, [Shape::Vector(_)]) => Ok(Shape::Vector(small(*out_features)?)),
             (Op::Linear { .. }, _) => Err(wrong("one vector")),
+            (Op::Activation { function: Function::ClippedSilu { limit } }, _)
+                if !(limit.is_finite() && *limit > 0.0) =>
+            {
+                Err(Error::node(&self.name, format!("a limit of {limit}; give a number above 0")))
+            }
             (Op::Activation { .. }, [shape @ (Shape::Map(_) | Shape::Vector(_))]) => Ok(*shape),
             (Op::Activation { .. }, _) => Err(wrong("one map or vector")),
             (Op::Add, [a @ (Shape::Map(_) | Shape::Vector(_)), b]) if a == b => Ok(*a),

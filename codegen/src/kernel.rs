@@ -1,6 +1,10 @@
 //! What a layer hands to its kernel: the engine's parameter structs as owned data, one variant a struct.
 
+use crate::graph::Function;
 use crate::reference::Geometry;
+
+/// A fused activation (the engine's `requantize::Table`): entry `i` is the value at index `i − 512`.
+pub type Table = [i8; 1024];
 
 /// A layer's kernel and its parameters; see the engine's `kernel` module for what each computes.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,8 +23,8 @@ pub enum Kernel {
         residual_multipliers: Vec<i32>,
         /// From sums to the output, or to the table's index.
         requantize: Requantize,
-        /// Index + 128 to output.
-        table: Option<[i8; 256]>,
+        /// Index + 512 to output.
+        table: Option<Table>,
     },
     /// int8 or int16 map to f32: the network's last convolution.
     Conv2dInt8Head {
@@ -38,7 +42,7 @@ pub enum Kernel {
         /// `[steps][out_c]` and `[classes + 1][out_c]`.
         bias: [Vec<f32>; 2],
         /// What is applied last.
-        silu: bool,
+        activation: Option<Function>,
     },
     /// PyTorch's pixel shuffle, on f32.
     DepthToSpace {
@@ -64,7 +68,10 @@ pub enum Kernel {
         table: [i8; 256],
     },
     /// Floating-point function.
-    ActivationFloat,
+    ActivationFloat {
+        /// Which one.
+        function: Function,
+    },
 }
 
 /// The integer part of a convolution.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::error::{Error, Result};
 use crate::fold::{Conv2d, Folded, Kind, Layer, Rows};
 use crate::graph::{Function, X};
-use crate::kernel::{Affine, Element, Kernel, Requantize, Sums};
+use crate::kernel::{Affine, Element, Kernel, Requantize, Sums, Table};
 use crate::model::Ranges;
 
 /// A picture may leave the calibrated range by this factor before int16 saturates.
@@ -57,13 +57,13 @@ pub fn quantize(folded: &Folded, ranges: &Ranges) -> Result<Kernels> {
                 let target = match &conv.activation {
                     Some(activation) => {
                         let range = ranges.over(&activation.argument, ranges.times.iter().copied())?;
-                        Affine::of_range(useful_domain(activation.function, range, output))
+                        index_code(useful_domain(activation.function, range, output))
                     }
                     None => output,
                 };
                 let residual = conv.residual.as_deref().map(int8).transpose()?;
                 let channels = Channels::new(conv, elements[&conv.input], target.scale, residual);
-                let table = conv.activation.as_ref().map(|activation| table(activation.function, target, output));
+                let table = conv.activation.as_ref().map(|activation| fine_table(activation.function, target, output));
                 let requantize = channels.requantize(layer, conv, target)?;
                 let residual_multipliers = channels.residual_multipliers.clone();
                 (
@@ -123,14 +123,29 @@ fn wide_values(folded: &Folded) -> Result<Vec<&String>> {
     }
 }
 
-/// Where SiLU's argument is so low that its value is 0 to half a unit of the output, codes would be wasted.
+/// The part of an argument's range on which the function's value changes by as much as half a unit of the output:
+/// elsewhere indices would be wasted.
 fn useful_domain(function: Function, [low, high]: [f32; 2], output: Affine) -> [f32; 2] {
-    match function {
-        Function::Silu => {
-            let flat = (2..=120).map(|i| -0.25 * f64::from(i)).find(|&x| function.apply(x).abs() < 0.5 * output.scale);
-            [low.max(flat.unwrap_or(-30.0) as f32), high]
-        }
-    }
+    let half = 0.5 * output.scale;
+    let flat = (2..=120).map(|i| -0.25 * f64::from(i)).find(|&x| function.apply(x).abs() < half).unwrap_or(-30.0);
+    let full = (1..=4000)
+        .map(|i| 0.01 * f64::from(i))
+        .find(|&x| matches!(function, Function::ClippedSilu { limit } if function.apply(x) >= limit));
+    [low.max(flat as f32), high.min(full.unwrap_or(f64::MAX) as f32)]
+}
+
+/// The code in which −512 and 511 stand for the ends of a range.
+fn index_code([low, high]: [f32; 2]) -> Affine {
+    let scale = ((f64::from(high.max(0.0)) - f64::from(low.min(0.0))) / 1023.0).max(1e-9);
+    Affine { scale, zero_point: (-512.0 - f64::from(low.min(0.0)) / scale).round() as i32 }
+}
+
+/// Every index through the function into a code.
+fn fine_table(function: Function, index_code: Affine, to: Affine) -> Table {
+    std::array::from_fn(|entry| {
+        let index = entry as i32 - 512;
+        to.quantize(function.apply(index_code.scale * f64::from(index - index_code.zero_point)))
+    })
 }
 
 /// Every code of `from` through the function into a code of `to`.
@@ -286,5 +301,17 @@ mod tests {
             let x = from.dequantize((index as i32 - 128) as i8);
             assert!((to.dequantize(code) - Function::Silu.apply(x)).abs() <= to.scale * 0.501);
         }
+        let index = index_code([-6.0, 6.0]);
+        for (entry, &code) in fine_table(Function::Silu, index, to).iter().enumerate() {
+            let x = index.scale * f64::from(entry as i32 - 512 - index.zero_point);
+            assert!((to.dequantize(code) - Function::Silu.apply(x)).abs() <= to.scale * 0.501);
+        }
+    }
+
+    #[test]
+    fn indices_are_spent_where_the_function_changes() {
+        let clipped = Function::ClippedSilu { limit: 4.0 };
+        let [low, high] = useful_domain(clipped, [-24.0, 40.0], Affine::of_range([-0.28, 4.0]));
+        assert!((-8.0..-5.0).contains(&low) && (4.0..4.2).contains(&high), "{low} {high}");
     }
 }

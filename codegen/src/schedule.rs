@@ -11,7 +11,8 @@
 //! The network predicts ε. Rows equal the steps of diffusers 0.42.1, `DDPMScheduler` and `DDIMScheduler`
 //! (`set_alpha_to_one`), with these conventions:
 //! - the step after t goes to the next time index of the list for ancestral sampling, but to t − ⌊T/n⌋ for
-//!   DDIM, which differs from the list where n does not divide T; before index 0, ᾱ is 1;
+//!   DDIM, which differs from the list where n does not divide T (but not with centred spacing, which
+//!   diffusers does not have); before index 0, ᾱ is 1;
 //! - ancestral sampling adds noise wherever t > 0, DDIM wherever η > 0.
 
 use std::str::FromStr;
@@ -31,6 +32,10 @@ pub enum Spacing {
     Trailing,
     /// n points from T − 1 to 0, both met, rounded.
     Linspace,
+    /// The middles of n equal parts of `0..T`: ⌊(i + ½)·T/n⌋. Where ᾱ nearly vanishes at T − 1, as on the
+    /// cosine schedule, x̂0 there is the network's rounding error times 20,000; half a part earlier it is an
+    /// estimate, and the last step stands closer to the picture.
+    Centred,
 }
 
 /// The variance of the noise that an ancestral step adds (Ho et al. 2020, section 3.2).
@@ -118,7 +123,7 @@ const FEWEST_STEPS_WITH_LARGE_VARIANCE: usize = 100;
 impl FromStr for SamplerSpec {
     type Err = Error;
 
-    /// `ddim-STEPS`, `ddim-STEPS-etaETA`, `ancestral-STEPS` (β̃) or `ancestral-STEPS-large` (β); trailing
+    /// `ddim-STEPS`, `ddim-STEPS-etaETA`, `ancestral-STEPS` (β̃) or `ancestral-STEPS-large` (β); centred
     /// spacing, x̂0 clipped to 1, ε kept.
     fn from_str(name: &str) -> Result<Self> {
         let wrong = || {
@@ -144,7 +149,7 @@ impl FromStr for SamplerSpec {
         if matches!(method, Method::Ddim { eta, .. } if eta > 1.0) {
             return Err(wrong());
         }
-        Ok(Self { name: name.into(), method, steps, spacing: Spacing::Trailing, clip: Some(1.0) })
+        Ok(Self { name: name.into(), method, steps, spacing: Spacing::Centred, clip: Some(1.0) })
     }
 }
 
@@ -173,6 +178,7 @@ impl SamplerSpec {
                 let stride = (start - start / n as f64) - start;
                 (0..n).map(|i| (start + i as f64 * stride).round_ties_even() as usize - 1).collect()
             }
+            Spacing::Centred => (0..n).rev().map(|i| (2 * i + 1) * total / (2 * n)).collect(),
             Spacing::Linspace if n == 1 => vec![0],
             Spacing::Linspace => {
                 let stride = (total - 1) as f64 / (n - 1) as f64;
@@ -200,8 +206,8 @@ impl SamplerSpec {
         let times = self.time_indices(schedule.steps)?;
         let rows = times.iter().enumerate().map(|(i, &t)| {
             let previous = match self.method {
-                Method::Ancestral { .. } => times.get(i + 1).copied(),
-                Method::Ddim { .. } => t.checked_sub(schedule.steps / self.steps),
+                Method::Ddim { .. } if self.spacing != Spacing::Centred => t.checked_sub(schedule.steps / self.steps),
+                _ => times.get(i + 1).copied(),
             };
             self.method.row(t, alpha_bars[t], previous.map_or(1.0, |previous| alpha_bars[previous]))
         });
@@ -299,8 +305,7 @@ mod tests {
             ("ancestral-1000", ancestral(Variance::FixedSmall), 1000),
             ("ancestral-100-large", ancestral(Variance::FixedLarge), 100),
         ] {
-            let expected =
-                SamplerSpec { name: name.into(), method, steps, spacing: Spacing::Trailing, clip: Some(1.0) };
+            let expected = SamplerSpec { name: name.into(), method, steps, spacing: Spacing::Centred, clip: Some(1.0) };
             assert_eq!(spec(name), expected);
         }
     }
@@ -322,9 +327,10 @@ mod tests {
         assert_eq!(times(Spacing::Leading { offset: 0 }, 4).unwrap(), [750, 500, 250, 0]);
         assert_eq!(times(Spacing::Leading { offset: 1 }, 4).unwrap(), [751, 501, 251, 1]);
         assert_eq!(times(Spacing::Trailing, 4).unwrap(), [999, 749, 499, 249]);
+        assert_eq!(times(Spacing::Centred, 4).unwrap(), [875, 625, 375, 125]);
         assert_eq!(times(Spacing::Linspace, 4).unwrap(), [999, 666, 333, 0]);
         let all: Vec<usize> = (0..1000).rev().collect();
-        for spacing in [Spacing::Leading { offset: 0 }, Spacing::Trailing, Spacing::Linspace] {
+        for spacing in [Spacing::Leading { offset: 0 }, Spacing::Trailing, Spacing::Linspace, Spacing::Centred] {
             assert_eq!(times(spacing, 1000).unwrap(), all);
             assert_eq!(times(spacing, 1).unwrap().len(), 1);
         }
@@ -414,7 +420,7 @@ mod tests {
             assert_eq!(warnings(name), [""; 0], "{name}");
         }
         let few = warnings("ancestral-20-large");
-        assert!(few[0].contains("ddim-20") && few[1].contains("t = 49"), "{few:?}");
-        assert!(warnings("ancestral-100-large")[0].contains("t = 9"));
+        assert!(few[0].contains("ddim-20") && few[1].contains("t = 25"), "{few:?}");
+        assert!(warnings("ancestral-100-large")[0].contains("t = 5,"));
     }
 }

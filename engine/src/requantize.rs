@@ -28,11 +28,27 @@ pub const fn saturate(value: i32) -> i8 {
     }
 }
 
-/// The entry of a table of an int8 function: entry `i` holds its value at `i − 128`.
+/// Entries of an activation's [`Table`].
+pub const TABLE_LEN: usize = 1024;
+
+/// An activation from a requantised sum of 10 bits to int8: entry `i` holds its value at `i − 512`.
+///
+/// Ten bits, because an activation's argument has a wider range than its value: from eight, the argument's rounding
+/// would lose more than the value's.
+pub type Table = [i8; TABLE_LEN];
+
+/// The entry for `index`, which is held to −512 … 511.
 #[must_use]
 #[inline]
-pub const fn look_up(table: &[i8; 256], index: i8) -> i8 {
-    table[(index as u8 ^ 0x80) as usize]
+pub const fn look_up(table: &Table, index: i32) -> i8 {
+    let entry = index + TABLE_LEN as i32 / 2;
+    if entry < 0 {
+        table[0]
+    } else if entry < TABLE_LEN as i32 {
+        table[entry as usize]
+    } else {
+        table[TABLE_LEN - 1]
+    }
 }
 
 /// How a convolution's sums become int8: a factor a channel, one shift, one zero point.
@@ -42,23 +58,28 @@ pub struct Requantize {
     pub shift: u32,
     /// One an output channel; see [`requantize`].
     pub multipliers: &'static [i32],
-    /// Of the output, or of the table's index where a table follows; −128 to 127.
+    /// Of the output, −128 to 127; or of the table's index where a table follows, −512 to 511.
     pub zero_point: i32,
 }
 
 impl Requantize {
-    /// Channel `channel`'s sum as int8.
+    /// Channel `channel`'s sum as int8, through the table if there is one.
     #[must_use]
     #[inline]
-    pub fn apply(&self, acc: i32, channel: usize) -> i8 {
+    pub fn apply(&self, acc: i32, channel: usize, table: Option<&Table>) -> i8 {
         let multiplier = self.multipliers.get(channel).copied().unwrap_or_default();
-        saturate(requantize(acc, self.shift, multiplier) + self.zero_point)
+        let index = requantize(acc, self.shift, multiplier) + self.zero_point;
+        match table {
+            Some(table) => look_up(table, index),
+            None => saturate(index),
+        }
     }
 
     /// Whether the parameters are in range for `channels` channels.
-    pub(crate) const fn is_valid(&self, channels: usize) -> bool {
+    pub(crate) const fn is_valid(&self, channels: usize, table: bool) -> bool {
+        let half = if table { TABLE_LEN as i32 / 2 } else { 128 };
         let mut valid =
-            self.multipliers.len() == channels && self.shift < 32 && self.zero_point >= -128 && self.zero_point <= 127;
+            self.multipliers.len() == channels && self.shift < 32 && self.zero_point >= -half && self.zero_point < half;
         let mut channel = 0;
         while channel < self.multipliers.len() {
             valid = valid && is_multiplier(self.multipliers[channel]);
@@ -96,23 +117,25 @@ mod tests {
     }
 
     #[test]
-    fn table_starts_at_minus_128() {
-        let table: [i8; 256] = core::array::from_fn(|i| (i as i32 - 128) as i8);
-        for index in i8::MIN..=i8::MAX {
-            assert_eq!(look_up(&table, index), index);
+    fn table_starts_at_minus_512_and_holds_its_ends() {
+        let table: Table = core::array::from_fn(|i| (i as i32 / 4 - 128) as i8);
+        for index in -512..512i32 {
+            assert_eq!(i32::from(look_up(&table, index)), index.div_euclid(4));
         }
+        assert_eq!([i32::MIN / 2, -513, 512, i32::MAX / 2].map(|index| look_up(&table, index)), [-128, -128, 127, 127]);
     }
 
     #[test]
     fn validity() {
         let good = Requantize { shift: 3, multipliers: &[2, i32::MAX - 1], zero_point: -128 };
-        assert!(good.is_valid(2));
-        assert!(!good.is_valid(1));
-        assert!(!Requantize { multipliers: &[2, 3], ..good }.is_valid(2));
-        assert!(!Requantize { multipliers: &[2, 0], ..good }.is_valid(2));
-        assert!(!Requantize { shift: 32, ..good }.is_valid(2));
-        assert!(!Requantize { zero_point: 128, ..good }.is_valid(2));
-        assert_eq!(good.apply(5, 9), -128, "a channel without a multiplier gives the zero point");
+        assert!(good.is_valid(2, false));
+        assert!(!good.is_valid(1, false));
+        assert!(Requantize { zero_point: -300, ..good }.is_valid(2, true));
+        assert!(!Requantize { multipliers: &[2, 3], ..good }.is_valid(2, false));
+        assert!(!Requantize { multipliers: &[2, 0], ..good }.is_valid(2, false));
+        assert!(!Requantize { shift: 32, ..good }.is_valid(2, false));
+        assert!(!Requantize { zero_point: 128, ..good }.is_valid(2, false));
+        assert_eq!(good.apply(5, 9, None), -128, "a channel without a multiplier gives the zero point");
     }
 
     proptest! {

@@ -2,7 +2,6 @@
 
 use super::real::{Activation, Real};
 use super::residual::Residual;
-use crate::requantize::look_up;
 
 /// `out = table[in + 128]`, element by element.
 #[derive(Clone, Copy, Debug)]
@@ -15,13 +14,14 @@ impl ActivationInt8 {
     /// Applies it to `input`, which may lie in the output.
     pub fn run(&self, input: Residual<'_, i8>, output: &mut [i8]) {
         for (index, out) in output.iter_mut().enumerate() {
-            *out = look_up(self.table, input.at(index, *out));
+            let code = input.at(index, *out);
+            *out = self.table[usize::from(code as u8 ^ 0x80)];
         }
     }
 }
 
 /// `out = activation(in)` in f32, rounded to the stored type, element by element.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ActivationFloat {
     /// The function.
     pub activation: Activation,

@@ -2,13 +2,13 @@
 
 use super::real::{Activation, Real};
 use super::residual::Residual;
-use crate::requantize::{is_multiplier, look_up, requantize, saturate};
+use crate::requantize::{is_multiplier, requantize, saturate};
 
 /// Both int8 maps through a factor into one 32-bit sum, then one rounding.
 ///
 /// ```text
 /// acc = multipliers[0] · a + multipliers[1] · b + bias
-/// index = saturate(requantize(acc, shift, multiplier) + zero_point);   out = table ? table[index + 128] : index
+/// out = saturate(requantize(acc, shift, multiplier) + zero_point)
 /// ```
 ///
 /// The bias is −Σ multiplier · zero point of the inputs. The code generator bounds |acc| · 2^shift below 2³¹.
@@ -22,10 +22,8 @@ pub struct AddInt8 {
     pub shift: u32,
     /// See [`requantize`].
     pub multiplier: i32,
-    /// Of the output, or of the table's index.
+    /// Of the output.
     pub zero_point: i32,
-    /// An activation.
-    pub table: Option<&'static [i8; 256]>,
 }
 
 impl AddInt8 {
@@ -45,14 +43,13 @@ impl AddInt8 {
         for (index, (out, a)) in output.iter_mut().zip(a).enumerate() {
             let b = b.at(index, *out);
             let acc = self.multipliers[0] * i32::from(*a) + self.multipliers[1] * i32::from(b) + self.bias;
-            let index = saturate(requantize(acc, self.shift, self.multiplier) + self.zero_point);
-            *out = self.table.map_or(index, |table| look_up(table, index));
+            *out = saturate(requantize(acc, self.shift, self.multiplier) + self.zero_point);
         }
     }
 }
 
 /// `activation(a + b)` in f32, rounded to the stored type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AddFloat {
     /// The last operation.
     pub activation: Activation,
@@ -90,15 +87,12 @@ mod tests {
             bias in -1_000_000i32..=1_000_000,
             multiplier in 1i32..=1 << 20,
             zero_point in -128..=127i32,
-            table in prop::option::of(prop::collection::vec(any::<i8>(), 256)),
         ) {
-            let table = table.map(|table| <&'static [i8; 256]>::try_from(&*table.leak()).unwrap());
-            let add = AddInt8 { multipliers, bias, shift: 4, multiplier: multiplier * 2, zero_point, table }.checked();
+            let add = AddInt8 { multipliers, bias, shift: 4, multiplier: multiplier * 2, zero_point }.checked();
             let expected: Vec<i8> = a.iter().zip(&b).map(|(a, b)| {
                 let acc = i64::from(*a) * i64::from(multipliers[0]) + i64::from(*b) * i64::from(multipliers[1]) + i64::from(bias);
                 let scaled = (i128::from(acc) * 16 * i128::from(multiplier * 2) + (1 << 31)).div_euclid(1 << 32);
-                let index = (scaled + i128::from(zero_point)).clamp(-128, 127);
-                table.map_or(index as i8, |table| table[(index + 128) as usize])
+                (scaled + i128::from(zero_point)).clamp(-128, 127) as i8
             }).collect();
             let mut output = vec![0; a.len()];
             add.run(&a, Residual::From(&b), &mut output);
@@ -130,14 +124,7 @@ mod tests {
 
     #[test]
     fn extremes_saturate_and_misfits_are_found() {
-        let add = AddInt8 {
-            multipliers: [1 << 20; 2],
-            bias: 0,
-            shift: 0,
-            multiplier: i32::MAX - 1,
-            zero_point: 0,
-            table: None,
-        };
+        let add = AddInt8 { multipliers: [1 << 20; 2], bias: 0, shift: 0, multiplier: i32::MAX - 1, zero_point: 0 };
         let mut output = [0; 3];
         add.checked().run(&[127, -128, 0], Residual::From(&[127, -128, 0]), &mut output);
         assert_eq!(output, [127, -128, 0]);

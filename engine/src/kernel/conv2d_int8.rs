@@ -4,7 +4,7 @@ use super::conditioning::{Bias, Condition, at};
 use super::dot::{LANES, dot};
 use super::geometry::Geometry;
 use super::residual::Residual;
-use crate::requantize::{Requantize, look_up};
+use crate::requantize::{Requantize, Table};
 
 /// int8 or int16 map → int8 map.
 ///
@@ -12,8 +12,8 @@ use crate::requantize::{Requantize, look_up};
 /// acc[oc] = bias.steps[step][oc] + bias.classes[class][oc]
 ///         + Σ_{ky,kx,ic} weights[oc][ky][kx][ic] · patch[ky][kx][ic]
 ///         + residual_multipliers[oc] · residual[y][x][oc]
-/// index   = saturate(requantize(acc[oc], shift, multipliers[oc]) + zero_point)
-/// out     = table ? table[index + 128] : index
+/// index   = requantize(acc[oc], shift, multipliers[oc]) + zero_point
+/// out     = table ? table[clamp(index, −512, 511) + 512] : clamp(index, −128, 127)
 /// ```
 ///
 /// Inputs keep their zero point: taps outside the map meet `input_zero_point`, and every zero point's product (the
@@ -37,7 +37,7 @@ pub struct Conv2dInt8 {
     /// From sums to int8.
     pub requantize: Requantize,
     /// An activation.
-    pub table: Option<&'static [i8; 256]>,
+    pub table: Option<&'static Table>,
 }
 
 impl Conv2dInt8 {
@@ -52,7 +52,7 @@ impl Conv2dInt8 {
         let residuals = self.residual_multipliers.len();
         assert!(residuals == 0 || residuals == out_c, "one residual multiplier a channel");
         assert!(
-            self.requantize.is_valid(out_c),
+            self.requantize.is_valid(out_c, self.table.is_some()),
             "one even, positive multiplier a channel; zero point and shift in range"
         );
         self
@@ -78,8 +78,7 @@ impl Conv2dInt8 {
             bias.rows(condition, geometry.output.channels),
             |acc, channel, index, out| {
                 let acc = acc + at(self.residual_multipliers, channel) * i32::from(residual.at(index, *out));
-                let index = self.requantize.apply(acc, channel);
-                *out = self.table.map_or(index, |table| look_up(table, index));
+                *out = self.requantize.apply(acc, channel, self.table);
             },
         );
     }
@@ -151,13 +150,14 @@ fn convolve<X: Copy + Into<i16>, Y>(
     store: impl Fn(i32, usize, usize, &mut Y),
 ) {
     let Some(patch) = patch.get_mut(..geometry.patch_len()) else { return };
-    let block_len = (LANES * patch.len()).max(1);
+    let block_len = LANES * patch.len();
     let out_c = geometry.output.channels.max(1);
     let mut index = 0;
     for (position, pixel) in geometry.output.positions().zip(output.chunks_exact_mut(out_c)) {
         geometry.gather(position, input, zero_point, X::into, patch);
         let mut channel = 0;
-        for (block, outs) in weights.chunks(block_len).zip(pixel.chunks_mut(LANES)) {
+        for (block, outs) in pixel.chunks_mut(LANES).enumerate() {
+            let block = weights.get(block * block_len..).unwrap_or_default();
             for (sum, out) in dot(patch, block).into_iter().zip(outs) {
                 store(sum + at(steps, channel) + at(classes, channel), channel, index, out);
                 channel += 1;
@@ -217,10 +217,14 @@ mod tests {
         let Requantize { shift, multipliers, zero_point } = conv.requantize;
         let index = |(i, acc): (usize, &i64)| {
             let product = i128::from(*acc) * (1 << shift) * i128::from(multipliers[i % multipliers.len()]);
-            ((product + (1 << 31)).div_euclid(1 << 32) + i128::from(zero_point)).clamp(-128, 127)
+            (product + (1 << 31)).div_euclid(1 << 32) + i128::from(zero_point)
         };
         let output = accs.iter().enumerate().map(index);
-        output.map(|index| conv.table.map_or(index as i8, |table| table[(index + 128) as usize])).collect()
+        let value = |index: i128| match conv.table {
+            Some(table) => table[(index.clamp(-512, 511) + 512) as usize],
+            None => index.clamp(-128, 127) as i8,
+        };
+        output.map(value).collect()
     }
 
     prop_compose! {
@@ -232,7 +236,7 @@ mod tests {
             residual_multipliers in prop::collection::vec(-2000..=2000, geometry.output.channels),
             multipliers in prop::collection::vec((1 << 20)..=(1 << 24), geometry.output.channels),
             output_zero_point in -128..=127,
-            table in prop::option::of(prop::collection::vec(any::<i8>(), 256)),
+            table in prop::option::of(prop::collection::vec(any::<i8>(), 1024)),
             geometry in Just(geometry),
         ) -> Conv2dInt8 {
             Conv2dInt8 {
@@ -246,7 +250,7 @@ mod tests {
                     multipliers: multipliers.iter().map(|m| m * 2).collect::<Vec<i32>>().leak(),
                     zero_point: output_zero_point,
                 },
-                table: table.map(|table| <&[i8; 256]>::try_from(leak(&table)).unwrap()),
+                table: table.map(|table| <&Table>::try_from(leak(&table)).unwrap()),
             }.checked()
         }
     }

@@ -43,12 +43,14 @@ impl Real for f16 {
 }
 
 /// What follows a floating-point sum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
     /// Nothing.
     Identity,
     /// x / (1 + e⁻ˣ) (Elfwing et al. 2017), by the pinned libm.
     Silu,
+    /// SiLU, but at most this.
+    ClippedSilu(f32),
 }
 
 impl Activation {
@@ -59,6 +61,10 @@ impl Activation {
         match self {
             Self::Identity => x,
             Self::Silu => x / (1.0 + libm::expf(-x)),
+            Self::ClippedSilu(limit) => {
+                let silu = Self::Silu.apply(x);
+                if silu > limit { limit } else { silu }
+            }
         }
     }
 }
@@ -86,5 +92,8 @@ mod tests {
         assert_eq!(silu(100.0), 100.0);
         assert_eq!(silu(-200.0), 0.0);
         assert_eq!(Activation::Identity.apply(-3.5), -3.5);
+        let clipped = |x| Activation::ClippedSilu(4.0).apply(x);
+        assert_eq!((clipped(1.0), clipped(100.0)), (silu(1.0), 4.0));
+        assert!(clipped(f32::NAN).is_nan());
     }
 }
