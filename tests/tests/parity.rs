@@ -1,0 +1,155 @@
+//! Generated code against libtorch and against the naive reference, per layer and end to end.
+
+use grano::kernel::Condition;
+use grano::noise::{Gaussian, Philox};
+use grano::picture::to_u8;
+use grano::sampler::Request;
+use grano_codegen::Precision;
+use grano_codegen::load::{load, parse};
+use grano_codegen::reference;
+use grano_codegen::schedule::SamplerSpec;
+use grano_tests::golden::{Golden, Replay};
+use grano_tests::models::{Draw, Evaluate, fashion, toy};
+use grano_tests::tolerance::{decibels, largest_error, tolerance};
+use std::path::Path;
+
+const PICTURES: u64 = 64;
+
+/// The golden case's row in generated code: rows are in ascending order of time.
+fn row(times: &[usize], t: usize) -> usize {
+    times.iter().filter(|&&other| other < t).count()
+}
+
+#[test]
+fn epsilon_equals_libtorchs_at_every_t() {
+    let golden = Golden::fashion();
+    let (x, epsilon) = (golden.f32("x"), golden.f32("epsilon"));
+    let (times, labels) = (golden.indices("t"), golden.indices("label"));
+    for precision in Precision::ALL {
+        let mut worst = 0.0f32;
+        for case in 0..x.len() {
+            let condition = Condition { step: row(&times, times[case]), class: labels[case] };
+            let (out, _) = fashion(precision, Evaluate { x: &x[case], condition });
+            let error = largest_error(&out, &epsilon[case]);
+            worst = worst.max(error);
+            assert!(
+                error <= tolerance(precision).epsilon,
+                "{} at t = {}: off by {error}",
+                precision.name(),
+                times[case]
+            );
+        }
+        println!("{}: ε off by at most {worst:.2e} over {} cases", precision.name(), x.len());
+    }
+}
+
+#[test]
+fn every_layer_follows_libtorch() {
+    let golden = Golden::fashion();
+    let x = golden.f32("x");
+    let (times, labels, cases) = (golden.indices("t"), golden.indices("label"), golden.indices("value.case"));
+    assert!(golden.values().len() >= 5, "{:?}", golden.values());
+    for precision in Precision::ALL {
+        for (i, &case) in cases.iter().enumerate() {
+            let condition = Condition { step: row(&times, times[case]), class: labels[case] };
+            let (_, values) = fashion(precision, Evaluate { x: &x[case], condition });
+            for name in golden.values() {
+                let (_, value) = values.iter().find(|(other, _)| *other == name).expect("a stored value");
+                let ratio = decibels(value, &golden.f32(&format!("value.{name}"))[i], None);
+                assert!(
+                    ratio >= tolerance(precision).layer_db,
+                    "{} {name} at t = {}: {ratio:.1} dB",
+                    precision.name(),
+                    times[case]
+                );
+                println!("{} {name} at t = {}: {ratio:.1} dB", precision.name(), times[case]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_trajectory_with_injected_noise_equals_libtorchs() {
+    let golden = Golden::fashion();
+    let label = golden.indices("trajectory.label")[0];
+    let draw = Draw {
+        sampler: "ddim-20-eta0.5",
+        request: Request { label: Some(label), guidance: 1.0 },
+        noise: Replay(golden.f32("trajectory.noise").into_iter()),
+    };
+    for (step, (x, expected)) in fashion(Precision::F32, draw).iter().zip(golden.f32("trajectory.x")).enumerate() {
+        let error = largest_error(x, &expected);
+        assert!(error <= 1e-3, "step {step}: off by {error}");
+    }
+}
+
+fn finished(precision: Precision, picture: u64, guidance: f32) -> Vec<f32> {
+    let draw = Draw {
+        sampler: "ddim-20",
+        request: Request { label: Some(picture as usize % 10), guidance },
+        noise: Gaussian(Philox::new(0, picture)),
+    };
+    let steps = fashion(precision, draw);
+    steps[steps.len() - 1].iter().map(|&v| to_u8(v).into()).collect()
+}
+
+#[test]
+fn pictures_are_those_of_the_float_network() {
+    for guidance in [1.0, grano_tests::models::fashion_int8::GUIDANCE] {
+        let references: Vec<_> = (0..PICTURES).map(|i| finished(Precision::F32, i, guidance)).collect();
+        for precision in [Precision::F16, Precision::Int8] {
+            let mut ratios: Vec<f64> = (0..PICTURES)
+                .map(|i| decibels(&finished(precision, i, guidance), &references[i as usize], Some(255.0)).min(99.0))
+                .collect();
+            ratios.sort_by(f64::total_cmp);
+            let (worst, median) = (ratios[0], ratios[ratios.len() / 2]);
+            println!("{} guidance {guidance}: PSNR median {median:.1} dB, worst {worst:.1} dB", precision.name());
+            let bound = tolerance(precision);
+            assert!(median >= bound.median_psnr_db && worst >= bound.worst_psnr_db, "{median:.1} {worst:.1}");
+        }
+    }
+}
+
+#[test]
+fn awkward_shapes_are_right_in_every_precision() {
+    let model = parse(&grano_tests::toy::model().unwrap(), Path::new("toy")).unwrap();
+    let network = model.denoiser().unwrap();
+    let specs: [SamplerSpec; 2] = ["ddim-4", "ancestral-4"].map(|name| name.parse().unwrap());
+    let mut times: Vec<usize> =
+        specs.iter().flat_map(|spec| spec.table(&model.header.schedule).unwrap().rows).map(|row| row.t).collect();
+    times.sort_unstable();
+    times.dedup();
+    for precision in Precision::ALL {
+        // The toy's error is relative to outputs of standard deviation 0.4.
+        let least = match precision {
+            Precision::F32 => 110.0,
+            Precision::F16 => 50.0,
+            Precision::Int8 => 20.0,
+        };
+        for (step, &t) in times.iter().enumerate() {
+            for class in 0..=3 {
+                let x = grano_tests::toy::picture(step as u32 * 4 + class as u32);
+                let expected = reference::run(network, &x, t, class).unwrap();
+                let (out, values) = toy(precision, Evaluate { x: &x, condition: Condition { step, class } });
+                assert!(values.len() >= 9, "{}", values.len());
+                for (name, value) in values.iter().map(|(name, value)| (*name, value)).chain([("out", &out)]) {
+                    let ratio = decibels(value, &expected[name], None);
+                    assert!(ratio >= least, "{} {name} at t = {t}, class {class}: {ratio:.1} dB", precision.name());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_reference_interpreter_equals_libtorch() {
+    let golden = Golden::fashion();
+    let model = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/fashion.safetensors")).unwrap();
+    let (x, epsilon) = (golden.f32("x"), golden.f32("epsilon"));
+    let (times, labels) = (golden.indices("t"), golden.indices("label"));
+    for case in [0, x.len() / 2, x.len() - 1] {
+        let values = reference::run(model.denoiser().unwrap(), &x[case], times[case], labels[case]).unwrap();
+        let error = largest_error(&values[&model.networks["denoiser"].graph.output], &epsilon[case]);
+        assert!(error < 1e-4, "t = {}: off by {error}", times[case]);
+    }
+}
