@@ -1,0 +1,127 @@
+//! The training state as one safetensors file, replaced in one move: a run that is killed loses at most
+//! the updates since its last checkpoint, never the checkpoint.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use grano_codegen::graph::Graph;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
+
+use crate::files;
+use crate::network::Network;
+use crate::train::{Args, State};
+
+const FLAT: [&str; 4] = ["parameters", "ema", "adam.first", "adam.second"];
+
+/// What stands beside the tensors.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    args: Args,
+    graph: Graph,
+    labels: Vec<String>,
+    step: u64,
+    seconds: f64,
+}
+
+/// Where a run's checkpoint is.
+pub fn path(run: &Path) -> PathBuf {
+    run.join("checkpoint.safetensors")
+}
+
+/// Writes the state.
+///
+/// # Errors
+/// When the file cannot be written; the one before is then still whole.
+pub fn save(run: &Path, args: &Args, state: &State) -> Result<()> {
+    let header = Header {
+        args: args.clone(),
+        graph: state.network.graph().clone(),
+        labels: state.labels.clone(),
+        step: state.step,
+        seconds: state.seconds,
+    };
+    let flats = [state.network.flat(), &state.ema, &state.first, &state.second];
+    let flats = flats.into_iter().map(bytes).collect::<Result<Vec<_>>>()?;
+    let tensors = FLAT
+        .iter()
+        .zip(&flats)
+        .map(|(name, bytes)| Ok((*name, TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes)?)))
+        .collect::<Result<Vec<_>>>()?;
+    let metadata = HashMap::from([("checkpoint".to_string(), serde_json::to_string(&header)?)]);
+    files::write(&path(run), &safetensors::serialize(tensors, Some(metadata))?)
+}
+
+/// Reads the state of a run that is to go on; `None` when the run is new.
+///
+/// # Errors
+/// When the file is broken, or the run was begun with other arguments; names those.
+pub fn load(run: &Path, args: &Args, device: Device) -> Result<Option<State>> {
+    if !path(run).exists() {
+        return Ok(None);
+    }
+    let (before, state) = read(run, device)?;
+    let different = different(&before, args)?;
+    ensure!(
+        different.is_empty(),
+        "{}: this run was begun with other arguments: {}; repeat those, or name another folder with --run",
+        run.display(),
+        different.join(", ")
+    );
+    Ok(Some(state))
+}
+
+/// The arguments that must be, but are not, those of the run's beginning.
+fn different(before: &Args, now: &Args) -> Result<Vec<String>> {
+    const FREE: [&str; 6] = ["data", "run", "steps", "checkpoint_every", "sample_every", "precision"];
+    let (before, now) = (serde_json::to_value(before)?, serde_json::to_value(now)?);
+    let arguments = before.as_object().into_iter().flatten();
+    Ok(arguments
+        .filter(|(name, value)| !FREE.contains(&name.as_str()) && now[name.as_str()] != **value)
+        .map(|(name, value)| format!("--{} was {value}, now {}", name.replace('_', "-"), now[name]))
+        .collect())
+}
+
+/// Reads a run's arguments and state.
+///
+/// # Errors
+/// When there is no checkpoint or it is broken.
+pub fn read(run: &Path, device: Device) -> Result<(Args, State)> {
+    let path = path(run);
+    let bytes = std::fs::read(&path).with_context(|| format!("{}: no checkpoint; train first", path.display()))?;
+    parse(&bytes, device).with_context(|| format!("{}: broken checkpoint; delete it to begin anew", path.display()))
+}
+
+fn parse(bytes: &[u8], device: Device) -> Result<(Args, State)> {
+    let (_, metadata) = SafeTensors::read_metadata(bytes)?;
+    let text = metadata.metadata().as_ref().and_then(|metadata| metadata.get("checkpoint")).context("no header")?;
+    let header: Header = serde_json::from_str(text)?;
+    let tensors = SafeTensors::deserialize(bytes)?;
+    let flat = |name: &str| -> Result<Tensor> {
+        let view = tensors.tensor(name)?;
+        ensure!(view.dtype() == Dtype::F32, "`{name}` is not f32");
+        let values: Vec<f32> = view.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+        Ok(Tensor::from_slice(&values).to_device(device))
+    };
+    let [parameters, ema, first, second] = FLAT.map(flat);
+    let network = Network::from_flat(header.graph, parameters?)?;
+    let (ema, first, second) = (ema?, first?, second?);
+    ensure!(
+        [&ema, &first, &second].iter().all(|flat| flat.size() == network.flat().size()),
+        "its tensors differ in length"
+    );
+    let state =
+        State { network, ema, first, second, step: header.step, seconds: header.seconds, labels: header.labels };
+    Ok((header.args, state))
+}
+
+/// A tensor's values as little-endian f32.
+///
+/// # Errors
+/// When libtorch cannot hand them over.
+pub fn bytes(tensor: &Tensor) -> Result<Vec<u8>> {
+    let values = Vec::<f32>::try_from(tensor.to_device(Device::Cpu).to_kind(tch::Kind::Float).reshape([-1]))?;
+    Ok(values.iter().flat_map(|value| value.to_le_bytes()).collect())
+}

@@ -1,0 +1,220 @@
+//! From a run's checkpoint to a model file: averaged weights, graph, schedule, and what calibration saw;
+//! and golden vectors beside it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use anyhow::Result;
+use grano::noise::{Gaussian, Philox};
+use grano_codegen::forward::NoiseSchedule;
+use grano_codegen::graph::{Op, Shape, X};
+use grano_codegen::load::serialize;
+use grano_codegen::model::{DENOISER, Data, Defaults, Header, Ranges, VERSION};
+use grano_codegen::schedule::{SamplerSpec, Table};
+use indicatif::ProgressBar;
+use safetensors::tensor::{Dtype, TensorView};
+use tch::{Device, Kind, Tensor};
+
+use crate::network::Network;
+use crate::sample::{Trajectory, noise};
+use crate::{checkpoint, files};
+
+/// Writes a run's model, with activation ranges, and golden vectors made by libtorch.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Folder of the run
+    #[arg(long)]
+    pub run: PathBuf,
+    /// Where to write the model; the golden vectors go to NAME.golden.safetensors beside it
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// The sampler that the model is meant for
+    #[arg(long, default_value = "ddim-20")]
+    pub sampler: String,
+    /// The guidance weight that the model is meant for
+    #[arg(long, default_value_t = 2.0)]
+    pub guidance: f32,
+    /// Trajectories that calibration follows
+    #[arg(long, default_value_t = 200)]
+    pub trajectories: u64,
+    /// Share of values that may lie outside either end of a range
+    #[arg(long, default_value_t = 1e-5)]
+    pub outliers: f64,
+}
+
+/// Where calibration's and the golden vectors' noise comes from; pictures of users have small seeds.
+const CALIBRATION_SEED: u64 = 0xca1b;
+
+/// Runs the command.
+///
+/// # Errors
+/// Names the checkpoint, sampler or file that is wrong; nothing is written then.
+pub fn export(args: &Args) -> Result<()> {
+    let (train, state) = checkpoint::read(&args.run, Device::Cpu)?;
+    let network = Network::from_flat(state.network.graph().clone(), state.ema)?;
+    let schedule = train.noise_schedule();
+    let spec: SamplerSpec = args.sampler.parse()?;
+    let table = spec.table(&schedule)?;
+    let ranges = calibrate(&network, &table, args)?;
+    let header = Header {
+        version: VERSION,
+        networks: BTreeMap::from([(DENOISER.to_string(), network.graph().clone())]),
+        schedule: schedule.clone(),
+        data: Data { labels: state.labels, range: [-1.0, 1.0] },
+        ranges: BTreeMap::from([(DENOISER.to_string(), ranges)]),
+        defaults: Defaults { sampler: args.sampler.clone(), guidance: args.guidance },
+    };
+    let tensors = network.named().map(|(parameter, values)| {
+        let values = Vec::<f32>::try_from(values.detach().reshape([-1]))?;
+        Ok((format!("{DENOISER}.{}", parameter.name), (parameter.shape.clone(), values)))
+    });
+    let bytes = serialize(&header, &tensors.collect::<Result<_>>()?)?;
+    let golden = golden(&network, &schedule, &table)?;
+    let golden_path = args.output.with_extension("golden.safetensors");
+    files::make_parent(&args.output)?;
+    files::write(&args.output, &bytes)?;
+    files::write(&golden_path, &golden)?;
+    println!("{}: {} bytes\n{}: {} bytes", args.output.display(), bytes.len(), golden_path.display(), golden.len());
+    Ok(())
+}
+
+/// The ranges of all maps on trajectories of the model's own sampler, labelled and unlabelled evaluations
+/// alike, at every one of its steps.
+fn calibrate(network: &Network, table: &Table, args: &Args) -> Result<Ranges> {
+    let graph = network.graph();
+    let shapes = graph.shapes()?;
+    let maps: BTreeSet<String> =
+        shapes.iter().filter(|(_, shape)| matches!(shape, Shape::Map(_))).map(|(name, _)| name.clone()).collect();
+    let classes = graph.classes.max(1) as u64;
+    let labels: Vec<i64> = (0..args.trajectories).map(|i| (i % classes) as i64).collect();
+    let labels = Tensor::from_slice(&labels);
+    let mut streams: Vec<_> = (0..args.trajectories).map(|i| Gaussian(Philox::new(CALIBRATION_SEED, i))).collect();
+    let mut ends: BTreeMap<String, Vec<[f32; 2]>> = BTreeMap::new();
+    let bar = ProgressBar::new(table.rows.len() as u64);
+    let mut row = table.rows.iter();
+    let both = Tensor::cat(&[labels.shallow_clone(), Tensor::full_like(&labels, graph.classes as i64)], 0);
+    let trajectory = Trajectory { table, labels: &labels, guidance: args.guidance };
+    let mut measure = |input: &Tensor, _: &Tensor| {
+        let Some(row) = row.next() else { return };
+        let t = Tensor::full_like(&both, row.t as i64);
+        let mut record = |name: &str, value: &Tensor| {
+            if maps.contains(name) {
+                ends.entry(name.to_string()).or_default().push(bulk(value, args.outliers));
+            }
+        };
+        record(X, input);
+        let _ = network.trace(&Tensor::cat(&[input, input], 0), &t, &both, Kind::Float, &mut record);
+        bar.inc(1);
+    };
+    let _ = trajectory.run(network, &mut |shape| noise(&mut streams, shape), &mut measure);
+    bar.finish();
+    // Samplers go from the last time index to the first, grids the other way.
+    ends.values_mut().for_each(|ends| ends.reverse());
+    Ok(Ranges { times: table.rows.iter().rev().map(|row| row.t).collect(), values: ends })
+}
+
+/// The range of all but the share `outliers` of values at either end, of maps f32 `[N, C, H, W]`.
+fn bulk(maps: &Tensor, outliers: f64) -> [f32; 2] {
+    let k = (maps.numel() as f64 * outliers) as i64 + 1;
+    let rows = maps.flatten(0, 1).flatten(1, -1);
+    // The k largest values lie in the k rows with the largest maxima: few values need to be sorted.
+    let kth_largest = |rows: &Tensor| {
+        let (_, indices) = rows.amax([1], false).topk(k.min(rows.size()[0]), 0, true, false);
+        let (top, _) = rows.index_select(0, &indices).reshape([-1]).topk(k, 0, true, true);
+        top.double_value(&[k - 1]) as f32
+    };
+    [-kth_largest(&rows.neg()), kth_largest(&rows)]
+}
+
+/// Golden vectors: one case at every time index of the sampler, with labels in turn (the last stands for
+/// "no class"), the ends of blocks and stages in three of the cases, and one trajectory with injected noise.
+///
+/// | tensor | shape | |
+/// |---|---|---|
+/// | `x`, `epsilon` | f32 `[cases, C, H, W]` | the network's input and output |
+/// | `t`, `label` | i64 `[cases]` | its time index, falling, and class |
+/// | `value.case` | i64 `[3]` | the first, middle and last case |
+/// | `value.NODE` | f32 `[3, c, h, w]` | the node's value in these cases |
+/// | `trajectory.label` | i64 `[1]` | class of the trajectory, which is drawn by `ddim-STEPS-eta0.5` without guidance |
+/// | `trajectory.noise` | f32 `[1 + steps, C, H, W]` | x_T, then each step's z; the last is 0 |
+/// | `trajectory.x` | f32 `[steps, C, H, W]` | x after each step |
+fn golden(network: &Network, schedule: &NoiseSchedule, table: &Table) -> Result<Vec<u8>> {
+    let graph = network.graph();
+    let cases = table.rows.len() as i64;
+    let [c, h, w] = graph.input.map(|n| n as i64);
+    let labels: Vec<i64> = (0..cases).map(|i| i % (graph.classes as i64 + 1)).collect();
+    let labels = Tensor::from_slice(&labels);
+    let mut streams: Vec<_> = (0..cases as u64).map(|i| Gaussian(Philox::new(CALIBRATION_SEED + 1, i))).collect();
+    // Inputs as the network meets them: case i is x at step i of a trajectory of its own.
+    let mut inputs = Vec::new();
+    let trajectory = Trajectory { table, labels: &labels, guidance: 1.0 };
+    let _ = trajectory.run(network, &mut |shape| noise(&mut streams, shape), &mut |input, _| inputs.push(input.copy()));
+    let x: Vec<Tensor> = inputs.iter().enumerate().map(|(i, input)| input.get(i as i64)).collect();
+    let x = Tensor::stack(&x, 0);
+    let t: Vec<i64> = table.rows.iter().map(|row| row.t as i64).collect();
+    let t = Tensor::from_slice(&t);
+    let value_cases = Tensor::from_slice(&[0, cases / 2, cases - 1]);
+    let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
+    // The ends of blocks and of stages: wherever a map is added or joined.
+    let watched: BTreeSet<&str> = graph
+        .nodes
+        .iter()
+        .filter(|node| matches!(node.op, Op::Activation { .. }))
+        .filter(|node| graph.node(&node.inputs[0]).is_some_and(|before| matches!(before.op, Op::Add)))
+        .map(|node| node.name.as_str())
+        .collect();
+    let epsilon = tch::no_grad(|| {
+        network.trace(&x, &t, &labels, Kind::Float, &mut |name, value| {
+            if watched.contains(name) {
+                tensors.insert(format!("value.{name}"), value.index_select(0, &value_cases));
+            }
+        })
+    });
+
+    let noisy: SamplerSpec = format!("ddim-{}-eta0.5", table.rows.len()).parse()?;
+    let label = Tensor::from_slice(&[graph.classes.saturating_sub(3) as i64]);
+    let mut streams = [Gaussian(Philox::new(CALIBRATION_SEED + 2, 0))];
+    let (mut injected, mut states) = (Vec::new(), Vec::new());
+    let noisy_table = noisy.table(schedule)?;
+    let trajectory = Trajectory { table: &noisy_table, labels: &label, guidance: 1.0 };
+    let mut draw = |shape| {
+        let z = noise(&mut streams, shape);
+        injected.push(z.copy());
+        z
+    };
+    let _ = trajectory.run(network, &mut draw, &mut |_, x| states.push(x.copy()));
+    // The last step draws no noise; its z is zero.
+    injected.resize_with(1 + states.len(), || Tensor::zeros([1, c, h, w], (Kind::Float, Device::Cpu)));
+    tensors.extend([
+        ("x".to_string(), x),
+        ("epsilon".to_string(), epsilon),
+        ("t".to_string(), t),
+        ("label".to_string(), labels),
+        ("value.case".to_string(), value_cases),
+        ("trajectory.label".to_string(), label),
+        ("trajectory.noise".to_string(), Tensor::cat(&injected, 0)),
+        ("trajectory.x".to_string(), Tensor::cat(&states, 0)),
+    ]);
+    safetensors_bytes(&tensors)
+}
+
+fn safetensors_bytes(tensors: &BTreeMap<String, Tensor>) -> Result<Vec<u8>> {
+    let parts = tensors
+        .iter()
+        .map(|(name, tensor)| {
+            let shape: Vec<usize> = tensor.size().iter().map(|&n| n as usize).collect();
+            let (dtype, bytes) = if tensor.kind() == Kind::Int64 {
+                let values = Vec::<i64>::try_from(tensor.reshape([-1]))?;
+                (Dtype::I64, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+            } else {
+                (Dtype::F32, checkpoint::bytes(tensor)?)
+            };
+            Ok((name, dtype, shape, bytes))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let views = parts
+        .iter()
+        .map(|(name, dtype, shape, bytes)| Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes)?)))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(safetensors::serialize(views, None)?)
+}

@@ -1,0 +1,39 @@
+//! `grano-train`: trains, exports and samples the networks that grano puts on chips, with libtorch.
+//!
+//! It is linked with the libtorch 2.11 in `$LIBTORCH` (or that of a Python environment, with `LIBTORCH_USE_PYTORCH=1`).
+//! `train` and `judge` run on the first GPU when libtorch has its CUDA part: `build.rs` links
+//! `$LIBTORCH/lib/libtorch_cuda.so` where it exists; elsewhere start with `LD_PRELOAD=…/libtorch_cuda.so`.
+//! `OMP_NUM_THREADS` sets the CPU's threads; results repeat to the bit only with the same number of them.
+
+mod checkpoint;
+mod curve;
+mod data;
+mod export;
+mod files;
+mod judge;
+mod network;
+mod progress;
+mod sample;
+mod train;
+mod unet;
+
+use clap::Parser;
+
+/// Trains, exports and samples small diffusion models with libtorch.
+#[derive(Parser)]
+#[command(version)]
+enum Command {
+    Train(train::Args),
+    Export(export::Args),
+    Sample(sample::Args),
+    Judge(judge::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Command::parse() {
+        Command::Train(args) => train::train(&args),
+        Command::Export(args) => export::export(&args),
+        Command::Sample(args) => sample::sample(&args),
+        Command::Judge(args) => judge::judge(&args),
+    }
+}

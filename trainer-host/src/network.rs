@@ -1,0 +1,219 @@
+//! Runs a graph with libtorch: the IR is the one definition of the network, here it learns.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::{Context, Result};
+use grano_codegen::graph::{Function, Graph, LABEL, Op, Parameter, T, X};
+use tch::{Device, Kind, Tensor};
+
+/// A graph and its parameters, which lie one behind another in one flat vector.
+pub struct Network {
+    graph: Graph,
+    parameters: Vec<Parameter>,
+    flat: Tensor,
+    views: BTreeMap<String, Tensor>,
+}
+
+impl Network {
+    /// Fresh parameters on `device`: weights from N(0, 2/fan_in) (He et al. 2015), embeddings from N(0, 1), biases
+    /// and gains 0. Draws from libtorch's generator.
+    ///
+    /// # Errors
+    /// When the graph is not sound.
+    pub fn new(graph: Graph, device: Device) -> Result<Self> {
+        let parts: Vec<Tensor> = graph
+            .parameters()?
+            .iter()
+            .map(|parameter| {
+                let count = parameter.shape.iter().product::<usize>() as i64;
+                let fan_in = parameter.shape[1..].iter().product::<usize>() as f64;
+                let node = parameter.name.rsplit_once('.').and_then(|(node, _)| graph.node(node));
+                match (node.map(|node| &node.op), parameter.shape.len()) {
+                    (Some(Op::Embedding { .. }), _) => Tensor::randn([count], (Kind::Float, device)),
+                    (_, 1) => Tensor::zeros([count], (Kind::Float, device)),
+                    _ => Tensor::randn([count], (Kind::Float, device)) * (2.0 / fan_in).sqrt(),
+                }
+            })
+            .collect();
+        Self::from_flat(graph, Tensor::cat(&parts, 0))
+    }
+
+    /// A network with the given parameters, f32 `[count]`, which it shares; in the order of [`Graph::parameters`].
+    ///
+    /// # Errors
+    /// When the graph is not sound or the vector's length is not its number of parameters.
+    pub fn from_flat(graph: Graph, flat: Tensor) -> Result<Self> {
+        let parameters = graph.parameters()?;
+        let mut views = BTreeMap::new();
+        let mut offset = 0;
+        for parameter in &parameters {
+            let shape: Vec<i64> = parameter.shape.iter().map(|&n| n as i64).collect();
+            let count = shape.iter().product::<i64>();
+            let view =
+                flat.f_narrow(0, offset, count).with_context(|| format!("no values for `{}`", parameter.name))?;
+            views.insert(parameter.name.clone(), view.view(&shape[..]).detach().set_requires_grad(true));
+            offset += count;
+        }
+        anyhow::ensure!(offset == flat.size1()?, "{} values for {offset} parameters", flat.size1()?);
+        Ok(Self { graph, parameters, flat, views })
+    }
+
+    /// The graph that is run.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// All parameters as one vector, f32 `[count]`; changing it in place changes the network.
+    pub fn flat(&self) -> &Tensor {
+        &self.flat
+    }
+
+    /// The gradients that `backward` left, f32 like [`Self::flat`], and sets them to zero.
+    pub fn take_gradient(&self) -> Tensor {
+        let views = || self.parameters.iter().map(|parameter| &self.views[&parameter.name]);
+        let flat = |view: &Tensor| if view.grad().defined() { view.grad() } else { view.zeros_like() }.reshape([-1]);
+        let gradient = Tensor::cat(&views().map(flat).collect::<Vec<_>>(), 0);
+        for mut used in views().map(Tensor::grad).filter(Tensor::defined) {
+            let _ = used.zero_();
+        }
+        gradient
+    }
+
+    /// Parameters as the network uses them, convolutions' weights on their grid, in the graph's order.
+    pub fn named(&self) -> impl Iterator<Item = (&Parameter, Tensor)> {
+        self.parameters.iter().map(|parameter| (parameter, self.value(&parameter.name)))
+    }
+
+    /// f32 values of a parameter; gradients go to the parameter as if there were no grid.
+    fn value(&self, name: &str) -> Tensor {
+        let view = &self.views[name];
+        if view.dim() == 4 { on_grid(view) } else { view.shallow_clone() }
+    }
+
+    /// The network's output f32 `[N, C, H, W]` for `x` f32 `[N, C, H, W]`, `t` i64 `[N]`, `label` i64 `[N]`,
+    /// computed in `kind`.
+    pub fn forward(&self, x: &Tensor, t: &Tensor, label: &Tensor, kind: Kind) -> Tensor {
+        self.trace(x, t, label, kind, &mut |_, _| ())
+    }
+
+    /// As [`Self::forward`], and shows every node's value to `watch`.
+    pub fn trace(
+        &self,
+        x: &Tensor,
+        t: &Tensor,
+        label: &Tensor,
+        kind: Kind,
+        watch: &mut dyn FnMut(&str, &Tensor),
+    ) -> Tensor {
+        let mut values: HashMap<&str, Tensor> =
+            HashMap::from([(X, x.to_kind(kind)), (T, t.shallow_clone()), (LABEL, label.shallow_clone())]);
+        let parameter = |node: &str, which: &str| self.value(&format!("{node}.{which}")).to_kind(kind);
+        for node in &self.graph.nodes {
+            let input = |i: usize| &values[node.inputs[i].as_str()];
+            let value = match &node.op {
+                Op::Conv2d { kernel: _, stride, padding, upsample, .. } => {
+                    let [_, _, h, w] = input(0).size()[..] else { unreachable!("the graph was checked") };
+                    let [up_h, up_w] = upsample.map(|n| n as i64);
+                    let enlarged = match upsample {
+                        [1, 1] => input(0).shallow_clone(),
+                        _ => input(0).upsample_nearest2d([h * up_h, w * up_w], None, None),
+                    };
+                    let (weight, bias) = (parameter(&node.name, "weight"), parameter(&node.name, "bias"));
+                    enlarged.conv2d(&weight, Some(bias), stride.map(|n| n as i64), padding.map(|n| n as i64), [1, 1], 1)
+                }
+                Op::Linear { .. } => {
+                    input(0).linear(&parameter(&node.name, "weight"), Some(parameter(&node.name, "bias")))
+                }
+                Op::Activation { function: Function::Silu } => input(0).silu(),
+                Op::Activation { function: Function::ClippedSilu { limit } } => input(0).silu().clamp_max(*limit),
+                Op::Add => input(0) + input(1),
+                Op::ChannelGain => input(0) * parameter(&node.name, "weight").reshape([1, -1, 1, 1]),
+                Op::ChannelBias => input(0) + input(1).unsqueeze(-1).unsqueeze(-1),
+                Op::Sinusoid { dim, max_period } => sinusoid(input(0), *dim as i64, *max_period).to_kind(kind),
+                Op::Embedding { .. } => Tensor::embedding(&parameter(&node.name, "weight"), input(0), -1, false, false),
+                Op::DepthToSpace { block } => input(0).pixel_shuffle(*block as i64),
+            };
+            watch(&node.name, &value);
+            values.insert(&node.name, value);
+        }
+        values[self.graph.output.as_str()].to_kind(Kind::Float)
+    }
+}
+
+/// Weights `[out_channels, …]` as int8 will hold them: multiples, −127 to 127, of the 127th part of each output
+/// channel's largest magnitude. Trained this way, they lose nothing when they are quantised; the rounding counts as
+/// the identity for gradients (straight-through, Bengio et al. 2013).
+fn on_grid(weight: &Tensor) -> Tensor {
+    let latent = weight.detach();
+    let scale = latent.abs().amax([1, 2, 3], true).clamp_min(1e-12) / 127.0;
+    let rounded = (&latent / &scale).round() * scale;
+    weight + (rounded - latent)
+}
+
+/// `[sin(t·ω), cos(t·ω)]`, f32 `[N, dim]`.
+fn sinusoid(t: &Tensor, dim: i64, max_period: f64) -> Tensor {
+    let half = dim / 2;
+    let exponent = Tensor::arange(half, (Kind::Double, t.device())) * (-max_period.ln() / half as f64);
+    let angle = t.to_kind(Kind::Double).unsqueeze(-1) * exponent.exp().unsqueeze(0);
+    Tensor::cat(&[angle.sin(), angle.cos()], -1).to_kind(Kind::Float)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::unet::{Config, unet};
+    use grano_codegen::{model, reference};
+
+    #[test]
+    fn every_value_is_the_reference_interpreters() {
+        for (input, classes) in [([3, 8, 12], 3), ([1, 4, 8], 0)] {
+            let config = Config { input, classes, channels: [4, 6], blocks: [1, 1, 2], embedding: 8, limit: 0.5 };
+            tch::manual_seed(0);
+            // Not `Network::new`: its gains and biases are 0.
+            let graph = unet(&config).unwrap();
+            let count: usize = graph.parameters().unwrap().iter().map(|p| p.shape.iter().product::<usize>()).sum();
+            let network =
+                Network::from_flat(graph, Tensor::randn([count as i64], (Kind::Float, Device::Cpu)) * 0.3).unwrap();
+            let values = |tensor: &Tensor| Vec::<f32>::try_from(tensor.detach().reshape([-1])).unwrap();
+            let parameters = network.named().map(|(parameter, value)| (parameter.name.clone(), values(&value)));
+            let plain = model::Network { graph: network.graph().clone(), parameters: parameters.collect() };
+
+            let [c, h, w] = input.map(|n| n as i64);
+            let x = Tensor::randn([2, c, h, w], (Kind::Float, Device::Cpu));
+            let (t, labels) = ([7i64, 900], [classes as i64, 0]);
+            let mut traced = BTreeMap::new();
+            let mut keep = |name: &str, value: &Tensor| drop(traced.insert(name.to_string(), value.copy()));
+            let _ = network.trace(&x, &Tensor::from_slice(&t), &Tensor::from_slice(&labels), Kind::Float, &mut keep);
+            assert_eq!(traced.len(), plain.graph.nodes.len());
+            for i in 0..2 {
+                let expected =
+                    reference::run(&plain, &values(&x.get(i)), t[i as usize] as usize, labels[i as usize] as usize);
+                let expected = expected.unwrap();
+                for (name, value) in &traced {
+                    let value = values(&value.get(i));
+                    let off = value.iter().zip(&expected[name]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                    assert!(off <= 1e-4, "{name}, picture {i}: off by {off}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_are_taken_once() {
+        let config =
+            Config { input: [1, 4, 4], classes: 2, channels: [2, 2], blocks: [0, 1, 0], embedding: 4, limit: 4.0 };
+        tch::manual_seed(0);
+        let network = Network::new(unet(&config).unwrap(), Device::Cpu).unwrap();
+        let x = Tensor::randn([1, 1, 4, 4], (Kind::Float, Device::Cpu));
+        let gradient = || {
+            let loss =
+                network.forward(&x, &Tensor::from(3i64).reshape([1]), &Tensor::from(1i64).reshape([1]), Kind::Float);
+            loss.square().sum(Kind::Float).backward();
+            network.take_gradient()
+        };
+        let (first, second) = (gradient(), gradient());
+        assert_eq!(first.size(), network.flat().size());
+        assert!(first.abs().max().double_value(&[]) > 0.0);
+        assert!(first.equal(&second));
+    }
+}

@@ -1,0 +1,201 @@
+//! Sampling by libtorch in f32: the reference of the device. Tables and noise are the device's own, so
+//! that picture i of a seed is the same picture here and there, to rounding.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use grano::noise::{Gaussian, Noise, Philox};
+use grano_codegen::forward::NoiseSchedule;
+use grano_codegen::load::load;
+use grano_codegen::model::Model;
+use grano_codegen::schedule::{SamplerSpec, Table};
+use indicatif::ProgressBar;
+use tch::{Device, Kind, Tensor};
+
+use crate::data::denormalize;
+use crate::files;
+use crate::network::Network;
+
+/// Draws pictures as `grano sample` does, in f32 by libtorch.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// The model
+    #[arg(long, default_value = "models/fashion.safetensors")]
+    pub model: PathBuf,
+    /// Name of the class; else all classes in turn
+    #[arg(long)]
+    pub label: Option<String>,
+    /// Number of pictures
+    #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: u64,
+    /// Picture i depends on the seed and i alone
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// ddim-20, ancestral-100, …; else the model's own
+    #[arg(long)]
+    pub sampler: Option<String>,
+    /// Weight of classifier-free guidance; else the model's own
+    #[arg(long)]
+    pub guidance: Option<f32>,
+    /// Where to write the labels, int64 [N], as .npy
+    #[arg(long)]
+    pub labels_out: Option<PathBuf>,
+    /// Where to write: a sheet as .png, or uint8 [N, H, W] or [N, H, W, C] as .npy
+    #[arg(short, long, default_value = "reference.png")]
+    pub output: PathBuf,
+}
+
+/// Pictures that libtorch computes at once.
+const BATCH: u64 = 100;
+
+/// Runs the command.
+///
+/// # Errors
+/// Names the file, label or sampler that is wrong.
+pub fn sample(args: &Args) -> Result<()> {
+    let npy = args.output.extension().is_some_and(|extension| extension == "npy");
+    ensure!(
+        npy || args.output.extension().is_some_and(|extension| extension == "png"),
+        "--output {}: name a .png or .npy",
+        args.output.display()
+    );
+    let model = load(&args.model)?;
+    let header = &model.header;
+    let network = from_model(&model)?;
+    let classes = header.data.labels.len();
+    let chosen = args.label.as_ref().map(|name| {
+        let known = header.data.labels.iter().position(|label| label == name);
+        known.with_context(|| match classes {
+            0 => format!("--label {name}: the model has no classes"),
+            _ => format!("--label {name}: the model knows {}", header.data.labels.join(", ")),
+        })
+    });
+    let chosen = chosen.transpose()?;
+    let spec: SamplerSpec = args.sampler.as_ref().unwrap_or(&header.defaults.sampler).parse()?;
+    let table = spec.table(&header.schedule)?;
+    let guidance = args.guidance.unwrap_or(header.defaults.guidance);
+    // As on the host: a row of the sheet a class.
+    let label = |i: u64| chosen.unwrap_or(if classes == 0 { 0 } else { (i * classes as u64 / args.count) as usize });
+    let bar = ProgressBar::new(args.count);
+    let mut pictures = Vec::new();
+    for start in (0..args.count).step_by(BATCH as usize) {
+        let indices = start..(start + BATCH).min(args.count);
+        let labels: Vec<i64> = indices.clone().map(|i| label(i) as i64).collect();
+        let mut streams: Vec<_> = indices.clone().map(|i| Gaussian(Philox::new(args.seed, i))).collect();
+        let trajectory = Trajectory { table: &table, labels: &Tensor::from_slice(&labels), guidance };
+        pictures.push(trajectory.run(&network, &mut |shape| noise(&mut streams, shape), &mut |_, _| ()));
+        bar.set_position(indices.end);
+    }
+    bar.finish();
+    let pictures = Tensor::cat(&pictures, 0);
+    if let Some(path) = &args.labels_out {
+        let labels: Vec<i64> = (0..args.count).map(|i| label(i) as i64).collect();
+        files::write_npy::<i64>(path, &Tensor::from_slice(&labels))?;
+    }
+    if npy {
+        let bytes = denormalize(&pictures).permute([0, 2, 3, 1]);
+        let grey = network.graph().input[0] == 1;
+        files::write_npy::<u8>(&args.output, &if grey { bytes.squeeze_dim(3) } else { bytes })?;
+    } else {
+        write_sheet(&pictures, (args.count as i64).min(8), &args.output)?;
+    }
+    println!("{}", args.output.display());
+    Ok(())
+}
+
+/// The denoiser of a model file, on the CPU.
+///
+/// # Errors
+/// When the file has no denoiser.
+pub fn from_model(model: &Model) -> Result<Network> {
+    let network = model.denoiser()?;
+    let parameters = network.graph.parameters()?;
+    let flat: Vec<f32> =
+        parameters.iter().flat_map(|parameter| network.parameters[&parameter.name].iter().copied()).collect();
+    Network::from_flat(network.graph.clone(), Tensor::from_slice(&flat))
+}
+
+/// f32 noise of a shape `[N, C, H, W]`, from one stream a picture; elements in the device's order `[H, W, C]`.
+pub fn noise(streams: &mut [Gaussian<Philox>], shape: [i64; 4]) -> Tensor {
+    let [n, c, h, w] = shape;
+    let len = (c * h * w) as usize;
+    let mut values = vec![0.0f32; n as usize * len];
+    values.chunks_exact_mut(len).zip(streams).for_each(|(chunk, stream)| stream.fill(chunk));
+    Tensor::from_slice(&values).reshape([n, h, w, c]).permute([0, 3, 1, 2]).contiguous()
+}
+
+/// A batch of pictures on the way from noise.
+pub struct Trajectory<'a> {
+    /// The sampler.
+    pub table: &'a Table,
+    /// i64 `[N]`.
+    pub labels: &'a Tensor,
+    /// Weight of classifier-free guidance; 1 takes one evaluation a step.
+    pub guidance: f32,
+}
+
+impl Trajectory<'_> {
+    /// Draws f32 `[N, C, H, W]`. `noise` gives x_T and then each step's z; `watch` sees the network's input
+    /// at each step and x after it.
+    pub fn run(
+        &self,
+        network: &Network,
+        noise: &mut dyn FnMut([i64; 4]) -> Tensor,
+        watch: &mut dyn FnMut(&Tensor, &Tensor),
+    ) -> Tensor {
+        let device = network.flat().device();
+        let graph = network.graph();
+        let [c, h, w] = graph.input.map(|n| n as i64);
+        let n = self.labels.size()[0];
+        let labels = self.labels.to_device(device);
+        let none = Tensor::full_like(&labels, graph.classes as i64);
+        tch::no_grad(|| {
+            let mut x = noise([n, c, h, w]).to_device(device);
+            for row in &self.table.rows {
+                let t = Tensor::full([n], row.t as i64, (Kind::Int64, device));
+                let input = &x * row.c_in;
+                let mut out = network.forward(&input, &t, &labels, Kind::Float);
+                if self.guidance != 1.0 && graph.classes > 0 {
+                    let unlabelled = network.forward(&input, &t, &none, Kind::Float);
+                    out = &unlabelled + (out - &unlabelled) * f64::from(self.guidance);
+                }
+                let x0 = &x * row.k0 - &out * row.k1;
+                let x0 = self.table.clip.map_or_else(|| x0.shallow_clone(), |clip| x0.clamp(-clip, clip));
+                x = x0 * row.a + &x * row.b + &out * row.e;
+                if row.c != 0.0 {
+                    x += noise([n, c, h, w]).to_device(device) * row.c;
+                }
+                watch(&input, &x);
+            }
+            x
+        })
+    }
+}
+
+/// Draws one row of eight pictures per class with DDIM in 20 steps, without guidance.
+///
+/// # Errors
+/// When the picture cannot be written.
+pub fn sheet(network: &Network, schedule: &NoiseSchedule, path: &Path) -> Result<()> {
+    let spec: SamplerSpec = format!("ddim-{}", schedule.steps.min(20)).parse()?;
+    let labels: Vec<i64> = (0..network.graph().classes.max(1) as i64).flat_map(|class| [class; 8]).collect();
+    let mut streams: Vec<_> = (0..labels.len() as u64).map(|i| Gaussian(Philox::new(0, i))).collect();
+    let trajectory = Trajectory { table: &spec.table(schedule)?, labels: &Tensor::from_slice(&labels), guidance: 1.0 };
+    write_sheet(&trajectory.run(network, &mut |shape| noise(&mut streams, shape), &mut |_, _| ()), 8, path)
+}
+
+/// Pictures f32 `[N, C, H, W]` in [−1, 1], `columns` a row, as one PNG.
+///
+/// # Errors
+/// When the picture cannot be written.
+pub fn write_sheet(pictures: &Tensor, columns: i64, path: &Path) -> Result<()> {
+    let [n, c, h, w] = pictures.size()[..] else { anyhow::bail!("pictures have four axes") };
+    ensure!(columns > 0 && (c == 1 || c == 3), "{n} pictures of {c} channels make no sheet");
+    let rows = (n + columns - 1) / columns;
+    let missing = Tensor::zeros([rows * columns - n, c, h, w], (Kind::Uint8, pictures.device()));
+    let all = Tensor::cat(&[denormalize(pictures), missing], 0);
+    let sheet = all.reshape([rows, columns, c, h, w]).permute([0, 3, 1, 4, 2]);
+    let bytes = Vec::<u8>::try_from(sheet.contiguous().reshape([-1]).to_device(Device::Cpu))?;
+    let colour = if c == 1 { image::ExtendedColorType::L8 } else { image::ExtendedColorType::Rgb8 };
+    files::write_png(path, &bytes, [(columns * w) as u32, (rows * h) as u32], colour)
+}
