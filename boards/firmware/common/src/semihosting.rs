@@ -1,0 +1,53 @@
+//! Boards in an emulator: text out, words in and the exit, through semihosting.
+//!
+//! Only calls that cannot panic are used of the crate `semihosting`; its `println!` and its `args` can.
+#![allow(unsafe_code)]
+
+use core::ffi::CStr;
+
+use grano::denoiser::Denoiser;
+use semihosting::{
+    io::{Write, stdout},
+    process::exit,
+    sys::arm_compat::syscall::{OperationNumber, ParamRegW, syscall},
+};
+
+use crate::{Board, BoardSampler, Failed, Job, Model, draw};
+
+/// Room for the program's name and its words, with the NUL at the end.
+const COMMAND_LINE_BYTES: usize = 96;
+
+/// Prints a line to the emulator's standard output.
+pub fn print_line(text: &str) {
+    if let Ok(mut stdout) = stdout() {
+        // Nobody is left to tell when the emulator does not take it.
+        let _ = stdout.write(text.as_bytes());
+        let _ = stdout.write(b"\n");
+    }
+}
+
+/// The words after the program's name on the emulator's command line; none when it is too long for `buffer`.
+fn words(buffer: &mut [u8; COMMAND_LINE_BYTES]) -> impl Iterator<Item = &str> {
+    let len = buffer.len();
+    let mut block = [ParamRegW::buf(buffer), ParamRegW::usize(len)];
+    // SAFETY: SYS_GET_CMDLINE takes a block of a buffer and its length and writes no more than that, which the
+    // two words above say and the borrow allows.
+    let status = unsafe { syscall(OperationNumber::SYS_GET_CMDLINE, ParamRegW::block(&mut block)) };
+    let line = CStr::from_bytes_until_nul(buffer).ok().filter(|_| status.usize() == 0);
+    line.and_then(|line| line.to_str().ok()).unwrap_or_default().split_ascii_whitespace().skip(1)
+}
+
+/// Draws what the command line asks for, `PROGRAM LABEL SEED`, and ends the emulator; with 1 when that was not possible.
+/// The board and the sampler are those that `main` has just taken, so they are there.
+pub fn run<B: Board, D: Denoiser>(board: Option<B>, sampler: Option<&mut BoardSampler<D>>, model: &Model) -> ! {
+    let mut command_line = [0; COMMAND_LINE_BYTES];
+    let job = Job::from_words(words(&mut command_line));
+    let drawn = match (board, sampler, job) {
+        (Some(mut board), Some(sampler), Some(job)) => draw(&mut board, sampler, model, job),
+        _ => {
+            print_line("usage: PROGRAM [LABEL [SEED]]; the seed is a whole number");
+            Err(Failed)
+        }
+    };
+    exit(i32::from(drawn.is_err()))
+}

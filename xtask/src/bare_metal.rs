@@ -1,0 +1,82 @@
+//! The compiler for the chips: the one in use, with the chips' targets added by rustup; where rustup cannot fetch
+//! these, Debian's compiler, which comes with the sources of `core` and builds that too.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::{
+    setup,
+    shell::{Shell, cargo},
+};
+
+/// Every target that a board or a check of ours is built for.
+const TARGETS: [&str; 3] = ["thumbv7em-none-eabihf", "thumbv6m-none-eabi", "riscv32imc-unknown-none-elf"];
+
+/// How to call cargo for a chip.
+#[derive(Clone, Debug)]
+pub struct BareMetal {
+    debian: bool,
+    /// What `rustc --version` says.
+    pub compiler: String,
+}
+
+impl BareMetal {
+    /// `cargo SUBCOMMAND --target TARGET …`
+    pub fn cargo(&self, subcommand: &str, target: &str) -> Shell {
+        let command = [subcommand, "--target", target];
+        if !self.debian {
+            return cargo().args(command);
+        }
+        // `/usr/bin/cargo clippy` would take rustup's clippy, which cannot read what Debian's compiler builds.
+        let program = if subcommand == "clippy" { "/usr/bin/cargo-clippy" } else { "/usr/bin/cargo" };
+        // `-Zbuild-std` is not stable yet, hence RUSTC_BOOTSTRAP; our own code uses nothing unstable. rustup's
+        // toolchains bring a linker, Debian's does not.
+        let linker = format!("target.{target}.linker=\"ld.lld\"");
+        Shell::new(program)
+            .args(command)
+            .args(["-Zbuild-std=core", "--config", "build.rustc=\"/usr/bin/rustc\"", "--config", &linker])
+            .env("CARGO", "/usr/bin/cargo")
+            .env("RUSTC_BOOTSTRAP", "1")
+    }
+}
+
+/// Finds a compiler for every target, and installs what is missing.
+pub fn set_up() -> Result<BareMetal> {
+    let missing = || TARGETS.into_iter().filter(|target| !has_library(target)).collect::<Vec<_>>();
+    if !missing().is_empty() && Shell::new("rustup").args(["--version"]).works() {
+        println!("setup: adds to the Rust in use, with rustup: {}", missing().join(" "));
+        if let Err(error) = Shell::new("rustup").args(["target", "add"]).args(missing()).run() {
+            println!("{error:#}\nsetup: rustup could not; takes Debian's Rust");
+        }
+    }
+    match missing().as_slice() {
+        [] => rustup(),
+        _ => debian(),
+    }
+}
+
+fn rustup() -> Result<BareMetal> {
+    Ok(BareMetal { debian: false, compiler: Shell::new("rustc").args(["--version"]).text()? })
+}
+
+/// Whether the compiler in use has `core` for this target.
+fn has_library(target: &str) -> bool {
+    let folder = Shell::new("rustc").args(["--print", "target-libdir", "--target", target]).text();
+    folder.is_ok_and(|folder| Path::new(&folder).is_dir())
+}
+
+fn debian() -> Result<BareMetal> {
+    let rustc = || Shell::new("/usr/bin/rustc");
+    let has_sources = |sysroot: String| Path::new(&sysroot).join("lib/rustlib/src/rust/library/core").is_dir();
+    let ready = ["/usr/bin/cargo", "/usr/bin/cargo-clippy"].iter().all(|program| Path::new(program).exists())
+        && rustc().args(["--print", "sysroot"]).text().is_ok_and(has_sources)
+        && Shell::new("ld.lld").args(["--version"]).works();
+    if !ready {
+        setup::apt(
+            "Debian's Rust with the sources of its libraries, to build for the chips",
+            &["rustc-web", "cargo-web", "rust-web-clippy", "rust-web-src", "lld"],
+        )?;
+    }
+    Ok(BareMetal { debian: true, compiler: rustc().args(["--version"]).text()? })
+}

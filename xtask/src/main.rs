@@ -1,0 +1,132 @@
+//! One local command for everything that CI does: `cargo xtask test`. The other commands are its parts.
+//!
+//! | command | does |
+//! |---|---|
+//! | `test` | format, lints, tests, the firmware in the emulator, the trainer; sets up what these need |
+//! | `setup` | installs one of the needs, or all; says what, and where it cannot, what to type |
+//! | `qemu` | builds a board's firmware and runs it in the emulator |
+//! | `flash` | builds a board's firmware and runs it on the board |
+//! | `size` | flash and RAM of every firmware |
+//! | `bench` | instructions, flash, RAM and stack of every firmware, compared with the committed figures |
+
+mod bare_metal;
+mod figures;
+mod firmware;
+mod setup;
+mod shell;
+mod stages;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Parser, Subcommand};
+
+use firmware::Binary;
+use shell::Shell;
+
+/// Everything CI does, and its parts.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Set up and check everything, as CI does
+    Test,
+    /// Install what the checks need
+    Setup {
+        #[arg(value_enum, default_value_t = setup::Part::All)]
+        part: setup::Part,
+    },
+    /// Build a board's firmware and run it in QEMU
+    Qemu {
+        /// The program, such as qemu-m4f
+        board: String,
+        /// The class to draw
+        #[arg(long, default_value = stages::LABEL)]
+        label: String,
+        /// Where the noise begins
+        #[arg(long, default_value_t = stages::SEED)]
+        seed: u64,
+    },
+    /// Build a board's firmware and run it on the board, with probe-rs
+    Flash {
+        /// The program, such as nrf52840-dk
+        board: String,
+    },
+    /// Flash and RAM of every firmware
+    Size,
+    /// Run every firmware in QEMU and compare with the committed figures
+    Bench {
+        /// Write the figures instead
+        #[arg(long)]
+        bless: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Without the backtrace that `RUST_BACKTRACE` would add: the message says what to do.
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Test => stages::run(),
+        Command::Setup { part } => setup::run(part),
+        Command::Qemu { board, label, seed } => {
+            let program = firmware::program(&board)?;
+            setup::qemu()?;
+            let elf = program.build(&bare_metal::set_up()?)?;
+            program.qemu(&elf, &label, seed)?.run()
+        }
+        Command::Flash { board } => flash(&board),
+        Command::Size => size(),
+        Command::Bench { bless } => bench(bless),
+    }
+}
+
+fn flash(board: &str) -> Result<()> {
+    let program = firmware::program(board)?;
+    let Some(chip) = &program.board.probe_rs_chip else {
+        bail!("`{board}` is no real board: `cargo xtask qemu {board}`")
+    };
+    ensure!(
+        Shell::new("probe-rs").args(["--version"]).works(),
+        "probe-rs, which writes to boards, is missing. Install it with\n    cargo install --locked probe-rs-tools"
+    );
+    let elf = program.build(&bare_metal::set_up()?)?.display().to_string();
+    Shell::new("probe-rs").args(["run", "--chip", chip, &elf]).run().context("is the board plugged in?")
+}
+
+fn size() -> Result<()> {
+    let bare_metal = bare_metal::set_up()?;
+    let programs = firmware::programs()?;
+    let sizes =
+        programs.iter().map(|program| firmware::size(&program.build(&bare_metal)?)).collect::<Result<Vec<_>>>()?;
+    println!("\n{:16} {:>12} {:>12} {:>14} {:>12}", "program", "flash", "of", "static RAM", "of");
+    for (program, size) in programs.iter().zip(sizes) {
+        let Binary { flash_bytes, ram_bytes, .. } = program.binary;
+        println!("{:16} {:>12} {flash_bytes:>12} {:>14} {ram_bytes:>12}", program.name, size.flash, size.ram);
+    }
+    Ok(())
+}
+
+fn bench(bless: bool) -> Result<()> {
+    setup::qemu()?;
+    let bare_metal = bare_metal::set_up()?;
+    for program in firmware::programs()?.iter().filter(|program| !program.board.qemu.is_empty()) {
+        let figures = stages::measure(program, &bare_metal, &program.build(&bare_metal)?)?;
+        figures.check_budget(program)?;
+        if bless { figures.bless()? } else { figures.check()? }
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! Installs what the tests need beyond Rust, and says so first.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{bare_metal, shell::Shell};
+
+/// What can be set up.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Part {
+    /// PyTorch's C++ library, for the trainer.
+    Libtorch,
+    /// Rust for the chips.
+    BareMetal,
+    /// The emulator of the boards.
+    Qemu,
+    /// The data set Fashion-MNIST, for training.
+    Data,
+    /// Everything.
+    All,
+}
+
+/// Sets up `part`, as far as it is not there yet.
+pub fn run(part: Part) -> Result<()> {
+    let wanted = |one: Part| matches!(part, Part::All) || part as u8 == one as u8;
+    if wanted(Part::Libtorch) {
+        libtorch()?;
+    }
+    if wanted(Part::BareMetal) {
+        bare_metal::set_up()?;
+    }
+    if wanted(Part::Qemu) {
+        qemu()?;
+    }
+    if wanted(Part::Data) {
+        data()?;
+    }
+    Ok(())
+}
+
+/// QEMU with the machines that play the boards.
+pub fn qemu() -> Result<()> {
+    let programs = ["qemu-system-arm", "qemu-system-riscv32"];
+    if programs.iter().all(|program| Shell::new(*program).args(["--version"]).works()) {
+        return Ok(());
+    }
+    // Newer releases of Debian have a package for RISC-V alone.
+    let riscv = "qemu-system-riscv";
+    let riscv = if Shell::new("apt-cache").args(["show", riscv]).works() { riscv } else { "qemu-system-misc" };
+    apt("QEMU, which runs the firmware", &["qemu-system-arm", riscv])
+}
+
+const FASHION_MNIST: &str = "/usr/share/datasets/fashion-mnist";
+
+/// Fashion-MNIST in IDX files.
+pub fn data() -> Result<()> {
+    if !Path::new(FASHION_MNIST).is_dir() {
+        apt("Fashion-MNIST, 31 MB, which the model is trained on", &["dataset-fashion-mnist"])?;
+    }
+    println!("data: {FASHION_MNIST}");
+    Ok(())
+}
+
+/// Installs Debian packages without their recommendations: with these, some of the sets here cannot be resolved.
+pub fn apt(purpose: &str, packages: &[&str]) -> Result<()> {
+    let install = [&["install", "-y", "--no-install-recommends"], packages].concat();
+    let by_hand = format!("apt-get update && apt-get {}", install.join(" "));
+    if !Shell::new("apt-get").args(["--version"]).works() {
+        bail!(
+            "{purpose}, is missing, and this system has no apt to install it with. On Debian it would be\n    {by_hand}"
+        );
+    }
+    println!("setup: installs {purpose}, with apt: {}", packages.join(" "));
+    let is_root = Shell::new("id").args(["-u"]).text().is_ok_and(|id| id == "0");
+    let apt = |arguments: &[&str]| match is_root {
+        true => Shell::new("apt-get").args(arguments.iter().copied()).env("DEBIAN_FRONTEND", "noninteractive"),
+        // `-n`: fails where a password would be asked for.
+        false => {
+            Shell::new("sudo").args(["-n", "DEBIAN_FRONTEND=noninteractive", "apt-get"]).args(arguments.iter().copied())
+        }
+    };
+    apt(&["update"]).run().and_then(|()| apt(&install).run()).with_context(|| {
+        format!("cannot install {purpose}. Run this by hand, then try again:\n    sudo sh -c '{by_hand}'")
+    })
+}
+
+/// The release that the crate tch 0.24 fits, and the two CUDA libraries that its CPU part is linked with.
+const TORCH: &str = "2.11.0";
+const WHEELS: [&str; 3] = ["torch==2.11.0", "nvidia-cuda-runtime==13.5.37", "nvidia-cuda-cupti==13.5.25"];
+
+/// What of the unpacked wheels makes a libtorch for the CPU: from, to.
+const LIBTORCH: [(&str, &str); 6] = [
+    ("torch/include", "include"),
+    ("torch/lib/libtorch_cpu.so", "lib/libtorch_cpu.so"),
+    ("torch/lib/libc10.so", "lib/libc10.so"),
+    ("torch/lib/libgomp.so.1", "lib/libgomp.so.1"),
+    ("nvidia/cu13/lib/libcudart.so.13", "lib/libcudart.so.13"),
+    ("nvidia/cu13/lib/libcupti.so.13", "lib/libcupti.so.13"),
+];
+
+/// The environment that lets `trainer-host` find libtorch: the user's own, or one assembled in `$GRANO_CACHE`
+/// (`~/.cache/grano` by default) from the wheels on PyPI.
+pub fn libtorch() -> Result<Vec<(String, String)>> {
+    for name in ["LIBTORCH", "LIBTORCH_USE_PYTORCH"] {
+        if let Ok(value) = env::var(name) {
+            println!("libtorch: {name}={value}");
+            return Ok(vec![(name.into(), value)]);
+        }
+    }
+    let by_hand = format!(
+        "set LIBTORCH to the folder of a libtorch {TORCH}, or LIBTORCH_USE_PYTORCH=1 after `pip install torch=={TORCH}`"
+    );
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        bail!("libtorch can be set up by itself on Linux on x86-64 only; here, {by_hand}");
+    }
+    let cache = match env::var_os("GRANO_CACHE") {
+        Some(cache) => PathBuf::from(cache),
+        None => env::home_dir().context("no home folder: set GRANO_CACHE")?.join(".cache/grano"),
+    };
+    let libtorch = cache.join(format!("libtorch-{TORCH}"));
+    if !libtorch.is_dir() {
+        assemble_libtorch(&cache, &libtorch).with_context(|| format!("cannot set up libtorch; {by_hand}"))?;
+    }
+    println!("libtorch: {}", libtorch.display());
+    let path = libtorch.into_os_string().into_string().ok().context("the path of libtorch is not UTF-8")?;
+    Ok(vec![("LIBTORCH".into(), path)])
+}
+
+/// Builds libtorch beside its place and renames it at the end, so that it is there whole or not at all.
+fn assemble_libtorch(cache: &Path, libtorch: &Path) -> Result<()> {
+    println!("setup: downloads libtorch {TORCH} with pip (540 MB) and keeps 0.5 GB of it in {}", libtorch.display());
+    if !Shell::new("python3").args(["-m", "pip", "--version"]).works() {
+        apt("Python's pip, which fetches libtorch", &["python3", "python3-pip"])?;
+    }
+    fs::create_dir_all(cache)?;
+    let work = tempfile::Builder::new().prefix("libtorch-").tempdir_in(cache)?;
+    let (wheels, unpacked, made) = (work.path().join("wheels"), work.path().join("unpacked"), work.path().join("made"));
+    // The platform is named so that any Python will do, also one for which there is no wheel.
+    let platform = [
+        "--only-binary=:all:",
+        "--implementation=cp",
+        "--python-version=3.12",
+        "--platform=manylinux_2_28_x86_64",
+        "--platform=manylinux_2_25_x86_64",
+        "--platform=manylinux2014_x86_64",
+    ];
+    Shell::new("python3")
+        .args(["-m", "pip", "download", "--no-deps", "--dest", &wheels.display().to_string()])
+        .args(platform)
+        .args(WHEELS)
+        .run()?;
+    for wheel in fs::read_dir(&wheels)? {
+        let wheel = wheel?.path().display().to_string();
+        Shell::new("python3").args(["-m", "zipfile", "-e", &wheel, &unpacked.display().to_string()]).run()?;
+        fs::remove_file(wheel)?;
+    }
+    fs::create_dir_all(made.join("lib"))?;
+    for (from, to) in LIBTORCH {
+        fs::rename(unpacked.join(from), made.join(to)).with_context(|| format!("the wheels hold no {from}"))?;
+    }
+    // torch-sys links `libtorch`, which in the wheel only leads to the CUDA part.
+    fs::write(made.join("lib/libtorch.so"), "INPUT(libtorch_cpu.so)\n")?;
+    fs::rename(&made, libtorch).with_context(|| format!("cannot move the finished libtorch to {}", libtorch.display()))
+}

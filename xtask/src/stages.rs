@@ -1,0 +1,98 @@
+//! `cargo xtask test`: everything CI does, in order, up to the first failure.
+
+use std::{path::Path, time::Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{
+    bare_metal::{self, BareMetal},
+    figures::Figures,
+    firmware::{self, Program},
+    setup,
+    shell::cargo,
+};
+
+/// What the programs draw when they are checked and measured.
+pub const LABEL: &str = "sneaker";
+pub const SEED: u64 = 0;
+
+/// Runs every stage. Those that need the least come first.
+pub fn run() -> Result<()> {
+    stage("format", || {
+        cargo().args(["fmt", "--all", "--check"]).run()?;
+        cargo().args(["fmt", "--all", "--check"]).folder(firmware::workspace()).run()
+    })?;
+    stage("lock files", || {
+        cargo().args(["fetch", "--locked"]).run()?;
+        cargo().args(["fetch", "--locked"]).folder(firmware::workspace()).run()
+    })?;
+    stage("lints", || cargo().args(["clippy", "--release", "--all-targets", "--", "-D", "warnings"]).run())?;
+    // Optimised: the tests run whole networks, and the program of the first minute is built on the way.
+    stage("tests", || cargo().args(["test", "--release"]).run())?;
+    let bare_metal = stage("set up bare-metal Rust and QEMU", || {
+        setup::qemu()?;
+        bare_metal::set_up()
+    })?;
+    stage("engine alone, without std", || {
+        let engine = bare_metal.cargo("build", "thumbv6m-none-eabi");
+        engine.args(["--release", "--package", "grano"]).run()
+    })?;
+    for program in firmware::programs()? {
+        stage(&format!("firmware {}", program.name), || check_firmware(&program, &bare_metal))?;
+    }
+    stage("a panic or a heap in the firmware is found", || {
+        firmware::check_the_checks(&firmware::program("qemu-m4f")?, &bare_metal)
+    })?;
+    let libtorch = stage("set up libtorch", setup::libtorch)?;
+    stage("trainer", || {
+        let trainer = |subcommand: &str, arguments: &[&str]| {
+            let shell = cargo().args([subcommand, "--release", "--package", "grano-trainer"]);
+            libtorch
+                .iter()
+                .fold(shell, |shell, (name, value)| shell.env(name, value))
+                .args(arguments.iter().copied())
+                .run()
+        };
+        trainer("clippy", &["--all-targets", "--", "-D", "warnings"])?;
+        trainer("test", &[])
+    })
+}
+
+/// Prints a heading, runs the stage, and says how it went.
+fn stage<T>(name: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
+    println!("\n=== {name}");
+    let start = Instant::now();
+    let result = run();
+    let verdict = if result.is_ok() { "ok" } else { "FAILED" };
+    println!("stage {verdict}: {name} ({:.0} s)", start.elapsed().as_secs_f64());
+    result.with_context(|| format!("stage `{name}`"))
+}
+
+fn check_firmware(program: &Program, bare_metal: &BareMetal) -> Result<()> {
+    program.cargo(bare_metal, "clippy").args(["--bins", "--", "-D", "warnings"]).run()?;
+    let elf = program.build(bare_metal)?;
+    firmware::check_symbols(program, &elf)?;
+    if program.board.qemu.is_empty() {
+        return Ok(());
+    }
+    let figures = measure(program, bare_metal, &elf)?;
+    figures.check_budget(program)?;
+    figures.check()?;
+    let (picture, host) = (figures.text("crc32")?, host_crc32(&program.binary.precision, figures.text("sampler")?)?);
+    ensure!(picture == host, "{}: the picture's CRC-32 is {picture}, the host's {host}", program.name);
+    Ok(())
+}
+
+/// Runs a program in the emulator.
+pub fn measure(program: &Program, bare_metal: &BareMetal, elf: &Path) -> Result<Figures> {
+    let log = program.picture(elf, LABEL, SEED)?;
+    Figures::new(program, &bare_metal.compiler, &log, firmware::size(elf)?)
+}
+
+/// The CRC-32 that the host's network gives for the same request.
+fn host_crc32(precision: &str, sampler: &str) -> Result<String> {
+    let host = cargo().args(["run", "--quiet", "--release", "--package", "grano-host", "--", "sample", "--crc"]);
+    let request = ["--precision", precision, "--sampler", sampler, "--label", LABEL, "--seed", &SEED.to_string()];
+    let text = host.args(request).args(["--count", "1"]).text()?;
+    text.split_whitespace().last().map(str::to_owned).context("`grano sample --crc` printed nothing")
+}
