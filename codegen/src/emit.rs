@@ -382,7 +382,7 @@ impl Emitter<'_> {
                 let (shift, multiplier, zero_point) =
                     (requantize.shift, requantize.multipliers[0], requantize.zero_point);
                 let value = quote! {
-                    AddInt8 { multipliers: [#a, #b], bias: #bias, shift: #shift, multiplier: #multiplier, zero_point: #zero_point }
+                    AddInt8 { multipliers: [#a, #b], bias: #bias, shift: #shift, multiplier: #multiplier, zero_point: #zero_point }.checked()
                 };
                 ("AddInt8", value)
             }

@@ -1,10 +1,13 @@
 //! `grano-codegen`: the code generator on the command line; build scripts call the same library.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use grano_codegen::graph::Node;
 use grano_codegen::load::load;
+use grano_codegen::model::Model;
 use grano_codegen::{Build, Precision, Result};
 
 /// Turns trained diffusion models into static Rust.
@@ -72,26 +75,32 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Inspect { model } => {
             let model = load(&model)?;
-            let header = &model.header;
-            println!("sha256    {}", model.sha256);
-            println!("schedule  {:?}, T = {}", header.schedule.kind, header.schedule.steps);
-            println!("labels    {}", header.data.labels.join(", "));
-            println!("sampler   {}, guidance {}", header.defaults.sampler, header.defaults.guidance);
-            for (name, network) in &model.networks {
-                let count: usize = network.parameters.values().map(Vec::len).sum();
-                println!("\nnetwork `{name}`: input {:?}, {count} parameters", network.graph.input);
-                let shapes = network.graph.shapes()?;
-                for node in &network.graph.nodes {
-                    println!(
-                        "  {:20} {:?} ({}) → {:?}",
-                        node.name,
-                        node.op,
-                        node.inputs.join(", "),
-                        shapes[&node.name]
-                    );
-                }
-            }
+            // A reader such as `head` may close the pipe early; that is no error.
+            let _ = std::io::stdout().write_all(describe(&model)?.as_bytes());
         }
     }
     Ok(())
+}
+
+/// What a model file holds, for people.
+fn describe(model: &Model) -> Result<String> {
+    let header = &model.header;
+    let mut text = format!(
+        "sha256    {}\nschedule  {:?}, T = {}\nlabels    {}\nsampler   {}, guidance {}\n",
+        model.sha256,
+        header.schedule.kind,
+        header.schedule.steps,
+        header.data.labels.join(", "),
+        header.defaults.sampler,
+        header.defaults.guidance,
+    );
+    for (name, network) in &model.networks {
+        let count: usize = network.parameters.values().map(Vec::len).sum();
+        text += &format!("\nnetwork `{name}`: input {:?}, {count} parameters\n", network.graph.input);
+        let shapes = network.graph.shapes()?;
+        for Node { name, op, inputs } in &network.graph.nodes {
+            text += &format!("  {name:20} {op:?} ({}) → {:?}\n", inputs.join(", "), shapes[name]);
+        }
+    }
+    Ok(text)
 }

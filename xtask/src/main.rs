@@ -3,6 +3,7 @@
 //! | command | does |
 //! |---|---|
 //! | `test` | format, lints, tests, the firmware in the emulator, the trainer; sets up what these need |
+//! | `trainer` | `grano-train`, the trainer, with libtorch set up |
 //! | `setup` | installs one of the needs, or all; says what, and where it cannot, what to type |
 //! | `qemu` | builds a board's firmware and runs it in the emulator |
 //! | `flash` | builds a board's firmware and runs it on the board |
@@ -36,6 +37,12 @@ struct Arguments {
 enum Command {
     /// Set up and check everything, as CI does
     Test,
+    /// Run the trainer, grano-train, with libtorch set up; its words follow
+    Trainer {
+        /// Such as: train --data FOLDER --run runs/mine
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Install what the checks need
     Setup {
         #[arg(value_enum, default_value_t = setup::Part::All)]
@@ -81,6 +88,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Test => stages::run(),
+        Command::Trainer { arguments } => setup::trainer(&setup::libtorch()?, "run").args(["--"]).args(arguments).run(),
         Command::Setup { part } => setup::run(part),
         Command::Qemu { board, label, seed } => {
             let program = firmware::program(&board)?;

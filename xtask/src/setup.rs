@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{bare_metal, shell::Shell};
+use crate::{
+    bare_metal,
+    shell::{Shell, cargo},
+};
 
 /// What can be set up.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -128,6 +131,12 @@ pub fn libtorch() -> Result<Vec<(String, String)>> {
     println!("libtorch: {}", libtorch.display());
     let path = libtorch.into_os_string().into_string().ok().context("the path of libtorch is not UTF-8")?;
     Ok(vec![("LIBTORCH".into(), path)])
+}
+
+/// A cargo command on `trainer-host`, in the environment that [`libtorch`] gave.
+pub fn trainer(libtorch: &[(String, String)], subcommand: &str) -> Shell {
+    let shell = cargo().args([subcommand, "--release", "--package", "grano-trainer"]);
+    libtorch.iter().fold(shell, |shell, (name, value)| shell.env(name, value))
 }
 
 /// Builds libtorch beside its place and renames it at the end, so that it is there whole or not at all.

@@ -45,16 +45,9 @@ pub fn run() -> Result<()> {
     })?;
     let libtorch = stage("set up libtorch", setup::libtorch)?;
     stage("trainer", || {
-        let trainer = |subcommand: &str, arguments: &[&str]| {
-            let shell = cargo().args([subcommand, "--release", "--package", "grano-trainer"]);
-            libtorch
-                .iter()
-                .fold(shell, |shell, (name, value)| shell.env(name, value))
-                .args(arguments.iter().copied())
-                .run()
-        };
-        trainer("clippy", &["--all-targets", "--", "-D", "warnings"])?;
-        trainer("test", &[])
+        let trainer = |subcommand| setup::trainer(&libtorch, subcommand);
+        trainer("clippy").args(["--all-targets", "--", "-D", "warnings"]).run()?;
+        trainer("test").run()
     })
 }
 
