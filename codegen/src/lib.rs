@@ -7,7 +7,7 @@
 //! - [`model`] and [`load`]: what stands in a file, checked before use;
 //! - [`reference`]: what a graph means, naively;
 //! - [`fold`]: rewrites that are equal in real numbers;
-//! - [`quantize`] and [`float`]: the folded network in the numbers of the device;
+//! - [`quantize`] and [`float`]: the folded network in the numbers of the device ([`precision`], [`kernel`]);
 //! - [`lower`] and [`plan`]: kernel calls on buffers, buffers in one arena;
 //! - [`schedule`]: samplers as tables;
 //! - [`emit`] and [`report`]: code, constants and `plan.txt`.
@@ -24,10 +24,12 @@ pub mod load;
 pub mod lower;
 pub mod model;
 pub mod plan;
+pub mod precision;
 pub mod quantize;
 pub mod reference;
 pub mod report;
 pub mod schedule;
 
-pub use build::{Build, Precision};
+pub use build::Build;
 pub use error::{Error, Result};
+pub use precision::Precision;

@@ -1,8 +1,8 @@
 //! `plan.txt`: where memory and work go, by layer, and the arena over time.
 
-use crate::build::Precision;
 use crate::kernel::Kernel;
 use crate::lower::{Buffer, Call, Program};
+use crate::precision::Precision;
 use crate::schedule::Table;
 
 /// A sampler's memory: the arena and its three f32 maps of the picture.

@@ -1,167 +1,19 @@
-//! *Emit*: a lowered network as Rust source and a binary file of constants.
+//! A layer's static, its function, and its constants in `model.bin`.
 
 use std::collections::BTreeSet;
 
 use half::f16;
-use proc_macro2::{Group, Ident, Literal, Span, TokenStream, TokenTree};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
 
-use crate::error::{Error, Result};
-use crate::graph::{Function, X};
+use super::tokens::{describe, float_activation, shape};
+use crate::graph::X;
 use crate::kernel::{Element, Kernel, Requantize, Sums};
 use crate::lower::{Call, Place, Program, Residual};
 use crate::reference::Geometry;
-use crate::schedule::Table;
-
-/// The two generated files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Generated {
-    /// `model.rs`.
-    pub source: String,
-    /// `model.bin`.
-    pub constants: Vec<u8>,
-}
-
-/// What generated code says besides the network.
-#[derive(Clone, Debug)]
-pub struct Extras<'a> {
-    /// Name of the generated type, like `Fashion`.
-    pub type_name: &'a str,
-    /// `//` lines for the head of the file.
-    pub comment: &'a str,
-    /// Names of the classes.
-    pub labels: &'a [String],
-    /// Default guidance weight.
-    pub guidance: f32,
-    /// The samplers, the default first.
-    pub samplers: &'a [Table],
-    /// The network's time indices, in the order of its rows.
-    pub times: &'a [usize],
-    /// How floating-point weights are stored; unused by int8 networks.
-    pub float: Element,
-}
-
-/// Writes the code.
-///
-/// # Errors
-/// When a sampler has a number that is not finite or a step that the network has no row for.
-pub fn emit(program: &Program, extras: &Extras<'_>) -> Result<Generated> {
-    let mut emitter = Emitter {
-        constants: Vec::new(),
-        float: extras.float,
-        program,
-        used: BTreeSet::new(),
-        items: RESERVED.iter().map(ToString::to_string).collect(),
-    };
-    let names: Vec<&str> = program.calls.iter().map(|call| call.name.as_str()).collect();
-    let functions: Vec<Ident> = names.iter().map(|name| emitter.item(name)).collect();
-    let buffers = emitter.buffers();
-    let layers: Vec<TokenStream> =
-        program.calls.iter().zip(&functions).map(|(call, function)| emitter.layer(call, function)).collect();
-    let arms = program.calls.iter().zip(&functions).enumerate().map(|(index, (call, function))| {
-        let arguments = Arguments::of(call).pass();
-        quote!(#index => #function(arena, #arguments),)
-    });
-    let samplers = extras.samplers.iter().map(|table| sampler(table, extras.times)).collect::<Result<Vec<_>>>()?;
-    let taps =
-        program.calls.iter().enumerate().filter_map(|(index, call)| emitter.tap(index, call)).collect::<Vec<_>>();
-
-    let name = Ident::new(extras.type_name, Span::call_site());
-    let (labels, guidance, classes) = (extras.labels, extras.guidance, extras.labels.len());
-    let (arena_bytes, bin_bytes, layer_count) =
-        (program.plan.arena_bytes, emitter.constants.len(), program.calls.len());
-    let shape = shape(program.calls.last().map_or([0; 3], |call| call.shape));
-    let map_len: usize = program.calls.last().map_or(0, |call| call.shape.iter().product());
-    let (kernel_types, blob_types) = emitter.imports();
-    let half = emitter.used.contains("f16").then(|| {
-        quote!(
-            use grano::kernel::f16;
-        )
-    });
-    let requantize = emitter.used.contains("Requantize").then(|| {
-        quote!(
-            use grano::requantize::Requantize;
-        )
-    });
-    let (flash_doc, ram_doc) =
-        (" Bytes of constants, code not counted.", " Bytes of a sampler's memory, but for its few counters.");
-    let tokens = quote! {
-        use grano::blob::{#(#blob_types),*};
-        use grano::denoiser::Denoiser;
-        use grano::kernel::{#(#kernel_types),*};
-        #half
-        #requantize
-        use grano::schedule::{StepRow, StepTable};
-        use grano::shape::Shape;
-        use grano::tap::{Stored, Tap};
-
-        #[doc = " The network and its working memory."]
-        pub struct #name {
-            arena: Arena<ARENA_BYTES>,
-        }
-
-        #[doc = #flash_doc]
-        #[allow(dead_code)]
-        pub const FLASH_BYTES: usize = #bin_bytes;
-        #[doc = #ram_doc]
-        #[allow(dead_code)]
-        pub const RAM_BYTES: usize = ARENA_BYTES + 3 * size_of::<<#name as Denoiser>::Map>();
-        #[doc = " Bytes of the network's maps and scratch."]
-        pub const ARENA_BYTES: usize = #arena_bytes;
-        #[doc = " The weight of classifier-free guidance that the model is meant to be sampled with."]
-        #[allow(dead_code)]
-        pub const GUIDANCE: f32 = #guidance;
-        #[doc = " The classes' names, in the order of their labels."]
-        #[allow(dead_code)]
-        pub static LABELS: &[&str] = &[#(#labels),*];
-
-        static MODEL: Blob<#bin_bytes> = Blob(*include_bytes!("model.bin"));
-
-        impl Denoiser for #name {
-            const SHAPE: Shape = #shape;
-            const CLASSES: usize = #classes;
-            const LAYERS: usize = #layer_count;
-            const LAYER_NAMES: &'static [&'static str] = &[#(#names),*];
-            type Map = [f32; #map_len];
-            const NEW: Self = Self { arena: Arena::new() };
-
-            fn layer(&mut self, index: usize, condition: Condition, x: &[f32], out: &mut [f32]) {
-                let arena = &mut self.arena;
-                match index {
-                    #(#arms)*
-                    _ => {}
-                }
-            }
-        }
-
-        impl #name {
-            #[doc = " The arena, for [`Tap`]s to read."]
-            #[allow(dead_code)]
-            #[must_use]
-            pub fn memory(&self) -> &[u8] {
-                self.arena.bytes()
-            }
-        }
-
-        #(#layers)*
-
-        #buffers
-
-        #[doc = " Where each value lies after its layer has run."]
-        #[allow(dead_code)]
-        pub static TAPS: &[Tap] = &[#(#taps),*];
-
-        #[doc = " The samplers; the first is the default."]
-        pub static SAMPLERS: &[StepTable] = &[#(#samplers),*];
-    };
-    let file = syn::parse2(plain_literals(tokens))
-        .map_err(|error| Error::Model(format!("generated code does not parse: {error}")))?;
-    let source = format!("{}\n{}", extras.comment, prettyplease::unparse(&file));
-    Ok(Generated { source, constants: emitter.constants })
-}
 
 /// Names that generated code has for other things or, in capitals, for other statics.
-const RESERVED: [&str; 17] = [
+pub(super) const RESERVED: [&str; 17] = [
     "arena",
     "arena_bytes",
     "condition",
@@ -181,26 +33,26 @@ const RESERVED: [&str; 17] = [
     "taps",
 ];
 
-struct Emitter<'a> {
-    constants: Vec<u8>,
-    float: Element,
-    program: &'a Program,
+pub(super) struct Emitter<'a> {
+    pub(super) constants: Vec<u8>,
+    pub(super) float: Element,
+    pub(super) program: &'a Program,
     /// Names to import from the engine.
-    used: BTreeSet<&'static str>,
+    pub(super) used: BTreeSet<&'static str>,
     /// Names of functions that are taken.
-    items: BTreeSet<String>,
+    pub(super) items: BTreeSet<String>,
 }
 
 /// What a layer's function takes besides the arena.
 #[derive(Clone, Copy)]
-struct Arguments {
+pub(super) struct Arguments {
     condition: bool,
     x: bool,
     out: bool,
 }
 
 impl Arguments {
-    fn of(call: &Call) -> Self {
+    pub(super) fn of(call: &Call) -> Self {
         let conv = matches!(
             call.kernel,
             Kernel::Conv2dInt8 { .. } | Kernel::Conv2dInt8Head { .. } | Kernel::Conv2dFloat { .. }
@@ -214,7 +66,7 @@ impl Arguments {
         quote!(#(#chosen),*)
     }
 
-    fn pass(self) -> TokenStream {
+    pub(super) fn pass(self) -> TokenStream {
         self.list([quote!(condition), quote!(x), quote!(out)])
     }
 
@@ -225,7 +77,7 @@ impl Arguments {
 
 impl Emitter<'_> {
     /// A name for a function and, in capitals, a static.
-    fn item(&mut self, name: &str) -> Ident {
+    pub(super) fn item(&mut self, name: &str) -> Ident {
         let mut item: String =
             name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
         if !item.starts_with(|c: char| c.is_ascii_alphabetic()) {
@@ -245,7 +97,7 @@ impl Emitter<'_> {
         format_ident!("BUFFER_{index}")
     }
 
-    fn buffers(&self) -> TokenStream {
+    pub(super) fn buffers(&self) -> TokenStream {
         let items =
             self.program.buffers.iter().zip(&self.program.plan.offsets).enumerate().map(|(index, (buffer, offset))| {
                 let (name, len, doc) = (Self::buffer_name(index), buffer.bytes(), format!(" {}.", buffer.name));
@@ -254,7 +106,7 @@ impl Emitter<'_> {
         quote!(#(#items)*)
     }
 
-    fn imports(&self) -> (Vec<Ident>, Vec<Ident>) {
+    pub(super) fn imports(&self) -> (Vec<Ident>, Vec<Ident>) {
         let ident = |name: &&str| Ident::new(name, Span::call_site());
         let kernels =
             self.used.iter().filter(|name| !["f16", "Requantize", "elements"].contains(name)).chain(&["Condition"]);
@@ -327,7 +179,7 @@ impl Emitter<'_> {
     }
 
     /// The static and the function of one layer.
-    fn layer(&mut self, call: &Call, function: &Ident) -> TokenStream {
+    pub(super) fn layer(&mut self, call: &Call, function: &Ident) -> TokenStream {
         let parameters = format_ident!("{}", function.to_string().to_ascii_uppercase());
         let [c, h, w] = call.shape;
         let mut doc = format!(" `{}`: {} to {h}×{w}×{c}", call.name, self.from(call));
@@ -485,7 +337,7 @@ impl Emitter<'_> {
     }
 
     /// Where a layer's value can be read after it has run.
-    fn tap(&self, layer: usize, call: &Call) -> Option<TokenStream> {
+    pub(super) fn tap(&self, layer: usize, call: &Call) -> Option<TokenStream> {
         let Place::Buffer(buffer) = call.output else { return None };
         let (name, shape) = (&call.value, shape(call.shape));
         let constant = Self::buffer_name(buffer);
@@ -504,74 +356,4 @@ impl Emitter<'_> {
         debug_assert!(call.value != X || layer == 0);
         Some(quote!(Tap { name: #name, layer: #layer, shape: #shape, buffer: #constant, stored: #stored }))
     }
-}
-
-/// `3usize` as `3` and `1f32` as `1.0`: the types stand beside them.
-fn plain_literals(tokens: TokenStream) -> TokenStream {
-    let plain = |token| match token {
-        TokenTree::Group(group) => TokenTree::Group(Group::new(group.delimiter(), plain_literals(group.stream()))),
-        TokenTree::Literal(literal) => TokenTree::Literal(plain_literal(&literal.to_string()).unwrap_or(literal)),
-        other => other,
-    };
-    tokens.into_iter().map(plain).collect()
-}
-
-fn plain_literal(text: &str) -> Option<Literal> {
-    let number = text.starts_with(|c: char| c.is_ascii_digit());
-    let suffix =
-        ["usize", "u32", "u16", "i32", "i16", "f32"].into_iter().find(|suffix| number && text.ends_with(suffix))?;
-    let digits = text.strip_suffix(suffix)?;
-    let point = if suffix == "f32" && !digits.contains(['.', 'e']) { ".0" } else { "" };
-    format!("{digits}{point}").parse().ok()
-}
-
-fn float_activation(function: Option<Function>) -> TokenStream {
-    match function {
-        None => quote!(Activation::Identity),
-        Some(Function::Silu) => quote!(Activation::Silu),
-        Some(Function::ClippedSilu { limit }) => {
-            let limit = limit as f32;
-            quote!(Activation::ClippedSilu(#limit))
-        }
-    }
-}
-
-fn describe(geometry: &Geometry) -> String {
-    let ([c, h, w], [k_h, k_w]) = (geometry.input, geometry.kernel);
-    let stride = if geometry.stride == [1, 1] {
-        String::new()
-    } else {
-        format!(" stride {}×{}", geometry.stride[0], geometry.stride[1])
-    };
-    let upsample = if geometry.upsample == [1, 1] {
-        String::new()
-    } else {
-        format!(" enlarged {}×{}", geometry.upsample[0], geometry.upsample[1])
-    };
-    format!("convolution {k_h}×{k_w}{stride}, {h}×{w}×{c}{upsample}")
-}
-
-fn shape([channels, height, width]: [usize; 3]) -> TokenStream {
-    quote!(Shape { height: #height, width: #width, channels: #channels })
-}
-
-fn sampler(table: &Table, times: &[usize]) -> Result<TokenStream> {
-    let name = &table.name;
-    let clip = table.clip.map_or(quote!(f32::INFINITY), |clip| {
-        let clip = clip as f32;
-        quote!(#clip)
-    });
-    let rows = table.rows.iter().map(|row| {
-        let network_row = times.iter().position(|&t| t == row.t).and_then(|row| u16::try_from(row).ok());
-        let network_row =
-            network_row.ok_or_else(|| Error::Model(format!("sampler `{name}`: no network row for t = {}", row.t)))?;
-        let coefficients = [row.c_in, row.k0, row.k1, row.a, row.b, row.c, row.e].map(|v| v as f32);
-        if coefficients.iter().any(|v| !v.is_finite()) {
-            return Err(Error::Model(format!("sampler `{name}`: a coefficient at t = {} is not finite", row.t)));
-        }
-        let [c_in, k0, k1, a, b, c, e] = coefficients;
-        Ok(quote!(StepRow { network_row: #network_row, c_in: #c_in, k0: #k0, k1: #k1, a: #a, b: #b, c: #c, e: #e }))
-    });
-    let rows = rows.collect::<Result<Vec<_>>>()?;
-    Ok(quote!(StepTable { name: #name, clip: #clip, rows: &[#(#rows),*] }))
 }

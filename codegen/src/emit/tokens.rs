@@ -1,0 +1,79 @@
+//! Small pieces of generated code.
+
+use proc_macro2::{Group, Literal, TokenStream, TokenTree};
+use quote::quote;
+
+use crate::error::{Error, Result};
+use crate::graph::Function;
+use crate::reference::Geometry;
+use crate::schedule::Table;
+
+/// `3usize` as `3` and `1f32` as `1.0`: the types stand beside them.
+pub(super) fn plain_literals(tokens: TokenStream) -> TokenStream {
+    let plain = |token| match token {
+        TokenTree::Group(group) => TokenTree::Group(Group::new(group.delimiter(), plain_literals(group.stream()))),
+        TokenTree::Literal(literal) => TokenTree::Literal(plain_literal(&literal.to_string()).unwrap_or(literal)),
+        other => other,
+    };
+    tokens.into_iter().map(plain).collect()
+}
+
+fn plain_literal(text: &str) -> Option<Literal> {
+    let number = text.starts_with(|c: char| c.is_ascii_digit());
+    let suffix =
+        ["usize", "u32", "u16", "i32", "i16", "f32"].into_iter().find(|suffix| number && text.ends_with(suffix))?;
+    let digits = text.strip_suffix(suffix)?;
+    let point = if suffix == "f32" && !digits.contains(['.', 'e']) { ".0" } else { "" };
+    format!("{digits}{point}").parse().ok()
+}
+
+pub(super) fn float_activation(function: Option<Function>) -> TokenStream {
+    match function {
+        None => quote!(Activation::Identity),
+        Some(Function::Silu) => quote!(Activation::Silu),
+        Some(Function::ClippedSilu { limit }) => {
+            let limit = limit as f32;
+            quote!(Activation::ClippedSilu(#limit))
+        }
+    }
+}
+
+pub(super) fn describe(geometry: &Geometry) -> String {
+    let ([c, h, w], [k_h, k_w]) = (geometry.input, geometry.kernel);
+    let stride = if geometry.stride == [1, 1] {
+        String::new()
+    } else {
+        format!(" stride {}×{}", geometry.stride[0], geometry.stride[1])
+    };
+    let upsample = if geometry.upsample == [1, 1] {
+        String::new()
+    } else {
+        format!(" enlarged {}×{}", geometry.upsample[0], geometry.upsample[1])
+    };
+    format!("convolution {k_h}×{k_w}{stride}, {h}×{w}×{c}{upsample}")
+}
+
+pub(super) fn shape([channels, height, width]: [usize; 3]) -> TokenStream {
+    quote!(Shape { height: #height, width: #width, channels: #channels })
+}
+
+pub(super) fn sampler(table: &Table, times: &[usize]) -> Result<TokenStream> {
+    let name = &table.name;
+    let clip = table.clip.map_or(quote!(f32::INFINITY), |clip| {
+        let clip = clip as f32;
+        quote!(#clip)
+    });
+    let rows = table.rows.iter().map(|row| {
+        let network_row = times.iter().position(|&t| t == row.t).and_then(|row| u16::try_from(row).ok());
+        let network_row =
+            network_row.ok_or_else(|| Error::Model(format!("sampler `{name}`: no network row for t = {}", row.t)))?;
+        let coefficients = [row.c_in, row.k0, row.k1, row.a, row.b, row.c, row.e].map(|v| v as f32);
+        if coefficients.iter().any(|v| !v.is_finite()) {
+            return Err(Error::Model(format!("sampler `{name}`: a coefficient at t = {} is not finite", row.t)));
+        }
+        let [c_in, k0, k1, a, b, c, e] = coefficients;
+        Ok(quote!(StepRow { network_row: #network_row, c_in: #c_in, k0: #k0, k1: #k1, a: #a, b: #b, c: #c, e: #e }))
+    });
+    let rows = rows.collect::<Result<Vec<_>>>()?;
+    Ok(quote!(StepTable { name: #name, clip: #clip, rows: &[#(#rows),*] }))
+}
