@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn names_are_parsed() {
-        let ddim = |eta| Method::Ddim { eta, epsilon: Epsilon::Kept };
+        let ddim = |eta| Method::Ddim { eta, epsilon: Epsilon::Recomputed };
         let ancestral = |variance| Method::Ancestral { variance };
         for (name, method, steps) in [
             ("ddim-20", ddim(0.0), 20),
