@@ -251,7 +251,8 @@ impl Node {
             (Op::Conv2d { out_channels, kernel, stride, padding, upsample }, [Shape::Map([_, h, w])]) => {
                 let extent = |axis: usize, size: usize| {
                     let (k, s) = (small(kernel[axis])?, small(stride[axis])?);
-                    let padded = small(size * small(upsample[axis])?)? + 2 * small(padding[axis] + 1)? - 2;
+                    let padded =
+                        small(size * small(upsample[axis])?)? + 2 * small(padding[axis].saturating_add(1))? - 2;
                     if padded < k {
                         return Err(Error::node(&self.name, format!("a kernel of {k} does not fit into {padded}")));
                     }
