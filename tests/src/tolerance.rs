@@ -15,6 +15,10 @@ pub struct Tolerance {
     pub worst_psnr_db: f64,
 }
 
+/// Largest error of x on an f32 trajectory of 20 steps: ε's error, up to 1e-4, times a step's k1, at most 26, where x̂0
+/// is not clipped, and damped by the steps after.
+pub const TRAJECTORY: f32 = 1e-3;
+
 /// The bounds of a precision.
 #[must_use]
 pub fn tolerance(precision: Precision) -> Tolerance {
@@ -22,7 +26,7 @@ pub fn tolerance(precision: Precision) -> Tolerance {
         // Sums of up to 432 products in another order: 432·2⁻²⁴ relative in the worst case, a tenth in practice.
         Precision::F32 => Tolerance { epsilon: 1e-4, layer_db: 110.0, median_psnr_db: 80.0, worst_psnr_db: 50.0 },
         // Maps and weights keep 11 bits: 2⁻¹² relative each, over 13 layers.
-        Precision::F16 => Tolerance { epsilon: 2e-2, layer_db: 55.0, median_psnr_db: 45.0, worst_psnr_db: 30.0 },
+        Precision::F16 => Tolerance { epsilon: 2e-2, layer_db: 50.0, median_psnr_db: 45.0, worst_psnr_db: 30.0 },
         // Maps and weights keep 8 bits of their range, twice where a table follows.
         Precision::Int8 => Tolerance { epsilon: 0.6, layer_db: 20.0, median_psnr_db: 30.0, worst_psnr_db: 22.0 },
     }

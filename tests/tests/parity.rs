@@ -10,7 +10,7 @@ use grano_codegen::reference;
 use grano_codegen::schedule::SamplerSpec;
 use grano_tests::golden::{Golden, Replay};
 use grano_tests::models::{Draw, Evaluate, fashion, toy};
-use grano_tests::tolerance::{decibels, largest_error, tolerance};
+use grano_tests::tolerance::{TRAJECTORY, decibels, largest_error, tolerance};
 use std::path::Path;
 
 const PICTURES: u64 = 64;
@@ -79,7 +79,7 @@ fn a_trajectory_with_injected_noise_equals_libtorchs() {
     };
     for (step, (x, expected)) in fashion(Precision::F32, draw).iter().zip(golden.f32("trajectory.x")).enumerate() {
         let error = largest_error(x, &expected);
-        assert!(error <= 1e-3, "step {step}: off by {error}");
+        assert!(error <= TRAJECTORY, "step {step}: off by {error}");
     }
 }
 
@@ -120,12 +120,7 @@ fn awkward_shapes_are_right_in_every_precision() {
     times.sort_unstable();
     times.dedup();
     for precision in Precision::ALL {
-        // The toy's error is relative to outputs of standard deviation 0.4.
-        let least = match precision {
-            Precision::F32 => 110.0,
-            Precision::F16 => 50.0,
-            Precision::Int8 => 20.0,
-        };
+        let least = tolerance(precision).layer_db;
         for (step, &t) in times.iter().enumerate() {
             for class in 0..=3 {
                 let x = grano_tests::toy::picture(step as u32 * 4 + class as u32);
