@@ -125,9 +125,14 @@ impl Build {
             ("model.bin", &output.generated.constants),
             ("plan.txt", output.plan.as_bytes()),
         ];
+        // All are written before any is put in its place, so that a full disk leaves what was there.
         for (file, bytes) in files {
+            let partial = folder.join(format!("{file}.partial"));
+            std::fs::write(&partial, bytes).map_err(|error| Error::io(&partial, error))?;
+        }
+        for (file, _) in files {
             let path = folder.join(file);
-            std::fs::write(&path, bytes).map_err(|error| Error::io(&path, error))?;
+            std::fs::rename(folder.join(format!("{file}.partial")), &path).map_err(|error| Error::io(&path, error))?;
         }
         Ok(output)
     }

@@ -15,7 +15,7 @@ pub struct Tolerance {
     pub worst_psnr_db: f64,
 }
 
-/// Largest error of x on an f32 trajectory of 20 steps: ε's error, up to 1e-4, times a step's k1, at most 26, where x̂0
+/// Largest error of x on an f32 trajectory of 20 steps: ε's error, up to 1e-4, times a step's k1, at most 27, where x̂0
 /// is not clipped, and damped by the steps after.
 pub const TRAJECTORY: f32 = 1e-3;
 
