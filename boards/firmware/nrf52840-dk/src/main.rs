@@ -6,7 +6,12 @@
 use cortex_m::{Peripherals, asm, peripheral::DWT};
 use cortex_m_rt::entry;
 use defmt_rtt as _;
-use grano_firmware::{Board, BoardSampler, Job, Model, Wrapping, draw, stack};
+use grano_firmware::{
+    Board, BoardSampler, Model,
+    draw::{Job, draw},
+    evaluate::evaluate,
+    stack,
+};
 use panic_probe as _;
 use static_cell::ConstStaticCell;
 
@@ -18,20 +23,26 @@ static SAMPLER: ConstStaticCell<BoardSampler<fashion::Fashion>> = ConstStaticCel
 const MODEL: Model = Model { labels: fashion::LABELS, table: &fashion::SAMPLERS[0], guidance: fashion::GUIDANCE };
 
 /// The board; its processor counts cycles, 67 s a turn.
-struct Nrf52840Dk {
-    cycles: Wrapping<32>,
-}
+struct Nrf52840Dk;
 
 impl Board for Nrf52840Dk {
-    const NAME: &'static str = "nRF52840-DK (Cortex-M4F, 64 MHz)";
     const UNIT: &'static str = "cycles";
+
+    fn name(&self) -> &'static str {
+        "nRF52840-DK (Cortex-M4F, 64 MHz)"
+    }
 
     fn print_line(&mut self, text: &str) {
         defmt::println!("{=str}", text);
     }
 
-    fn count(&mut self) -> u64 {
-        self.cycles.advance(DWT::cycle_count())
+    #[inline(always)]
+    fn ticks(&self) -> u32 {
+        DWT::cycle_count()
+    }
+
+    fn between(&self, start: u32, end: u32) -> u64 {
+        end.wrapping_sub(start).into()
     }
 }
 
@@ -41,9 +52,10 @@ fn main() -> ! {
     if let (Some(mut peripherals), Some(sampler)) = (Peripherals::take(), SAMPLER.try_take()) {
         peripherals.DCB.enable_trace();
         peripherals.DWT.enable_cycle_counter();
-        let mut board = Nrf52840Dk { cycles: Wrapping::new() };
+        evaluate(&mut Nrf52840Dk, sampler);
         // What went wrong is printed already.
-        let _ = draw(&mut board, sampler, &MODEL, Job::default());
+        let _ = draw(&mut Nrf52840Dk, sampler, &MODEL, Job { label: "sneaker", seed: 0 });
+        stack::report(&mut Nrf52840Dk);
     }
     loop {
         asm::wfi();

@@ -1,0 +1,40 @@
+//! One evaluation of the network: what each layer takes, and the CRC-32 of what comes out.
+//!
+//! Every board and the host run it on the same input, so that equal networks print equal checksums.
+
+use grano::{
+    denoiser::Denoiser,
+    noise::{Gaussian, Philox},
+    sampler::{Progress, Request},
+    schedule::{StepRow, StepTable},
+};
+
+use crate::{Board, BoardSampler, CRC, board, print};
+
+/// A sampler whose only step makes the network's output the next x. Its row of time biases is the first that there is.
+static OUTPUT: StepTable = StepTable {
+    name: "output",
+    clip: f32::INFINITY,
+    rows: &[StepRow { network_row: 0, c_in: 1.0, k0: 0.0, k1: 0.0, a: 0.0, b: 0.0, c: 0.0, e: 1.0 }],
+};
+
+/// Evaluates the network on Philox's noise of seed 0 without a label, and prints the report: instructions by layer and
+/// in all, and the CRC-32 of the output, f32 in little-endian order.
+pub fn evaluate<B: Board, D: Denoiser>(board: &mut B, sampler: &mut BoardSampler<D>) {
+    print(board, format_args!("# one evaluation on {}", board.name()));
+    let request = Request { label: None, guidance: 1.0 };
+    if sampler.start(&OUTPUT, Gaussian(Philox::new(0, 0)), request).is_err() {
+        return board.print_line("the sampler refuses the request");
+    }
+    let mut total = 0;
+    for name in D::LAYER_NAMES {
+        let (_, count) = board::measure(board, || sampler.advance());
+        print(board, format_args!("layers.\"{name}\" = {count}"));
+        total += count;
+    }
+    while sampler.advance() != Progress::Done {}
+    let mut digest = CRC.digest();
+    sampler.x().iter().for_each(|value| digest.update(&value.to_le_bytes()));
+    print(board, format_args!("{}_per_evaluation = {total}", B::UNIT));
+    print(board, format_args!("evaluation_crc32 = \"{:08x}\"", digest.finalize()));
+}
