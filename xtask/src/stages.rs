@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use toml::{Table, Value};
+use toml::Table;
 
 use crate::{
     bare_metal::{self, BareMetal},
@@ -77,7 +77,8 @@ fn check_firmware(program: &Program, bare_metal: &BareMetal, host: &Table) -> Re
     figures.check()?;
     let Binary { network, precision, draws, .. } = &program.binary;
     let key = format!("{network}-{precision}");
-    let evaluation = host.get(&key).and_then(Value::as_str).with_context(|| format!("the host knows no {key}"))?;
+    let evaluation = host.get(&key).and_then(|report| report.get("evaluation_crc32")?.as_str());
+    let evaluation = evaluation.with_context(|| format!("the host knows no {key}"))?;
     equal(program, "evaluation", figures.text("evaluation_crc32")?, evaluation)?;
     if *draws {
         equal(program, "picture", figures.text("crc32")?, &host_crc32(precision, figures.text("sampler")?)?)?;
@@ -90,7 +91,7 @@ fn equal(program: &Program, what: &str, board: &str, host: &str) -> Result<()> {
     Ok(())
 }
 
-/// The CRC-32 of one evaluation's output of each network on the host, by `{network}-{precision}`.
+/// What the host reports of one evaluation of each network, by `{network}-{precision}`.
 fn host_evaluations() -> Result<Table> {
     let text = cargo().args(["run", "--quiet", "--release", "--package", "grano-tests", "--bin", "evaluate"]).text()?;
     println!("{text}");

@@ -7,7 +7,7 @@ use grano::{
     sampler::{Progress, Request},
 };
 
-use crate::{Board, BoardSampler, CRC, Model, board, print};
+use crate::{Board, BoardSampler, CRC, Failed, Model, board, print};
 
 /// Room for a row of 47 pixels, each two characters, after `# `; longer ones are cut.
 type Row = heapless::String<96>;
@@ -20,10 +20,6 @@ pub struct Job<'a> {
     /// Where the noise begins.
     pub seed: u64,
 }
-
-/// Nothing was drawn; the reason has been printed.
-#[derive(Clone, Copy, Debug)]
-pub struct Failed;
 
 /// Draws the picture and prints the report.
 ///

@@ -22,13 +22,22 @@ pub struct Machine {
     picoseconds_per_tick: u64,
 }
 
-/// The Cortex-M4F.
-pub const AN386: Machine =
-    Machine { name: "mps2-an386 in QEMU (Cortex-M4F)", fpgaio: 0x4002_8000, picoseconds_per_tick: 40_000 };
+impl Machine {
+    const fn new(name: &'static str, fpgaio: usize, picoseconds_per_tick: u64) -> Self {
+        Self { name, fpgaio, picoseconds_per_tick }
+    }
+}
 
-/// The Cortex-M55 with Helium.
-pub const AN547: Machine =
-    Machine { name: "mps3-an547 in QEMU (Cortex-M55)", fpgaio: 0x5930_2000, picoseconds_per_tick: 50_000 };
+/// A Cortex-M3, for programs that keep to a Cortex-M0's instructions, ARMv6-M.
+pub const AN385: Machine = Machine::new("mps2-an385 in QEMU (ARMv6-M code on a Cortex-M3)", 0x4002_8000, 40_000);
+/// A Cortex-M4F.
+pub const AN386: Machine = Machine::new("mps2-an386 in QEMU (Cortex-M4F)", 0x4002_8000, 40_000);
+/// A Cortex-M7.
+pub const AN500: Machine = Machine::new("mps2-an500 in QEMU (Cortex-M7)", 0x4002_8000, 40_000);
+/// A Cortex-M33, in the secure state.
+pub const AN505: Machine = Machine::new("mps2-an505 in QEMU (Cortex-M33)", 0x5030_2000, 50_000);
+/// A Cortex-M55 with Helium, in the secure state.
+pub const AN547: Machine = Machine::new("mps3-an547 in QEMU (Cortex-M55)", 0x5930_2000, 50_000);
 
 /// Where the counter is among the FPGA's registers.
 const COUNTER_OFFSET: usize = 0x18;

@@ -18,9 +18,7 @@ macro_rules! program {
         #[$entry]
         fn main() -> ! {
             $crate::stack::paint();
-            let model =
-                $crate::Model { labels: $module::LABELS, table: &$module::SAMPLERS[0], guidance: $module::GUIDANCE };
-            $crate::semihosting::run(&mut $board, SAMPLER.try_take(), &model)
+            $crate::semihosting::run(&mut $board, SAMPLER.try_take(), &$crate::model!($module))
         }
     };
 }

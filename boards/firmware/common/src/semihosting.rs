@@ -13,8 +13,8 @@ use semihosting::{
 };
 
 use crate::{
-    Board, BoardSampler, Model,
-    draw::{Failed, Job, draw},
+    Board, BoardSampler, Failed, Model,
+    draw::{Job, draw},
     evaluate::evaluate,
     stack,
 };
@@ -49,7 +49,7 @@ pub fn run<B: Board, D: Denoiser>(board: &mut B, sampler: Option<&mut BoardSampl
     let mut command_line = [0; COMMAND_LINE_BYTES];
     let mut words = words(&mut command_line);
     let done = match (sampler, words.next(), words.next().map_or(Ok(0), str::parse)) {
-        (Some(sampler), None, _) => Ok(evaluate(board, sampler)),
+        (Some(sampler), None, _) => evaluate(board, sampler, model),
         (Some(sampler), Some(label), Ok(seed)) => draw(board, sampler, model, Job { label, seed }),
         _ => {
             print_line("usage: PROGRAM [LABEL [SEED]]; the seed is a whole number");

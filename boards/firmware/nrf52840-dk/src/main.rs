@@ -7,10 +7,10 @@ use cortex_m::{Peripherals, asm, peripheral::DWT};
 use cortex_m_rt::entry;
 use defmt_rtt as _;
 use grano_firmware::{
-    Board, BoardSampler, Model,
+    Board, BoardSampler,
     draw::{Job, draw},
     evaluate::evaluate,
-    stack,
+    model, stack,
 };
 use panic_probe as _;
 use static_cell::ConstStaticCell;
@@ -20,7 +20,6 @@ mod fashion {
 }
 
 static SAMPLER: ConstStaticCell<BoardSampler<fashion::Fashion>> = ConstStaticCell::new(BoardSampler::new());
-const MODEL: Model = Model { labels: fashion::LABELS, table: &fashion::SAMPLERS[0], guidance: fashion::GUIDANCE };
 
 /// The board; its processor counts cycles, 67 s a turn.
 struct Nrf52840Dk;
@@ -52,9 +51,12 @@ fn main() -> ! {
     if let (Some(mut peripherals), Some(sampler)) = (Peripherals::take(), SAMPLER.try_take()) {
         peripherals.DCB.enable_trace();
         peripherals.DWT.enable_cycle_counter();
-        evaluate(&mut Nrf52840Dk, sampler);
-        // What went wrong is printed already.
-        let _ = draw(&mut Nrf52840Dk, sampler, &MODEL, Job { label: "sneaker", seed: 0 });
+        let model = model!(fashion);
+        let evaluated = evaluate(&mut Nrf52840Dk, sampler, &model);
+        let drawn = draw(&mut Nrf52840Dk, sampler, &model, Job { label: "sneaker", seed: 0 });
+        if evaluated.and(drawn).is_err() {
+            defmt::println!("that failed");
+        }
         stack::report(&mut Nrf52840Dk);
     }
     loop {
