@@ -86,19 +86,25 @@ impl Figures {
             );
         }
         let new = flat(&self.table);
+        let mut complaints = Vec::new();
         for (key, old) in flat(committed).iter().filter(|(key, _)| *key != "compiler") {
-            let new = new.get(key).with_context(|| self.missing(key))?;
+            let Some(new) = new.get(key) else {
+                complaints.push(self.missing(key));
+                continue;
+            };
             if let (Some(old), Some(new), false) = (old.as_integer(), new.as_integer(), EXACT.contains(&key.as_str())) {
                 let limit = (old as f64 * (1.0 + tolerance)) as i64 + NOISE;
-                let percent = 100.0 * tolerance;
-                ensure!(new <= limit, "{}: {key} grew from {old} to {new}, more than {percent} %. {BLESS}", self.name);
-                if same_compiler && (new as f64) < old as f64 * (1.0 - tolerance) {
+                if new > limit {
+                    complaints.push(format!("{key} grew from {old} to {new}, more than {} %", 100.0 * tolerance));
+                } else if same_compiler && (new as f64) < old as f64 * (1.0 - tolerance) {
                     println!("{}: {key} shrank from {old} to {new}. {BLESS}", self.name);
                 }
-            } else {
-                ensure!(new == old, "{}: {key} is {new}, was {old}. {BLESS}", self.name);
+            } else if new != old {
+                complaints.push(format!("{key} is {new}, was {old}"));
             }
         }
+        let complaints = complaints.join("\n  ");
+        ensure!(complaints.is_empty(), "{}:\n  {complaints}\n{BLESS}", self.name);
         Ok(())
     }
 
@@ -123,7 +129,7 @@ impl Figures {
     }
 
     fn missing(&self, key: &str) -> String {
-        format!("{}: the program printed no `{key}`", self.name)
+        format!("{} printed no `{key}`", self.name)
     }
 
     fn path(&self) -> PathBuf {
