@@ -1,20 +1,16 @@
 //! Generates what the tests compile: the shipped model and a toy of awkward shapes, in every precision.
 
-#[path = "src/toy.rs"]
-mod toy;
-
 use std::path::PathBuf;
 
 use grano_codegen::{Build, Precision};
+use grano_networks::toy;
 
 fn main() {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
-    let toy = folder.join("toy.safetensors");
-    if let Err(error) = toy::model().and_then(|bytes| {
-        std::fs::write(&toy, bytes).map_err(|error| grano_codegen::Error::Io { path: toy.clone(), source: error })
-    }) {
-        println!("cargo::error={error}");
-    }
+    let toy = match grano_networks::write(&folder, "toy", toy::model) {
+        Ok(path) => path,
+        Err(error) => return println!("cargo::error={error}"),
+    };
     for precision in Precision::ALL {
         let name = precision.name();
         Build::new("../models/fashion.safetensors")
@@ -23,5 +19,4 @@ fn main() {
             .emit(&format!("fashion-{name}"));
         Build::new(&toy).precision(precision).samplers(["ddim-4", "ancestral-4"]).emit(&format!("toy-{name}"));
     }
-    println!("cargo::rerun-if-changed=src/toy.rs");
 }

@@ -112,7 +112,7 @@ fn pictures_are_those_of_the_float_network() {
 
 #[test]
 fn awkward_shapes_are_right_in_every_precision() {
-    let model = parse(&grano_tests::toy::model().unwrap(), Path::new("toy")).unwrap();
+    let model = parse(&grano_networks::toy::model().unwrap(), Path::new("toy")).unwrap();
     let network = model.denoiser().unwrap();
     let specs: [SamplerSpec; 2] = ["ddim-4", "ancestral-4"].map(|name| name.parse().unwrap());
     let mut times: Vec<usize> =
@@ -123,7 +123,7 @@ fn awkward_shapes_are_right_in_every_precision() {
         let least = tolerance(precision).layer_db;
         for (step, &t) in times.iter().enumerate() {
             for class in 0..=3 {
-                let x = grano_tests::toy::picture(step as u32 * 4 + class as u32);
+                let x = grano_networks::toy::picture(step as u32 * 4 + class as u32);
                 let expected = reference::run(network, &x, t, class).unwrap();
                 let (out, values) = toy(precision, Evaluate { x: &x, condition: Condition { step, class } });
                 assert!(values.len() >= 9, "{}", values.len());
