@@ -1,11 +1,14 @@
 //! *Lower*: layers become kernel calls on buffers; what can be computed in place is.
 
+use grano::kernel::TILE_PIXELS;
+
 use crate::error::Result;
 use crate::fold::{Folded, Kind, Layer};
 use crate::graph::X;
 use crate::kernel::{Element, Kernel};
 use crate::plan::{Lifetime, Plan, plan};
 use crate::quantize::Kernels;
+use crate::target::Target;
 
 /// A network as a list of kernel calls on one arena.
 #[derive(Clone, Debug)]
@@ -33,14 +36,14 @@ pub struct Call {
     pub macs: usize,
     /// What computes it.
     pub kernel: Kernel,
-    /// Where the map comes from.
-    pub input: Place,
+    /// Where the maps come from; the first may be where the result goes.
+    pub inputs: Vec<Place>,
     /// Where the result goes.
     pub output: Place,
     /// The second operand of a sum.
     pub residual: Option<Residual>,
-    /// Buffer of the patches of a convolution.
-    pub patch: Option<usize>,
+    /// Buffer that the kernel works in.
+    pub scratch: Option<usize>,
 }
 
 /// Where a map lies.
@@ -82,14 +85,11 @@ impl Buffer {
     }
 }
 
-/// Output pixels that the engine's floating-point convolution works on at once (`TILE_PIXELS`).
-const FLOAT_TILE: usize = 4;
-
 /// Gives every value a buffer and the buffers their places.
 ///
 /// # Errors
 /// When the planner refuses the buffers.
-pub fn lower(folded: &Folded, (kernels, elements): Kernels) -> Result<Program> {
+pub fn lower(folded: &Folded, (kernels, elements): Kernels, target: Target) -> Result<Program> {
     let quantizes = matches!(kernels.first(), Some(Kernel::Quantize { .. }));
     let first_layer = usize::from(quantizes);
     let last_use = |value: &str| {
@@ -114,21 +114,23 @@ pub fn lower(folded: &Folded, (kernels, elements): Kernels) -> Result<Program> {
             element: elements[X],
             macs: 0,
             kernel: kernels[0].clone(),
-            input: Place::Outside,
+            inputs: vec![Place::Outside],
             output: Place::Buffer(buffer),
             residual: None,
-            patch: None,
+            scratch: None,
         });
     }
     for (layer, kernel) in folded.layers.iter().zip(&kernels[first_layer..]) {
         let at = calls.len();
         let element = elements[&layer.name];
         let len = layer.shape.iter().product();
-        let (name, input, second) = operands(layer);
+        let (name, inputs, second) = operands(layer);
         // A value that dies here, and that no other operand is, may give its buffer to the result.
         let donor = match (&layer.kind, second) {
-            (Kind::Activation { .. }, _) => Some(input),
-            (_, Some(second)) if second != input => Some(second),
+            (Kind::Activation { .. } | Kind::GroupNorm(_) | Kind::Attention { .. }, _) => {
+                Some(inputs[0]).filter(|first| !inputs[1..].contains(first))
+            }
+            (_, Some(second)) if !inputs.contains(&second) => Some(second),
             _ => None,
         };
         let reuse = donor.and_then(|donor| match holders.get(donor) {
@@ -152,14 +154,8 @@ pub fn lower(folded: &Folded, (kernels, elements): Kernels) -> Result<Program> {
             Place::Buffer(buffer) if reuse != Some(buffer) => Residual::Buffer(buffer),
             _ => Residual::InOutput,
         });
-        let patch = match kernel {
-            Kernel::Conv2dInt8 { sums, .. } | Kernel::Conv2dInt8Head { sums, .. } => {
-                Some((Element::I16 { scale: 1.0 }, sums.geometry.taps()))
-            }
-            Kernel::Conv2dFloat { geometry, .. } => Some((Element::F32, FLOAT_TILE * geometry.taps())),
-            _ => None,
-        }
-        .map(|(element, len)| allot(&mut buffers, &format!("{name} patch"), element, len, at, at));
+        let scratch = scratch(kernel, layer.shape, target)
+            .map(|(element, len)| allot(&mut buffers, &format!("{name} scratch"), element, len, at, at));
         calls.push(Call {
             name: name.to_string(),
             value: layer.name.clone(),
@@ -167,16 +163,30 @@ pub fn lower(folded: &Folded, (kernels, elements): Kernels) -> Result<Program> {
             element,
             macs: layer.macs(),
             kernel: kernel.clone(),
-            input: holders[input],
+            inputs: inputs.iter().map(|&input| holders[input]).collect(),
             output,
             residual,
-            patch,
+            scratch,
         });
         holders.insert(layer.name.clone(), output);
     }
     let lifetimes: Vec<Lifetime> = buffers.iter().map(Buffer::lifetime).collect();
     let plan = plan(&lifetimes)?;
     Ok(Program { calls, buffers, plan })
+}
+
+/// Type and number of the elements of scratch that a kernel takes.
+fn scratch(kernel: &Kernel, [channels, height, width]: [usize; 3], target: Target) -> Option<(Element, usize)> {
+    match kernel {
+        Kernel::Conv2dInt8 { sums, .. } | Kernel::Conv2dInt8Head { sums, .. } => {
+            Some((Element::I32, target.packing().scratch_words(&sums.geometry.engine())))
+        }
+        Kernel::Conv2dFloat { geometry, .. } => Some((Element::F32, TILE_PIXELS * geometry.taps())),
+        Kernel::GroupNormInt8 { .. } => Some((Element::I32, 2 * channels)),
+        Kernel::AttentionInt8 { .. } => Some((Element::I32, 2 * height * width)),
+        Kernel::AttentionFloat { .. } => Some((Element::F32, height * width)),
+        _ => None,
+    }
 }
 
 impl Buffer {
@@ -188,15 +198,15 @@ impl Buffer {
     }
 }
 
-/// A layer's name for people, its map, and the second operand of its sum.
-fn operands(layer: &Layer) -> (&str, &str, Option<&str>) {
+/// A layer's name for people, its maps, and the second operand of its sum.
+fn operands(layer: &Layer) -> (&str, Vec<&str>, Option<&str>) {
     match &layer.kind {
-        Kind::Conv2d(conv) => (&conv.node, &conv.input, conv.residual.as_deref()),
-        Kind::Add { inputs: [a, b] } => (&layer.name, a, Some(b)),
-        Kind::ChannelGain { input, .. }
-        | Kind::ChannelBias { input, .. }
-        | Kind::Activation { input, .. }
-        | Kind::DepthToSpace { input, .. } => (&layer.name, input, None),
+        Kind::Conv2d(conv) => {
+            (&conv.node, conv.inputs.iter().map(|(input, _)| input.as_str()).collect(), conv.residual.as_deref())
+        }
+        Kind::Add { inputs: [a, b] } => (&layer.name, vec![a], Some(b)),
+        Kind::GroupNorm(norm) => (&norm.node, vec![&norm.input], None),
+        _ => (&layer.name, layer.inputs(), None),
     }
 }
 
@@ -209,12 +219,12 @@ mod tests {
     #[test]
     fn a_residual_block_overwrites_its_residual() {
         let folded = fold(&network(), &[0, 1]).unwrap();
-        let program = lower(&folded, float::kernels(&folded, Element::F32).unwrap()).unwrap();
+        let program = lower(&folded, float::kernels(&folded, Element::F32).unwrap(), Target::default()).unwrap();
         let block = &program.calls[1];
         assert_eq!(block.name, "conv");
         // It reads h and adds h: the buffer of h cannot take the result.
         assert!(matches!(block.residual, Some(Residual::Buffer(_))));
-        assert_eq!(program.calls[0].input, Place::Outside);
+        assert_eq!(program.calls[0].inputs, [Place::Outside]);
         assert_eq!(program.calls.last().unwrap().output, Place::Outside);
     }
 }
