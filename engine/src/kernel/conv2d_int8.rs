@@ -18,7 +18,7 @@ use crate::residual::Residual;
 /// its `zero_points` entry, and every zero point's product (a residual's too: it is one more tap) is in the bias.
 /// Weights are symmetric, scaled per output channel. The code generator bounds |sum| · 2^shift, with and without the
 /// residual, below 2³¹ over all inputs, so that no sum can overflow in any order. Cost: [`Geometry::macs`]; scratch:
-/// [`crate::isa::Packing::scratch_words`].
+/// [`Isa::scratch_words`].
 #[derive(Clone, Copy, Debug)]
 pub struct Sums {
     /// Shapes; the input's channels are those of all maps.
@@ -126,8 +126,8 @@ impl Conv2dInt8Head {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::tests::geometries;
-    use crate::isa::{Packing, Portable};
+    use crate::geometry::tests::{geometries, long_geometries};
+    use crate::isa::{Avx2, Avx512Vnni, Packing, Portable};
     use crate::requantize::{Requantize, Table};
     use crate::shape::Shape;
     use proptest::prelude::*;
@@ -224,11 +224,11 @@ mod tests {
     }
 
     prop_compose! {
-        fn convolutions()(geometry in geometries())(
+        fn convolutions(geometries: BoxedStrategy<Geometry>)(geometry in geometries)(
             weights in prop::collection::vec(any::<i8>(), geometry.output.channels * geometry.patch_len()),
             steps in prop::collection::vec(-100_000..=100_000, [1, 3][geometry.input.width % 2] * geometry.output.channels),
             classes in prop::collection::vec(-100_000..=100_000, [0, 2][geometry.input.channels % 2] * geometry.output.channels),
-            second in 0..geometry.input.channels,
+            second in prop_oneof![Just(0), Just(geometry.input.channels / 8 * 4), 0..geometry.input.channels],
             zero_points in [-128i16..=127, -128i16..=127],
             residual_multipliers in prop::collection::vec(-2000..=2000, geometry.output.channels),
             multipliers in prop::collection::vec((1 << 20)..=(1 << 24), geometry.output.channels),
@@ -269,7 +269,7 @@ mod tests {
         let (input, wide) = (maps(&conv.sums, bytes(1)), maps(&conv.sums, |i| i16::from(bytes(5)(i)) * 40));
         let (input, wide) = ([&input[0][..], &input[1]], [&wide[0][..], &wide[1]]);
         let residual: Vec<i8> = (0..conv.sums.geometry.output.len()).map(bytes(9)).collect();
-        let mut scratch = vec![i32::MIN; I::PACKING.scratch_words(&conv.sums.geometry)];
+        let mut scratch = vec![i32::MIN; I::scratch_words(&conv.sums.geometry)];
 
         let mut output = vec![0; residual.len()];
         conv.run::<I, _>(condition, input, Residual::None, &mut scratch, &mut output);
@@ -297,10 +297,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn equals_the_definition(plain in convolutions(), seed in any::<u64>()) {
+        fn equals_the_definition(plain in convolutions(geometries().boxed()), seed in any::<u64>()) {
             check::<Portable>(plain, seed)?;
             check::<Pairs>(plain, seed)?;
             check::<Quads>(plain, seed)?;
+            check::<Avx2>(plain, seed)?;
+            check::<Avx512Vnni>(plain, seed)?;
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn fills_registers(plain in convolutions(long_geometries().boxed()), seed in any::<u64>()) {
+            check::<Quads>(plain, seed)?;
+            check::<Avx2>(plain, seed)?;
+            check::<Avx512Vnni>(plain, seed)?;
         }
     }
 
