@@ -179,7 +179,7 @@ pub fn lower(folded: &Folded, (kernels, elements): Kernels, target: Target) -> R
 fn scratch(kernel: &Kernel, [channels, height, width]: [usize; 3], target: Target) -> Option<(Element, usize)> {
     match kernel {
         Kernel::Conv2dInt8 { sums, .. } | Kernel::Conv2dInt8Head { sums, .. } => {
-            Some((Element::I32, target.packing().scratch_words(&sums.geometry.engine())))
+            Some((Element::I32, target.scratch_words(&sums.geometry.engine())))
         }
         Kernel::Conv2dFloat { geometry, .. } => Some((Element::F32, TILE_PIXELS * geometry.taps())),
         Kernel::GroupNormInt8 { .. } => Some((Element::I32, 2 * channels)),

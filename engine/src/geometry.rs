@@ -133,8 +133,21 @@ pub(crate) mod tests {
 
     /// Small geometries of every kind: odd channels, height 1, kernels to 4, strides, paddings, enlargement.
     pub(crate) fn geometries() -> impl Strategy<Value = Geometry> {
+        any_of([6, 6], (1usize..=9).boxed(), (1usize..=9).boxed())
+    }
+
+    /// Those that fill vector registers and their tiles: long rows, many channels, and whole groups of them.
+    pub(crate) fn long_geometries() -> impl Strategy<Value = Geometry> {
+        any_of([2, 20], prop_oneof![Just(4usize), Just(8), Just(12), Just(3)].boxed(), (1usize..=70).boxed())
+    }
+
+    fn any_of(
+        [most_h, most_w]: [usize; 2],
+        in_c: BoxedStrategy<usize>,
+        out_c: BoxedStrategy<usize>,
+    ) -> impl Strategy<Value = Geometry> {
         let axis = |most| (1..=most, 1usize..=4, 1usize..=2, 1usize..=2);
-        (axis(6usize), axis(6usize), 1usize..=9, 1usize..=9).prop_flat_map(|(h, w, in_c, out_c)| {
+        (axis(most_h), axis(most_w), in_c, out_c).prop_flat_map(|(h, w, in_c, out_c)| {
             (0..h.1, 0..w.1, 0..h.1, 0..w.1).prop_map(move |(top, left, bottom, right)| {
                 let out = |(len, kernel, stride, upsample): (usize, usize, usize, usize), padding: usize| {
                     ((len * upsample + padding).saturating_sub(kernel)) / stride + 1
