@@ -1,10 +1,11 @@
 //! Generates the network and shows the linker the board's memory.
 
-use grano_codegen::Build;
+use grano_codegen::{Build, Target};
 
 fn main() {
     // The rest of 256 KiB of flash and 64 KiB of RAM is for code and stack.
     Build::new("../../../models/fashion.safetensors")
+        .target(Target::Riscv32)
         .samplers(["ddim-20"])
         .flash_budget(216 << 10)
         .ram_budget(60 << 10)

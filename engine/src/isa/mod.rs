@@ -8,9 +8,11 @@
 mod packing;
 mod portable;
 
+mod armv6m;
 mod dsp;
 mod helium;
 mod neon;
+mod riscv32;
 mod scalar;
 mod simd128;
 mod x86;
@@ -25,7 +27,8 @@ pub use dsp::Dsp;
 pub use helium::Helium;
 pub use neon::{Neon, NeonDot};
 pub use packing::Packing;
-pub use scalar::{Armv6m, Riscv32};
+pub use riscv32::Riscv32;
+pub use armv6m::Armv6m;
 pub use simd128::Simd128;
 pub use x86::{Avx2, Avx512Vnni};
 

@@ -37,7 +37,7 @@ pub(super) fn conv2d<I: Isa, X: Code, F: Finish>(
         for (block, (weights, bias)) in blocks.zip(bias.chunks_exact(channels)).enumerate() {
             I::dot(weights, columns, sums);
             let first = block * channels;
-            for (pixel, (sums, outs)) in sums.chunks_exact_mut(channels).zip(outs.chunks_exact_mut(out_c)).enumerate() {
+            for (pixel, (sums, outs)) in sums.chunks_exact_mut(channels).zip(outs.chunks_exact_mut(out_c.max(1))).enumerate() {
                 let Some(outs) = outs.get_mut(first..) else { continue };
                 let outs = match outs.split_at_mut_checked(channels) {
                     Some((outs, _)) => outs,
