@@ -8,5 +8,5 @@ pub struct Armv6m;
 
 impl Isa for Armv6m {
     const NAME: &'static str = "ARMv6-M";
-    const PACKING: Packing = Packing { channels: 2, pixels: 2, depth: 1, interleave: 1 };
+    const PACKING: Packing = Packing { channels: 2, pixels: 2, depth: 1, interleave: 1, run: 1 };
 }

@@ -1,7 +1,9 @@
 //! RV32IM and RV32IMC: four channels of four pixels, every sum in a register of its own.
 #![allow(unsafe_code)]
 
-use super::{Isa, Packing, portable, scalar};
+#[cfg(not(target_arch = "riscv32"))]
+use super::portable;
+use super::{Isa, Packing, scalar};
 use crate::maps::Code;
 
 /// RV32IM and RV32IMC.
@@ -10,34 +12,43 @@ pub struct Riscv32;
 
 impl Isa for Riscv32 {
     const NAME: &'static str = "RV32IM";
-    const PACKING: Packing = Packing { channels: 4, pixels: 4, depth: 4, interleave: 4 };
+    const PACKING: Packing = Packing { channels: 4, pixels: 4, depth: 4, interleave: 4, run: 1 };
+    const WIDE: Packing = Self::PACKING;
 
     #[inline(always)]
-    fn place<X: Code>(piece: &[X], columns: &mut [i16], pixel: usize, tap: usize) {
-        scalar::place_quads::<4, X>(piece, columns, pixel, tap);
+    fn place<X: Code>(piece: &[X], columns: &mut [i16], pixel: usize, tap: usize, _: usize) {
+        scalar::place::<4, X>(piece, columns, pixel, tap, opaque);
     }
 
     #[inline(always)]
     fn dot(weights: &[i8], columns: &[i16], sums: &mut [i32]) {
         #[cfg(target_arch = "riscv32")]
-        if let Some((weights, columns, sums)) = tile(weights, columns, sums) {
-            return narrow(weights, columns, sums);
-        }
+        narrow(weights, columns, sums);
+        #[cfg(not(target_arch = "riscv32"))]
         portable::dot(Self::PACKING, weights, columns, sums);
+    }
+
+    #[inline(always)]
+    fn wide_dot(weights: &[i16], columns: &[i16], sums: &mut [i32]) {
+        #[cfg(target_arch = "riscv32")]
+        wide(weights, columns, sums);
+        #[cfg(not(target_arch = "riscv32"))]
+        portable::dot(Self::WIDE, weights, columns, sums);
     }
 }
 
-/// Steps of weights `[tap][channel]`, as many steps of columns `[pixel][tap]`, and sums `[pixel][channel]`.
-#[cfg(target_arch = "riscv32")]
-type Tile<'a, W> = (&'a [[W; 16]], &'a [[i16; 16]], &'a mut [i32; 16]);
-
-/// A tile, if it is whole and there is something to add up.
-#[cfg(target_arch = "riscv32")]
+/// The same value. Where a compiler sees neighbours, it packs them into words, which takes longer than storing them.
 #[inline(always)]
-fn tile<'a, W>(weights: &'a [W], columns: &'a [i16], sums: &'a mut [i32]) -> Option<Tile<'a, W>> {
-    let ((weights, _), (columns, _)) = (weights.as_chunks(), columns.as_chunks());
-    let columns = columns.get(..weights.len())?;
-    (!weights.is_empty()).then_some((weights, columns, sums.first_chunk_mut()?))
+fn opaque(value: i16) -> i16 {
+    #[cfg(target_arch = "riscv32")]
+    {
+        let mut value = i32::from(value);
+        // SAFETY: there is no instruction in it.
+        unsafe { core::arch::asm!("/* {0} */", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
+        value as i16
+    }
+    #[cfg(not(target_arch = "riscv32"))]
+    value
 }
 
 /// Channel `$channel` of a tap: its weight, and the products with four pixels' values.
@@ -54,20 +65,25 @@ macro_rules! channel {
     };
 }
 
-/// The tile's sums, with weights of `$size` bytes that `$load` loads: 163 instructions for the 64 products of a step.
+/// A function as [`Isa::dot`] with weights of `$size` bytes that `$load` loads: 163 instructions for the 64 products of
+/// a step. Weights are `[tap][channel]` in a step, columns `[pixel][tap]`, sums `[pixel][channel]`.
 #[cfg(target_arch = "riscv32")]
 macro_rules! dot {
     ($name:ident, $weight:ty, $load:literal, $size:literal) => {
-        #[inline(always)]
-        fn $name(weights: &[[$weight; 16]], columns: &[[i16; 16]], sums: &mut [i32; 16]) {
+        #[inline(never)]
+        fn $name(weights: &[$weight], columns: &[i16], sums: &mut [i32]) {
+            let ((weights, _), (columns, _)) = (weights.as_chunks::<16>(), columns.as_chunks::<16>());
+            let steps = weights.len().min(columns.len());
+            let (Some(weights), Some(sums)) = (weights.get(..steps), sums.first_chunk_mut::<16>()) else { return };
             let [mut a0, mut a1, mut a2, mut a3] = [0; 4];
             let [mut b0, mut b1, mut b2, mut b3] = [0; 4];
             let [mut c0, mut c1, mut c2, mut c3] = [0; 4];
             let [mut d0, mut d1, mut d2, mut d3] = [0; 4];
-            // SAFETY: the loop reads the weights from their start to their end and as many steps of columns, of which
-            // `tile` has made the same number, at least one. It writes nothing.
+            // SAFETY: the loop reads `steps` steps of weights and as many of columns, which both slices have. It writes
+            // nothing.
             unsafe {
                 core::arch::asm!(
+                    "beq {weights}, {end}, 3f",
                     "2:",
                     ".irp tap,0,1,2,3",
                     "lh {x0}, 0+\\tap*2({columns})",
@@ -82,6 +98,7 @@ macro_rules! dot {
                     concat!("addi {weights}, {weights}, 16*", $size),
                     "addi {columns}, {columns}, 32",
                     "bne {weights}, {end}, 2b",
+                    "3:",
                     weights = inout(reg) weights.as_ptr() => _,
                     columns = inout(reg) columns.as_ptr() => _,
                     end = in(reg) weights.as_ptr_range().end,
@@ -102,3 +119,5 @@ macro_rules! dot {
 
 #[cfg(target_arch = "riscv32")]
 dot!(narrow, i8, "lb", "1");
+#[cfg(target_arch = "riscv32")]
+dot!(wide, i16, "lh", "2");
