@@ -25,12 +25,12 @@ use crate::maps::{Code, Maps};
 use crate::residual::Residual;
 use winograd::Winograd;
 
+pub use armv6m::Armv6m;
 pub use dsp::Dsp;
 pub use helium::Helium;
 pub use neon::{Neon, NeonDot};
 pub use packing::Packing;
 pub use riscv32::Riscv32;
-pub use armv6m::Armv6m;
 pub use simd128::Simd128;
 pub use x86::{Avx2, Avx512Vnni};
 

@@ -1,10 +1,11 @@
 //! RV32IM and RV32IMC: four channels of four pixels, every sum in a register of its own.
 #![allow(unsafe_code)]
 
-#[cfg(not(target_arch = "riscv32"))]
-use super::portable;
-use super::{Isa, Packing, scalar};
+use super::{Isa, Packing, portable, scalar};
+use crate::epilogue::Epilogue;
 use crate::maps::Code;
+use crate::requantize::requantize;
+use crate::residual::Residual;
 
 /// RV32IM and RV32IMC.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +17,12 @@ impl Isa for Riscv32 {
     const WIDE: Packing = Self::PACKING;
 
     #[inline(always)]
-    fn place<X: Code>(piece: &[X], columns: &mut [i16], pixel: usize, tap: usize, _: usize) {
-        scalar::place::<4, X>(piece, columns, pixel, tap, opaque);
+    fn place<X: Code>(piece: &[X], columns: &mut [i16], pixel: usize, tap: usize, taps: usize) {
+        #[cfg(target_arch = "riscv32")]
+        if let Some(bytes) = X::bytes(piece).filter(|_| tap.is_multiple_of(4) && pixel < 4) {
+            return place(bytes, columns.get_mut(tap * 4 + pixel * 4..).unwrap_or_default());
+        }
+        portable::place(Self::PACKING, piece, columns, [pixel, tap, taps]);
     }
 
     #[inline(always)]
@@ -35,20 +40,60 @@ impl Isa for Riscv32 {
         #[cfg(not(target_arch = "riscv32"))]
         portable::dot(Self::WIDE, weights, columns, sums);
     }
+
+    #[inline(always)]
+    fn requantize(
+        epilogue: &Epilogue,
+        sums: &[i32],
+        channel: usize,
+        index: usize,
+        residual: Residual<'_, i8>,
+        output: &mut [i8],
+    ) {
+        scalar::requantize(epilogue, sums, channel, index, residual, output, |acc, multiplier| {
+            requantize(acc, 0, multiplier)
+        });
+    }
 }
 
-/// The same value. Where a compiler sees neighbours, it packs them into words, which takes longer than storing them.
-#[inline(always)]
-fn opaque(value: i16) -> i16 {
-    #[cfg(target_arch = "riscv32")]
-    {
-        let mut value = i32::from(value);
-        // SAFETY: there is no instruction in it.
-        unsafe { core::arch::asm!("/* {0} */", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
-        value as i16
+/// Writes bytes, as numbers of 16 bits, four by four from every sixteenth place on.
+#[cfg(target_arch = "riscv32")]
+#[inline(never)]
+fn place(bytes: &[i8], columns: &mut [i16]) {
+    let (quads, rest) = bytes.as_chunks::<4>();
+    // The last quad needs no more than its own four places.
+    let count = quads.len().min((columns.len() + 12) / 16);
+    let quads = quads.get(..count).unwrap_or_default();
+    // SAFETY: the loop reads `count` quads of bytes and writes four numbers at the start of each of as many strides of
+    // sixteen, which `columns` has.
+    unsafe {
+        core::arch::asm!(
+            "beq {quads}, {end}, 3f",
+            "2:",
+            "lb {a}, 0({quads})",
+            "lb {b}, 1({quads})",
+            "lb {c}, 2({quads})",
+            "lb {d}, 3({quads})",
+            "sh {a}, 0({columns})",
+            "sh {b}, 2({columns})",
+            "sh {c}, 4({columns})",
+            "sh {d}, 6({columns})",
+            "addi {quads}, {quads}, 4",
+            "addi {columns}, {columns}, 32",
+            "bne {quads}, {end}, 2b",
+            "3:",
+            quads = inout(reg) quads.as_ptr() => _,
+            columns = inout(reg) columns.as_mut_ptr() => _,
+            end = in(reg) quads.as_ptr_range().end,
+            a = out(reg) _,
+            b = out(reg) _,
+            c = out(reg) _,
+            d = out(reg) _,
+            options(nostack),
+        );
     }
-    #[cfg(not(target_arch = "riscv32"))]
-    value
+    let columns = columns.get_mut(count * 16..).unwrap_or_default();
+    rest.iter().zip(columns).for_each(|(byte, column)| *column = i16::from(*byte));
 }
 
 /// Channel `$channel` of a tap: its weight, and the products with four pixels' values.
@@ -56,11 +101,32 @@ fn opaque(value: i16) -> i16 {
 macro_rules! channel {
     ($load:literal, $size:literal, $channel:literal, $sums:literal) => {
         concat!(
-            $load, " {weight}, (\\tap*4+", $channel, ")*", $size, "({weights})\n",
-            "mul {product}, {weight}, {x0}\nadd {", $sums, "0}, {", $sums, "0}, {product}\n",
-            "mul {product}, {weight}, {x1}\nadd {", $sums, "1}, {", $sums, "1}, {product}\n",
-            "mul {product}, {weight}, {x2}\nadd {", $sums, "2}, {", $sums, "2}, {product}\n",
-            "mul {product}, {weight}, {x3}\nadd {", $sums, "3}, {", $sums, "3}, {product}\n",
+            $load,
+            " {weight}, (\\tap*4+",
+            $channel,
+            ")*",
+            $size,
+            "({weights})\n",
+            "mul {product}, {weight}, {x0}\nadd {",
+            $sums,
+            "0}, {",
+            $sums,
+            "0}, {product}\n",
+            "mul {product}, {weight}, {x1}\nadd {",
+            $sums,
+            "1}, {",
+            $sums,
+            "1}, {product}\n",
+            "mul {product}, {weight}, {x2}\nadd {",
+            $sums,
+            "2}, {",
+            $sums,
+            "2}, {product}\n",
+            "mul {product}, {weight}, {x3}\nadd {",
+            $sums,
+            "3}, {",
+            $sums,
+            "3}, {product}\n",
         )
     };
 }
