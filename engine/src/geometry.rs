@@ -102,32 +102,6 @@ impl Geometry {
         }
     }
 
-    /// Fills `patch`, `[k_h][k_w][in_c]`, with the inputs under output pixel `(y, x)`, each through `widen`.
-    #[inline(always)]
-    pub(crate) fn gather<X: Copy, P: Copy>(
-        &self,
-        (y, x): (usize, usize),
-        input: &[X],
-        padding: P,
-        widen: impl Fn(X) -> P,
-        patch: &mut [P],
-    ) {
-        let Shape { height, width, channels } = self.input;
-        let [k_h, k_w] = self.kernel;
-        let row_len = width * channels;
-        let rows = (0..k_h).map(|k| self.tap(0, y, k, height));
-        for (row, taps) in rows.zip(patch.chunks_exact_mut((k_w * channels).max(1))) {
-            let row = row.and_then(|row| input.get(row * row_len..(row + 1) * row_len)).unwrap_or_default();
-            let columns = (0..k_w).map(|k| self.tap(1, x, k, width));
-            for (column, tap) in columns.zip(taps.chunks_exact_mut(channels.max(1))) {
-                match column.and_then(|column| row.get(column * channels..(column + 1) * channels)) {
-                    Some(pixel) => tap.iter_mut().zip(pixel).for_each(|(p, x)| *p = widen(*x)),
-                    None => tap.fill(padding),
-                }
-            }
-        }
-    }
-
     /// The input row (`axis` 0) or column (1) of `len` that tap `k` of output `position` meets; none in the padding.
     #[inline(always)]
     pub(crate) fn tap(&self, axis: usize, position: usize, k: usize, len: usize) -> Option<usize> {
@@ -143,6 +117,7 @@ pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::vec;
+    use std::vec::Vec;
 
     impl Geometry {
         /// The oracle: the input element under tap `(ky, kx, c)` of output `(y, x)`, none in the padding.
@@ -191,16 +166,28 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn gathers_what_the_definition_says(geometry in geometries()) {
-            let input: std::vec::Vec<i32> = (0..geometry.input.len() as i32).collect();
+        fn pieces_are_what_the_definition_says(geometry in geometries(), split in 0usize..9) {
+            let Shape { height, width, channels } = geometry.input;
+            let first = channels - split % channels;
+            let of = |c: usize| move |i: usize| (i * channels + c) as i32;
+            let part = |range: core::ops::Range<usize>| {
+                (0..height * width).flat_map(|i| range.clone().map(move |c| of(c)(i))).collect::<Vec<i32>>()
+            };
+            let input = part(0..channels);
+            let maps = [part(0..first), part(first..channels)];
+            let maps = Maps { maps: [&maps[0][..], &maps[1][..]], channels: [first, channels - first], zero_points: [-7, -9] };
             let mut patch = vec![0; geometry.patch_len()];
             for (y, x) in geometry.output.positions() {
                 patch.fill(i32::MAX);
-                geometry.gather((y, x), &input, -7, |x| x + 1, &mut patch);
+                geometry.pieces((y, x), &maps, |tap, piece| match piece {
+                    Piece::Values(values) => patch[tap..][..values.len()].copy_from_slice(values),
+                    Piece::Padding(zero_point, len) => patch[tap..][..len].fill(zero_point.into()),
+                });
                 let mut elements = patch.iter();
                 for (ky, kx) in (Shape { height: geometry.kernel[0], width: geometry.kernel[1], channels: 0 }).positions() {
-                    for c in 0..geometry.input.channels {
-                        let expected = geometry.oracle(&input, [y, x], [ky, kx, c]).map_or(-7, |x| x + 1);
+                    for c in 0..channels {
+                        let padding = if c < first { -7 } else { -9 };
+                        let expected = geometry.oracle(&input, [y, x], [ky, kx, c]).unwrap_or(padding);
                         prop_assert_eq!(elements.next(), Some(&expected));
                     }
                 }
