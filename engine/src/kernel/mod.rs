@@ -72,11 +72,15 @@ mod conv2d_int8;
 mod depth_to_space;
 mod depthwise;
 mod group_norm;
+#[cfg(test)]
+mod oracle;
 mod quantize;
+mod winograd_int8;
 
 pub use crate::conditioning::{Bias, Condition};
 pub use crate::epilogue::{AddInt8, Epilogue};
 pub use crate::geometry::Geometry;
+pub use crate::isa::winograd;
 pub use crate::residual::Residual;
 pub use activation::{ActivationFloat, ActivationInt8};
 pub use add::AddFloat;
@@ -89,3 +93,4 @@ pub use group_norm::{GroupNormFloat, GroupNormInt8};
 pub use half::f16;
 pub use quantize::Quantize;
 pub use real::{Activation, Real};
+pub use winograd_int8::{WinogradInRamInt8, WinogradInt8, WinogradSums};

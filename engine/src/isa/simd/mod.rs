@@ -29,7 +29,7 @@ pub const DEPTH: usize = 4;
 
 /// What instruction sets of `lanes` lanes read.
 pub(super) const fn packing(lanes: usize) -> Packing {
-    Packing { channels: lanes, pixels: 4, depth: DEPTH, interleave: 1 }
+    Packing { channels: lanes, pixels: 4, depth: DEPTH, interleave: 1, run: 1 }
 }
 
 /// Arithmetic on a vector of sums, one a channel. A value proves that the machine has the instructions.
