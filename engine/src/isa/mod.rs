@@ -9,9 +9,11 @@ mod packing;
 mod portable;
 pub mod winograd;
 
+mod armv6m;
 mod dsp;
 mod helium;
 mod neon;
+mod riscv32;
 mod scalar;
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "other chips have no instance"))]
 mod simd;
@@ -26,11 +28,12 @@ use crate::residual::Residual;
 use simd::Vector;
 use winograd::Winograd;
 
+pub use armv6m::Armv6m;
 pub use dsp::Dsp;
 pub use helium::Helium;
 pub use neon::{Neon, NeonDot};
 pub use packing::Packing;
-pub use scalar::{Armv6m, Riscv32};
+pub use riscv32::Riscv32;
 pub use simd128::Simd128;
 pub use x86::{Avx2, Avx512Vnni};
 
