@@ -177,7 +177,7 @@ pub fn lower(folded: &Folded, (kernels, elements): Kernels, target: Target) -> R
 fn scratch(kernel: &Kernel, target: Target) -> Option<(Element, usize)> {
     match kernel {
         Kernel::Conv2dInt8 { sums, .. } | Kernel::Conv2dInt8Head { sums, .. } => {
-            Some((Element::I32, target.packing().scratch_words(&sums.geometry.engine())))
+            Some((Element::I32, target.scratch_words(&sums.geometry.engine())))
         }
         Kernel::Conv2dFloat { geometry, .. } => Some((Element::F32, TILE_PIXELS * geometry.taps())),
         _ => None,

@@ -1,5 +1,6 @@
 //! The chip that a build is for: its instruction set, and how that wants its weights.
 
+use grano::geometry::Geometry;
 use grano::isa::{Armv6m, Avx2, Dsp, Helium, Isa, Neon, Packing, Portable, Riscv32, Simd128};
 
 use crate::error::{Error, Result};
@@ -74,6 +75,24 @@ impl Target {
             Self::X86 => "Avx2",
             Self::Aarch64 => "Neon",
             Self::Wasm32 => "Simd128",
+        }
+    }
+
+    /// Where a convolution's weight of output channel `channel` and tap `tap` lies.
+    #[must_use]
+    pub fn place_weight(self, geometry: &Geometry, channel: usize, tap: usize) -> usize {
+        match self {
+            Self::CortexM55 => Helium::place_weight(geometry, channel, tap),
+            _ => self.packing().place(geometry.patch_len(), channel, tap),
+        }
+    }
+
+    /// 32-bit words of scratch that a convolution takes.
+    #[must_use]
+    pub fn scratch_words(self, geometry: &Geometry) -> usize {
+        match self {
+            Self::CortexM55 => Helium::scratch_words(geometry),
+            _ => self.packing().scratch_words(geometry),
         }
     }
 

@@ -1,9 +1,12 @@
 //! What a convolution reads: a map, or two side by side in place of their concatenation.
 
 /// An element of an integer map.
-pub trait Code: Copy + Into<i16> + 'static {
+pub trait Code: bytemuck::Pod + Into<i16> {
     /// The slice itself, where the elements are int8.
     fn bytes(values: &[Self]) -> Option<&[i8]>;
+
+    /// A zero point, which is in range.
+    fn zero(zero_point: i16) -> Self;
 }
 
 impl Code for i8 {
@@ -11,12 +14,22 @@ impl Code for i8 {
     fn bytes(values: &[Self]) -> Option<&[i8]> {
         Some(values)
     }
+
+    #[inline(always)]
+    fn zero(zero_point: i16) -> Self {
+        zero_point as Self
+    }
 }
 
 impl Code for i16 {
     #[inline(always)]
     fn bytes(_: &[Self]) -> Option<&[i8]> {
         None
+    }
+
+    #[inline(always)]
+    fn zero(zero_point: i16) -> Self {
+        zero_point
     }
 }
 

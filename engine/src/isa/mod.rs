@@ -36,7 +36,21 @@ pub trait Isa: Copy + 'static {
     /// How it wants convolutions' weights, and how many pixels it works on at once.
     const PACKING: Packing;
 
-    /// A whole convolution: `finish` is given every pixel's sums, biases included. Scratch: [`Packing::scratch_words`].
+    /// Where the weight of output channel `channel` and tap `tap` lies among [`Packing::packed_len`] elements.
+    #[inline]
+    #[must_use]
+    fn place_weight(geometry: &Geometry, channel: usize, tap: usize) -> usize {
+        Self::PACKING.place(geometry.patch_len(), channel, tap)
+    }
+
+    /// 32-bit words of scratch that a convolution takes.
+    #[inline]
+    #[must_use]
+    fn scratch_words(geometry: &Geometry) -> usize {
+        Self::PACKING.scratch_words(geometry)
+    }
+
+    /// A whole convolution: `finish` is given every pixel's sums, biases included. Scratch: [`Self::scratch_words`].
     #[inline]
     fn conv2d<X: Code, F: Finish>(
         convolution: &Convolution<'_, X>,
@@ -88,7 +102,7 @@ pub trait Isa: Copy + 'static {
 pub struct Convolution<'a, X> {
     /// Shapes; the input's channels are those of all maps.
     pub geometry: &'a Geometry,
-    /// As [`Packing`] says.
+    /// As [`Isa::place_weight`] says.
     pub weights: &'a [i8],
     /// Two rows of biases `[out_c]`, either of which may be empty.
     pub biases: [&'a [i32]; 2],
@@ -97,12 +111,16 @@ pub struct Convolution<'a, X> {
 }
 
 impl<X> Convolution<'_, X> {
+    /// A channel's bias; 0 past the last channel.
+    #[inline(always)]
+    pub(crate) fn bias(&self, channel: usize) -> i32 {
+        at(self.biases[0], channel).wrapping_add(at(self.biases[1], channel))
+    }
+
     /// Adds up the rows of biases.
     #[inline]
     pub(crate) fn fill_bias(&self, bias: &mut [i32]) {
-        for (channel, bias) in bias.iter_mut().enumerate() {
-            *bias = at(self.biases[0], channel).wrapping_add(at(self.biases[1], channel));
-        }
+        bias.iter_mut().enumerate().for_each(|(channel, bias)| *bias = self.bias(channel));
     }
 }
 
@@ -114,6 +132,18 @@ pub trait Finish {
     /// Turns the sums of neighbouring channels of one pixel into elements of the output map, `channel` being the number
     /// of the first channel and `index` its place in the map.
     fn finish<I: Isa>(&self, sums: &[i32], channel: usize, index: usize, output: &mut [Self::Element]);
+
+    /// Itself, where it is [`ToInt8`]: for instruction sets that finish many pixels at once.
+    #[inline(always)]
+    fn to_int8(&self) -> Option<&ToInt8<'_>> {
+        None
+    }
+
+    /// The output map, where it is int8.
+    #[inline(always)]
+    fn bytes(_: &mut [Self::Element]) -> Option<&mut [i8]> {
+        None
+    }
 }
 
 /// int8, as [`Epilogue`] says.
@@ -131,6 +161,16 @@ impl Finish for ToInt8<'_> {
     #[inline(always)]
     fn finish<I: Isa>(&self, sums: &[i32], channel: usize, index: usize, output: &mut [i8]) {
         I::requantize(self.epilogue, sums, channel, index, self.residual, output);
+    }
+
+    #[inline(always)]
+    fn to_int8(&self) -> Option<&ToInt8<'_>> {
+        Some(self)
+    }
+
+    #[inline(always)]
+    fn bytes(output: &mut [i8]) -> Option<&mut [i8]> {
+        Some(output)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::residual::Residual;
 /// its `zero_points` entry, and every zero point's product (a residual's too: it is one more tap) is in the bias.
 /// Weights are symmetric, scaled per output channel. The code generator bounds |sum| · 2^shift, with and without the
 /// residual, below 2³¹ over all inputs, so that no sum can overflow in any order. Cost: [`Geometry::macs`]; scratch:
-/// [`crate::isa::Packing::scratch_words`].
+/// [`Isa::scratch_words`].
 #[derive(Clone, Copy, Debug)]
 pub struct Sums {
     /// Shapes; the input's channels are those of all maps.
@@ -27,7 +27,7 @@ pub struct Sums {
     pub channels: [usize; 2],
     /// What stands for 0 in each input map.
     pub zero_points: [i16; 2],
-    /// `[out_c][k_h][k_w][in_c]`, packed as [`crate::isa::Packing`] says.
+    /// `[out_c][k_h][k_w][in_c]`, packed as [`Isa::place_weight`] says.
     pub weights: &'static [i8],
     /// In units of input scale × weight scale.
     pub bias: Bias<i32>,
@@ -127,7 +127,7 @@ impl Conv2dInt8Head {
 mod tests {
     use super::*;
     use crate::geometry::tests::geometries;
-    use crate::isa::{Packing, Portable};
+    use crate::isa::{Helium, Packing, Portable};
     use crate::requantize::{Requantize, Table};
     use crate::shape::Shape;
     use proptest::prelude::*;
@@ -164,7 +164,7 @@ mod tests {
             let (taps, out_c) = (geometry.patch_len(), geometry.output.channels);
             let mut packed = vec![0; I::PACKING.packed_len(taps, out_c)];
             for (i, weight) in weights.iter().enumerate() {
-                packed[I::PACKING.place(taps, i / taps, i % taps)] = *weight;
+                packed[I::place_weight(&geometry, i / taps, i % taps)] = *weight;
             }
             Conv2dInt8 { sums: Sums { weights: packed.leak(), ..self.0.sums }, ..self.0 }.checked::<I>()
         }
@@ -269,7 +269,7 @@ mod tests {
         let (input, wide) = (maps(&conv.sums, bytes(1)), maps(&conv.sums, |i| i16::from(bytes(5)(i)) * 40));
         let (input, wide) = ([&input[0][..], &input[1]], [&wide[0][..], &wide[1]]);
         let residual: Vec<i8> = (0..conv.sums.geometry.output.len()).map(bytes(9)).collect();
-        let mut scratch = vec![i32::MIN; I::PACKING.scratch_words(&conv.sums.geometry)];
+        let mut scratch = vec![i32::MIN; I::scratch_words(&conv.sums.geometry)];
 
         let mut output = vec![0; residual.len()];
         conv.run::<I, _>(condition, input, Residual::None, &mut scratch, &mut output);
@@ -301,6 +301,7 @@ mod tests {
             check::<Portable>(plain, seed)?;
             check::<Pairs>(plain, seed)?;
             check::<Quads>(plain, seed)?;
+            check::<Helium>(plain, seed)?;
         }
     }
 
