@@ -387,6 +387,34 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn normalisation_attention_and_pairs_of_maps_keep_their_values() {
+        let conv = |out_channels, groups| Op::Conv2d {
+            out_channels,
+            kernel: [3; 2],
+            stride: [1; 2],
+            padding: [1; 2],
+            upsample: [1; 2],
+            groups,
+        };
+        let mut b = Builder::new([1, 4, 4], 0);
+        b.node("stem", conv(4, 1), &[X]);
+        b.node("norm", Op::GroupNorm { groups: 2, eps: 1e-5 }, &["stem"]);
+        b.node("silu", Op::Activation { function: Function::Silu }, &["norm"]);
+        b.node("depthwise", conv(4, 4), &["silu"]);
+        b.node("gain", Op::ChannelGain, &["depthwise"]);
+        b.node("mix", Op::Attention { heads: 2 }, &["silu", "gain", "stem"]);
+        b.node("pair", conv(4, 1), &["mix", "stem"]);
+        b.node("sum", Op::Add, &["stem", "pair"]);
+        b.node("out", conv(1, 1), &["sum"]);
+        let network = with_weights(b.finish("out").unwrap());
+        let folded = fold(&network, &[5]).unwrap();
+        assert_equal(&network, &folded);
+        let names: Vec<_> = folded.layers.iter().map(|layer| layer.name.as_str()).collect();
+        assert_eq!(names, ["stem", "silu", "gain", "mix", "sum", "out"]);
+        assert_eq!(folded.layers[3].macs(), 2 * 16 * 16 * 4);
+    }
+
+    #[test]
     fn folding_keeps_every_value_and_leaves_three_layers() {
         let network = network();
         let folded = fold(&network, &[0, 7, 99]).unwrap();

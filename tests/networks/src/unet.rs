@@ -9,10 +9,10 @@
 
 use std::collections::BTreeMap;
 
-use grano_codegen::Result;
 use grano_codegen::forward::{NoiseSchedule, ScheduleKind};
 use grano_codegen::graph::{Builder, Function, Graph, LABEL, Op, Parameter, T, X};
 use grano_codegen::model::{Data, Defaults, Header, VERSION};
+use grano_codegen::{Error, Result};
 
 use crate::calibrate::{self, random};
 
@@ -28,6 +28,10 @@ const STEPS: usize = 1000;
 /// # Errors
 /// When the picture's shape does not fit.
 pub fn graph(input: [usize; 3], classes: usize) -> Result<Graph> {
+    let [_, height, width] = input;
+    if height % 4 > 0 || width % 4 > 0 {
+        return Err(Error::Model(format!("pictures are {height}×{width}; pad or crop them to multiples of 4")));
+    }
     let mut net = Net { builder: Builder::new(input, classes), sources: vec!["time"] };
     net.conditioning(classes > 0);
     net.conv("stem", &[X], 16, 3, 1, 1);
