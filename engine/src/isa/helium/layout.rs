@@ -70,14 +70,14 @@ impl Layout {
     pub const fn place(&self, channel: usize, tap: usize) -> usize {
         let tap = match self.method {
             Method::Windows => {
-                let in_c = self.geometry.input.channels;
+                let in_c = at_least_one(self.geometry.input.channels);
                 let (place, channel) = (tap / in_c, tap % in_c);
                 (channel / STEP * 9 + place) * STEP + channel % STEP
             }
             Method::Pixels | Method::Patches => tap,
         };
         let (step, lane) = (tap / STEP, tap % STEP);
-        let first = step / self.group * self.group;
+        let first = step / at_least_one(self.group) * self.group;
         let left = self.steps() - first;
         let steps = if left < self.group { left } else { self.group };
         let (pair, member) = (channel / CHANNELS, channel % CHANNELS);
@@ -130,6 +130,11 @@ impl Layout {
         let [columns, offsets] = self.columns_words();
         2 * self.pairs() * TILE + self.halo_words() + columns + offsets
     }
+}
+
+/// A divisor that the compiler sees is not 0; shapes are checked, but not where it can see it.
+const fn at_least_one(divisor: usize) -> usize {
+    if divisor == 0 { 1 } else { divisor }
 }
 
 #[cfg(test)]
