@@ -15,6 +15,7 @@
 
 pub(super) mod conv2d;
 mod epilogue;
+pub(super) mod maps;
 mod planes;
 
 use bytemuck::Pod;
@@ -61,6 +62,14 @@ pub trait Vector: Copy {
     fn multiply(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
     /// [`crate::requantize::requantize`].
     fn requantize(self, acc: Self::Lanes, shift: u32, multipliers: Self::Lanes) -> Self::Lanes;
+
+    /// Arithmetic shift.
+    #[inline(always)]
+    fn shift_right(self, lanes: Self::Lanes, bits: u32) -> Self::Lanes {
+        let mut array = [0; 16];
+        self.store(lanes, &mut array);
+        self.load(&array.map(|lane| lane >> bits))
+    }
 
     /// [`look_up`].
     #[inline(always)]

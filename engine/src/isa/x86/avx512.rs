@@ -3,7 +3,7 @@
 use core::arch::x86_64::*;
 
 use super::{detect, keep, whole};
-use crate::isa::simd::{DEPTH, Products, Vector, conv2d};
+use crate::isa::simd::{DEPTH, Products, Vector, conv2d, maps};
 use crate::isa::{Convolution, Finish};
 use crate::maps::Code;
 use crate::requantize::Table;
@@ -37,6 +37,36 @@ impl Token {
         output: &mut [F::Element],
     ) {
         intrinsic!(conv2d_here(self, convolution, finish, scratch, output));
+    }
+
+    /// See [`crate::isa::Isa::channel_sums`].
+    #[inline]
+    pub fn channel_sums(self, map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+        fn here(token: Token, map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+            maps::channel_sums(token, map, sums, squares);
+        }
+        intrinsic!(here(self, map, sums, squares));
+    }
+
+    /// See [`crate::isa::Isa::affine`].
+    #[inline]
+    pub fn affine(self, factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+        fn here(token: Token, factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
+            maps::affine(token, factors, offsets, table, map);
+        }
+        intrinsic!(here(self, factors, offsets, table, map));
+    }
+
+    /// See [`crate::isa::Isa::weighted_sums`].
+    #[inline]
+    pub fn weighted_sums(self, weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+        fn here(token: Token, weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
+            maps::weighted_sums(token, weights, values, stride, sums);
+        }
+        intrinsic!(here(self, weights, values, stride, sums));
     }
 }
 
@@ -101,6 +131,11 @@ impl Vector for Token {
     #[inline(always)]
     fn multiply(self, a: __m512i, b: __m512i) -> __m512i {
         intrinsic!(_mm512_mullo_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn shift_right(self, lanes: __m512i, bits: u32) -> __m512i {
+        intrinsic!(_mm512_sra_epi32(lanes, _mm_cvtsi32_si128(bits as i32)))
     }
 
     /// Even and odd lanes apart, in 64 bits.
