@@ -55,7 +55,7 @@ pub fn emit(program: &Program, extras: &Extras<'_>) -> Result<Generated> {
     let mut emitter = Emitter {
         constants: Vec::new(),
         float: extras.float,
-        packing: extras.target.packing(),
+        target: extras.target,
         isa: extras.target.isa(),
         program,
         used: BTreeSet::new(),

@@ -27,7 +27,7 @@ pub struct Sums {
     pub channels: [usize; 2],
     /// What stands for 0 in each input map.
     pub zero_points: [i16; 2],
-    /// `[out_c][k_h][k_w][in_c]`, packed as [`crate::isa::Packing`] says.
+    /// `[out_c][k_h][k_w][in_c]`, packed as [`Isa::place_weight`] says.
     pub weights: &'static [i8],
     /// In units of input scale × weight scale.
     pub bias: Bias<i32>,
@@ -128,7 +128,7 @@ impl Conv2dInt8Head {
 mod tests {
     use super::*;
     use crate::geometry::tests::{geometries, long_geometries};
-    use crate::isa::{Avx2, Avx512Vnni, Portable};
+    use crate::isa::{Avx2, Avx512Vnni, Helium, Portable};
     use crate::kernel::oracle::{Pairs, Plain, Quads, bytes, convolutions, finish, leak, maps};
     use crate::requantize::Requantize;
     use crate::shape::Shape;
@@ -173,6 +173,7 @@ mod tests {
             check::<Portable>(plain, seed)?;
             check::<Pairs>(plain, seed)?;
             check::<Quads>(plain, seed)?;
+            check::<Helium>(plain, seed)?;
             check::<Avx2>(plain, seed)?;
             check::<Avx512Vnni>(plain, seed)?;
         }
