@@ -103,7 +103,7 @@ impl AttentionInt8 {
     #[must_use]
     pub const fn scratch_words(shape: Shape, heads: usize) -> usize {
         let positions = shape.height * shape.width;
-        let width = if heads == 0 { 0 } else { shape.channels / heads };
+        let Some(width) = shape.channels.checked_div(heads) else { return positions };
         positions + width + (positions * width).div_ceil(4)
     }
 
