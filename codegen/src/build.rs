@@ -11,6 +11,7 @@ use crate::model::{DENOISER, Model, Ranges};
 use crate::precision::Precision;
 use crate::quantize::quantize;
 use crate::schedule::{SamplerSpec, Table};
+use crate::target::Target;
 use crate::{float, report};
 
 /// A build of one model file. In a build script:
@@ -26,6 +27,7 @@ use crate::{float, report};
 pub struct Build {
     model: PathBuf,
     precision: Precision,
+    target: Target,
     samplers: Vec<String>,
     flash_budget: usize,
     ram_budget: usize,
@@ -43,13 +45,14 @@ pub struct Output {
 }
 
 impl Build {
-    /// Starts a build: int8, the model's own sampler, no budgets.
+    /// Starts a build: int8, for any chip, the model's own sampler, no budgets.
     #[must_use]
     pub fn new(model: impl AsRef<Path>) -> Self {
         let model = model.as_ref().to_path_buf();
         Self {
             model,
             precision: Precision::Int8,
+            target: Target::default(),
             samplers: Vec::new(),
             flash_budget: usize::MAX,
             ram_budget: usize::MAX,
@@ -60,6 +63,12 @@ impl Build {
     #[must_use]
     pub fn precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
+    }
+
+    /// Names the chip, whose instructions the network will be made of; else it runs anywhere.
+    #[must_use]
+    pub fn target(self, target: Target) -> Self {
+        Self { target, ..self }
     }
 
     /// Names the samplers whose tables the code holds, the default first.
@@ -93,7 +102,7 @@ impl Build {
             Precision::Int8 => quantize(&folded, model.header.ranges.get(DENOISER).unwrap_or(&Ranges::default()))?,
             precision => float::kernels(&folded, precision.float())?,
         };
-        let program = lower(&folded, kernels)?;
+        let program = lower(&folded, kernels, self.target)?;
         let tables: Vec<Table> = samplers.iter().map(|(_, table)| table.clone()).collect();
         let generated = emit(
             &program,
@@ -105,6 +114,7 @@ impl Build {
                 samplers: &tables,
                 times: &times,
                 float: self.precision.float(),
+                target: self.target,
             },
         )?;
         self.check_budgets(name, &program, generated.constants.len())?;

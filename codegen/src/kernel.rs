@@ -108,6 +108,8 @@ pub enum Element {
         /// The value of one unit.
         scale: f64,
     },
+    /// Scratch of integer kernels.
+    I32,
     /// Half precision.
     F16,
     /// Single precision.
@@ -152,7 +154,7 @@ impl Element {
         match self {
             Self::I8(_) => 1,
             Self::I16 { .. } | Self::F16 => 2,
-            Self::F32 => 4,
+            Self::I32 | Self::F32 => 4,
         }
     }
 
@@ -162,6 +164,7 @@ impl Element {
         match self {
             Self::I8(_) => "i8",
             Self::I16 { .. } => "i16",
+            Self::I32 => "i32",
             Self::F16 => "f16",
             Self::F32 => "f32",
         }

@@ -7,6 +7,7 @@
 //! - [`model`] and [`load`]: what stands in a file, checked before use;
 //! - [`reference`]: what a graph means, naively;
 //! - [`fold`]: rewrites that are equal in real numbers;
+//! - [`target`]: the chip;
 //! - [`quantize`] and [`float`]: the folded network in the numbers of the device ([`precision`], [`kernel`]);
 //! - [`lower`] and [`plan`]: kernel calls on buffers, buffers in one arena;
 //! - [`schedule`]: samplers as tables;
@@ -29,7 +30,9 @@ pub mod quantize;
 pub mod reference;
 pub mod report;
 pub mod schedule;
+pub mod target;
 
 pub use build::Build;
 pub use error::{Error, Result};
 pub use precision::Precision;
+pub use target::Target;

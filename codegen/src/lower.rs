@@ -1,11 +1,14 @@
 //! *Lower*: layers become kernel calls on buffers; what can be computed in place is.
 
+use grano::kernel::TILE_PIXELS;
+
 use crate::error::Result;
 use crate::fold::{Folded, Kind, Layer};
 use crate::graph::X;
 use crate::kernel::{Element, Kernel};
 use crate::plan::{Lifetime, Plan, plan};
 use crate::quantize::Kernels;
+use crate::target::Target;
 
 /// A network as a list of kernel calls on one arena.
 #[derive(Clone, Debug)]
@@ -39,8 +42,8 @@ pub struct Call {
     pub output: Place,
     /// The second operand of a sum.
     pub residual: Option<Residual>,
-    /// Buffer of the patches of a convolution.
-    pub patch: Option<usize>,
+    /// Buffer that the kernel works in.
+    pub scratch: Option<usize>,
 }
 
 /// Where a map lies.
@@ -82,14 +85,11 @@ impl Buffer {
     }
 }
 
-/// Output pixels that the engine's floating-point convolution works on at once (`TILE_PIXELS`).
-const FLOAT_TILE: usize = 4;
-
 /// Gives every value a buffer and the buffers their places.
 ///
 /// # Errors
 /// When the planner refuses the buffers.
-pub fn lower(folded: &Folded, (kernels, elements): Kernels) -> Result<Program> {
+pub fn lower(folded: &Folded, (kernels, elements): Kernels, target: Target) -> Result<Program> {
     let quantizes = matches!(kernels.first(), Some(Kernel::Quantize { .. }));
     let first_layer = usize::from(quantizes);
     let last_use = |value: &str| {
@@ -117,7 +117,7 @@ pub fn lower(folded: &Folded, (kernels, elements): Kernels) -> Result<Program> {
             input: Place::Outside,
             output: Place::Buffer(buffer),
             residual: None,
-            patch: None,
+            scratch: None,
         });
     }
     for (layer, kernel) in folded.layers.iter().zip(&kernels[first_layer..]) {
@@ -152,14 +152,8 @@ pub fn lower(folded: &Folded, (kernels, elements): Kernels) -> Result<Program> {
             Place::Buffer(buffer) if reuse != Some(buffer) => Residual::Buffer(buffer),
             _ => Residual::InOutput,
         });
-        let patch = match kernel {
-            Kernel::Conv2dInt8 { sums, .. } | Kernel::Conv2dInt8Head { sums, .. } => {
-                Some((Element::I16 { scale: 1.0 }, sums.geometry.taps()))
-            }
-            Kernel::Conv2dFloat { geometry, .. } => Some((Element::F32, FLOAT_TILE * geometry.taps())),
-            _ => None,
-        }
-        .map(|(element, len)| allot(&mut buffers, &format!("{name} patch"), element, len, at, at));
+        let scratch = scratch(kernel, target)
+            .map(|(element, len)| allot(&mut buffers, &format!("{name} scratch"), element, len, at, at));
         calls.push(Call {
             name: name.to_string(),
             value: layer.name.clone(),
@@ -170,13 +164,24 @@ pub fn lower(folded: &Folded, (kernels, elements): Kernels) -> Result<Program> {
             input: holders[input],
             output,
             residual,
-            patch,
+            scratch,
         });
         holders.insert(layer.name.clone(), output);
     }
     let lifetimes: Vec<Lifetime> = buffers.iter().map(Buffer::lifetime).collect();
     let plan = plan(&lifetimes)?;
     Ok(Program { calls, buffers, plan })
+}
+
+/// Type and number of the elements of scratch that a kernel takes.
+fn scratch(kernel: &Kernel, target: Target) -> Option<(Element, usize)> {
+    match kernel {
+        Kernel::Conv2dInt8 { sums, .. } | Kernel::Conv2dInt8Head { sums, .. } => {
+            Some((Element::I32, target.packing().scratch_words(&sums.geometry.engine())))
+        }
+        Kernel::Conv2dFloat { geometry, .. } => Some((Element::F32, TILE_PIXELS * geometry.taps())),
+        _ => None,
+    }
 }
 
 impl Buffer {
@@ -209,7 +214,7 @@ mod tests {
     #[test]
     fn a_residual_block_overwrites_its_residual() {
         let folded = fold(&network(), &[0, 1]).unwrap();
-        let program = lower(&folded, float::kernels(&folded, Element::F32).unwrap()).unwrap();
+        let program = lower(&folded, float::kernels(&folded, Element::F32).unwrap(), Target::default()).unwrap();
         let block = &program.calls[1];
         assert_eq!(block.name, "conv");
         // It reads h and adds h: the buffer of h cannot take the result.

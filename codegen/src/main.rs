@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use grano_codegen::graph::Node;
 use grano_codegen::load::load;
 use grano_codegen::model::Model;
-use grano_codegen::{Build, Precision, Result};
+use grano_codegen::{Build, Precision, Result, Target};
 
 /// Turns trained diffusion models into static Rust.
 #[derive(Parser)]
@@ -30,6 +30,9 @@ enum Command {
         /// int8, f16 or f32
         #[arg(long, default_value = "int8")]
         precision: Precision,
+        /// The chip, such as cortex-m4; else the code runs anywhere
+        #[arg(long, default_value = "portable")]
+        target: Target,
         /// Samplers, comma-separated, the default first; else the model's own
         #[arg(long, value_delimiter = ',')]
         samplers: Vec<String>,
@@ -62,10 +65,11 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Emit { model, output, precision, samplers, flash_budget, ram_budget, name } => {
+        Command::Emit { model, output, precision, target, samplers, flash_budget, ram_budget, name } => {
             let stem = model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let build = Build::new(&model)
                 .precision(precision)
+                .target(target)
                 .samplers(samplers)
                 .flash_budget(flash_budget)
                 .ram_budget(ram_budget);

@@ -187,7 +187,7 @@ impl Channels {
         let (input_scale, input_zero_point, input_bound) = match input {
             Element::I8(affine) => (affine.scale, affine.zero_point, 128),
             Element::I16 { scale } => (scale, 0, 32767),
-            Element::F16 | Element::F32 => (1.0, 0, i64::from(i32::MAX)),
+            Element::I32 | Element::F16 | Element::F32 => (1.0, 0, i64::from(i32::MAX)),
         };
         let taps = conv.geometry.taps();
         let coarsest = residual.map_or(target_scale, |residual| target_scale.max(residual.scale));

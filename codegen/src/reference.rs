@@ -96,6 +96,20 @@ impl Geometry {
         self.output.iter().product::<usize>() * self.input[0] * self.kernel.iter().product::<usize>()
     }
 
+    /// The same for the engine, whose maps are `[height, width, channels]`.
+    #[must_use]
+    pub fn engine(&self) -> grano::kernel::Geometry {
+        let shape = |[channels, height, width]: [usize; 3]| grano::shape::Shape { height, width, channels };
+        grano::kernel::Geometry {
+            input: shape(self.input),
+            output: shape(self.output),
+            kernel: self.kernel,
+            stride: self.stride,
+            padding: self.padding,
+            upsample: self.upsample,
+        }
+    }
+
     /// Products in one output element.
     #[must_use]
     pub fn taps(&self) -> usize {

@@ -6,6 +6,8 @@
 //! - [`shape`]: maps are height × width × channels, channels last, one picture at a time;
 //! - [`blob`]: weights in flash and activations in one arena, as typed slices (the one place with `unsafe`);
 //! - [`requantize`]: from a 32-bit sum to 8 bits, the one definition of int8 arithmetic's rounding;
+//! - [`maps`], [`geometry`], [`conditioning`], [`residual`], [`epilogue`]: what a layer reads, and what becomes of its sums;
+//! - [`isa`]: the inner loops, chip by chip;
 //! - [`kernel`]: one file an operation;
 //! - [`schedule`]: a sampler is a table, one row a step;
 //! - [`noise`]: Philox and Box–Muller, the same bits everywhere;
@@ -27,6 +29,14 @@ pub mod blob;
 pub mod requantize;
 pub mod shape;
 pub mod tap;
+
+pub mod conditioning;
+pub mod epilogue;
+pub mod geometry;
+pub mod maps;
+pub mod residual;
+
+pub mod isa;
 
 pub mod kernel;
 

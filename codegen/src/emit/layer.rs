@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use grano::isa::Packing;
 use half::f16;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
@@ -26,9 +27,9 @@ pub(super) const RESERVED: [&str; 17] = [
     "model",
     "out",
     "output",
-    "patch",
     "ram_bytes",
     "residual",
+    "scratch",
     "samplers",
     "taps",
 ];
@@ -36,6 +37,9 @@ pub(super) const RESERVED: [&str; 17] = [
 pub(super) struct Emitter<'a> {
     pub(super) constants: Vec<u8>,
     pub(super) float: Element,
+    pub(super) packing: Packing,
+    /// The instruction set's name.
+    pub(super) isa: &'static str,
     pub(super) program: &'a Program,
     /// Names to import from the engine.
     pub(super) used: BTreeSet<&'static str>,
@@ -146,18 +150,30 @@ impl Emitter<'_> {
         quote!(&MODEL.view::<[i8; #N]>(#offset, 1)[0])
     }
 
-    /// Fields `geometry`, `weights`, `bias` and `input_zero_point`.
     fn sums(&mut self, sums: &Sums) -> TokenStream {
+        self.used.insert("Sums");
         let geometry = self.geometry(&sums.geometry);
-        let weights = self.bytes(&sums.weights);
+        let weights = self.packed(&sums.weights, sums.geometry.taps());
         let [steps, classes] = [self.integers(&sums.bias[0]), self.integers(&sums.bias[1])];
-        let zero_point = sums.input_zero_point;
+        let (channels, zero_point) = (sums.geometry.input[0], sums.input_zero_point);
         quote! {
-            geometry: #geometry,
-            weights: #weights,
-            bias: Bias { steps: #steps, classes: #classes },
-            input_zero_point: #zero_point,
+            Sums {
+                geometry: #geometry,
+                channels: [#channels, 0],
+                zero_points: [#zero_point, 0],
+                weights: #weights,
+                bias: Bias { steps: #steps, classes: #classes },
+            }
         }
+    }
+
+    /// Weights `[out_c][taps]` in the chip's order.
+    fn packed(&mut self, weights: &[i8], taps: usize) -> TokenStream {
+        let mut packed = vec![0; self.packing.packed_len(taps, weights.len() / taps)];
+        for (index, &weight) in weights.iter().enumerate() {
+            packed[self.packing.place(taps, index / taps, index % taps)] = weight;
+        }
+        self.bytes(&packed)
     }
 
     fn requantize(&mut self, requantize: &Requantize) -> TokenStream {
@@ -189,7 +205,7 @@ impl Emitter<'_> {
         doc.push('.');
         self.used.extend(if call.residual.is_some() { vec!["Residual"] } else { Vec::new() });
         let float = Ident::new(self.float.rust(), Span::call_site());
-        // The element types of input and output as the kernel's `run` wants them.
+        let isa = Ident::new(self.isa, Span::call_site());
         let (kind, value) = match &call.kernel {
             Kernel::Quantize { inverse_scale } => ("Quantize", quote!(Quantize { inverse_scale: #inverse_scale })),
             Kernel::Conv2dInt8 { sums, residual_multipliers, requantize, table } => {
@@ -199,15 +215,14 @@ impl Emitter<'_> {
                     let table = self.table(table);
                     quote!(Some(#table))
                 });
-                self.used.insert("Residual");
-                (
-                    "Conv2dInt8",
-                    quote!(Conv2dInt8 { #sums residual_multipliers: #residual, requantize: #requantize, table: #table }.checked()),
-                )
+                self.used.extend(["Epilogue", "Residual"]);
+                let epilogue =
+                    quote!(Epilogue { residual_multipliers: #residual, requantize: #requantize, table: #table });
+                ("Conv2dInt8", quote!(Conv2dInt8 { sums: #sums, epilogue: #epilogue }.checked::<#isa>()))
             }
             Kernel::Conv2dInt8Head { sums, scales } => {
                 let (sums, scales) = (self.sums(sums), self.floats(scales, Element::F32));
-                ("Conv2dInt8Head", quote!(Conv2dInt8Head { #sums scales: #scales }.checked()))
+                ("Conv2dInt8Head", quote!(Conv2dInt8Head { sums: #sums, scales: #scales }.checked::<#isa>()))
             }
             Kernel::Conv2dFloat { geometry, weights, bias, activation } => {
                 let geometry = self.geometry(geometry);
@@ -255,6 +270,7 @@ impl Emitter<'_> {
         self.used.insert(kind);
         let kind_ident = Ident::new(kind, Span::call_site());
         let generics = (kind == "Conv2dFloat").then(|| quote!(<#float>));
+        let generic = Self::uses_isa(&call.kernel).then(|| quote!(<I: Isa>));
         let body = self.body(call, &parameters);
         let declared = Arguments::of(call).declare();
         let arena = quote!(arena: &mut Arena<ARENA_BYTES>);
@@ -262,10 +278,15 @@ impl Emitter<'_> {
             static #parameters: #kind_ident #generics = #value;
 
             #[doc = #doc]
-            fn #function(#arena, #declared) {
+            fn #function #generic (#arena, #declared) {
                 #body
             }
         }
+    }
+
+    /// Whether the kernel has inner loops of the instruction set.
+    pub(super) fn uses_isa(kernel: &Kernel) -> bool {
+        matches!(kernel, Kernel::Conv2dInt8 { .. } | Kernel::Conv2dInt8Head { .. } | Kernel::AddInt8 { .. })
     }
 
     fn from(&self, call: &Call) -> String {
@@ -307,7 +328,7 @@ impl Emitter<'_> {
             }
         };
         let shared = matches!(call.residual, Some(Residual::Buffer(buffer)) if Place::Buffer(buffer) == call.input);
-        let patch = call.patch.map(|buffer| typed("patch", buffer));
+        let scratch = call.scratch.map(|buffer| typed("scratch", buffer));
         let output = match call.output {
             Place::Outside => quote!(out),
             Place::Buffer(buffer) => typed("output", buffer),
@@ -316,11 +337,15 @@ impl Emitter<'_> {
             if shared { (quote!(let input = &*#input;), quote!(input)) } else { (quote!(), input) };
         let run = match &call.kernel {
             Kernel::Quantize { .. } | Kernel::DepthToSpace { .. } => quote!(#parameters.run(#input, #output)),
-            Kernel::Conv2dInt8 { .. } | Kernel::Conv2dFloat { .. } => {
-                quote!(#parameters.run(condition, #input, #residual, #patch, #output))
+            Kernel::Conv2dInt8 { .. } => {
+                quote!(#parameters.run::<I, _>(condition, [&*#input, &[]], #residual, #scratch, #output))
             }
-            Kernel::Conv2dInt8Head { .. } => quote!(#parameters.run(condition, #input, #patch, #output)),
-            Kernel::AddInt8 { .. } | Kernel::AddFloat => quote!(#parameters.run(#input, #residual, #output)),
+            Kernel::Conv2dInt8Head { .. } => {
+                quote!(#parameters.run::<I, _>(condition, [&*#input, &[]], #scratch, #output))
+            }
+            Kernel::Conv2dFloat { .. } => quote!(#parameters.run(condition, #input, #residual, #scratch, #output)),
+            Kernel::AddInt8 { .. } => quote!(#parameters.run::<I>(#input, #residual, #output)),
+            Kernel::AddFloat => quote!(#parameters.run(#input, #residual, #output)),
             Kernel::ActivationInt8 { .. } | Kernel::ActivationFloat { .. } => {
                 self.used.insert("Residual");
                 let source = if in_place { quote!(Residual::InOutput) } else { quote!(Residual::From(#input)) };
@@ -351,6 +376,7 @@ impl Emitter<'_> {
                 quote!(Stored::I16 { scale: #scale })
             }
             Element::F16 => quote!(Stored::F16),
+            Element::I32 => return None,
             Element::F32 => quote!(Stored::F32),
         };
         debug_assert!(call.value != X || layer == 0);

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::kernel::Element;
 use crate::lower::Program;
 use crate::schedule::Table;
+use crate::target::Target;
 
 use layer::{Arguments, Emitter, RESERVED};
 use tokens::{plain_literals, sampler, shape};
@@ -42,6 +43,8 @@ pub struct Extras<'a> {
     pub times: &'a [usize],
     /// How floating-point weights are stored; unused by int8 networks.
     pub float: Element,
+    /// The chip.
+    pub target: Target,
 }
 
 /// Writes the code.
@@ -52,6 +55,8 @@ pub fn emit(program: &Program, extras: &Extras<'_>) -> Result<Generated> {
     let mut emitter = Emitter {
         constants: Vec::new(),
         float: extras.float,
+        packing: extras.target.packing(),
+        isa: extras.target.isa(),
         program,
         used: BTreeSet::new(),
         items: RESERVED.iter().map(ToString::to_string).collect(),
@@ -63,13 +68,15 @@ pub fn emit(program: &Program, extras: &Extras<'_>) -> Result<Generated> {
         program.calls.iter().zip(&functions).map(|(call, function)| emitter.layer(call, function)).collect();
     let arms = program.calls.iter().zip(&functions).enumerate().map(|(index, (call, function))| {
         let arguments = Arguments::of(call).pass();
-        quote!(#index => #function(arena, #arguments),)
+        let generic = Emitter::uses_isa(&call.kernel).then(|| quote!(::<I>));
+        quote!(#index => #function #generic (arena, #arguments),)
     });
     let samplers = extras.samplers.iter().map(|table| sampler(table, extras.times)).collect::<Result<Vec<_>>>()?;
     let taps =
         program.calls.iter().enumerate().filter_map(|(index, call)| emitter.tap(index, call)).collect::<Vec<_>>();
 
     let name = Ident::new(extras.type_name, Span::call_site());
+    let isa = Ident::new(extras.target.isa(), Span::call_site());
     let (labels, guidance, classes) = (extras.labels, extras.guidance, extras.labels.len());
     let (arena_bytes, bin_bytes, layer_count) =
         (program.plan.arena_bytes, emitter.constants.len(), program.calls.len());
@@ -89,8 +96,11 @@ pub fn emit(program: &Program, extras: &Extras<'_>) -> Result<Generated> {
     let (flash_doc, ram_doc) =
         (" Bytes of constants, code not counted.", " Bytes of a sampler's memory, but for its few counters.");
     let tokens = quote! {
+        use core::marker::PhantomData;
+
         use grano::blob::{#(#blob_types),*};
         use grano::denoiser::Denoiser;
+        use grano::isa::{Isa, #isa};
         use grano::kernel::{#(#kernel_types),*};
         #half
         #requantize
@@ -99,8 +109,9 @@ pub fn emit(program: &Program, extras: &Extras<'_>) -> Result<Generated> {
         use grano::tap::{Stored, Tap};
 
         #[doc = " The network and its working memory."]
-        pub struct #name {
+        pub struct #name<I: Isa = #isa> {
             arena: Arena<ARENA_BYTES>,
+            isa: PhantomData<I>,
         }
 
         #[doc = #flash_doc]
@@ -120,13 +131,16 @@ pub fn emit(program: &Program, extras: &Extras<'_>) -> Result<Generated> {
 
         static MODEL: Blob<#bin_bytes> = Blob(*include_bytes!("model.bin"));
 
-        impl Denoiser for #name {
+        impl<I: Isa> Denoiser for #name<I> {
             const SHAPE: Shape = #shape;
             const CLASSES: usize = #classes;
             const LAYERS: usize = #layer_count;
             const LAYER_NAMES: &'static [&'static str] = &[#(#names),*];
             type Map = [f32; #map_len];
-            const NEW: Self = Self { arena: Arena::new() };
+            const NEW: Self = {
+                assert!(I::PACKING.equals(&#isa::PACKING), "an instruction set with the packing that this was generated for");
+                Self { arena: Arena::new(), isa: PhantomData }
+            };
 
             fn layer(&mut self, index: usize, condition: Condition, x: &[f32], out: &mut [f32]) {
                 let arena = &mut self.arena;
@@ -137,7 +151,7 @@ pub fn emit(program: &Program, extras: &Extras<'_>) -> Result<Generated> {
             }
         }
 
-        impl #name {
+        impl<I: Isa> #name<I> {
             #[doc = " The arena, for [`Tap`]s to read."]
             #[allow(dead_code)]
             #[must_use]

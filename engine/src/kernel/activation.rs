@@ -1,7 +1,7 @@
 //! An activation by itself, where it cannot be fused into the layer before.
 
 use super::real::{Activation, Real};
-use super::residual::Residual;
+use crate::residual::Residual;
 
 /// `out = table[in + 128]`, element by element.
 #[derive(Clone, Copy, Debug)]

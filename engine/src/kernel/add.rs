@@ -1,30 +1,10 @@
 //! The sum of two maps, where it cannot be a convolution's residual.
 
 use super::real::{Activation, Real};
-use super::residual::Residual;
-use crate::requantize::{is_multiplier, requantize, saturate};
-
-/// Both int8 maps through a factor into one 32-bit sum, then one rounding.
-///
-/// ```text
-/// acc = multipliers[0] · a + multipliers[1] · b + bias
-/// out = saturate(requantize(acc, shift, multiplier) + zero_point)
-/// ```
-///
-/// The bias is −Σ multiplier · zero point of the inputs. The code generator bounds |acc| · 2^shift below 2³¹.
-#[derive(Clone, Copy, Debug)]
-pub struct AddInt8 {
-    /// Of `a` and `b`.
-    pub multipliers: [i32; 2],
-    /// Holds the zero points of `a` and `b`.
-    pub bias: i32,
-    /// See [`requantize`].
-    pub shift: u32,
-    /// See [`requantize`].
-    pub multiplier: i32,
-    /// Of the output.
-    pub zero_point: i32,
-}
+use crate::epilogue::AddInt8;
+use crate::isa::Isa;
+use crate::requantize::is_multiplier;
+use crate::residual::Residual;
 
 impl AddInt8 {
     /// Itself, for a static's initialiser.
@@ -39,12 +19,8 @@ impl AddInt8 {
     }
 
     /// Adds two maps of the same shape. `b` may lie in the output.
-    pub fn run(&self, a: &[i8], b: Residual<'_, i8>, output: &mut [i8]) {
-        for (index, (out, a)) in output.iter_mut().zip(a).enumerate() {
-            let b = b.at(index, *out);
-            let acc = self.multipliers[0] * i32::from(*a) + self.multipliers[1] * i32::from(b) + self.bias;
-            *out = saturate(requantize(acc, self.shift, self.multiplier) + self.zero_point);
-        }
+    pub fn run<I: Isa>(&self, a: &[i8], b: Residual<'_, i8>, output: &mut [i8]) {
+        I::add(self, a, b, output);
     }
 }
 
@@ -68,6 +44,7 @@ impl AddFloat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isa::Portable;
     use half::f16;
     use proptest::prelude::*;
     use std::{vec, vec::Vec};
@@ -95,10 +72,10 @@ mod tests {
                 (scaled + i128::from(zero_point)).clamp(-128, 127) as i8
             }).collect();
             let mut output = vec![0; a.len()];
-            add.run(&a, Residual::From(&b), &mut output);
+            add.run::<Portable>(&a, Residual::From(&b), &mut output);
             prop_assert_eq!(&output, &expected);
             output.copy_from_slice(&b);
-            add.run(&a, Residual::InOutput, &mut output);
+            add.run::<Portable>(&a, Residual::InOutput, &mut output);
             prop_assert_eq!(&output, &expected);
         }
 
@@ -126,7 +103,7 @@ mod tests {
     fn extremes_saturate_and_misfits_are_found() {
         let add = AddInt8 { multipliers: [1 << 20; 2], bias: 0, shift: 0, multiplier: i32::MAX - 1, zero_point: 0 };
         let mut output = [0; 3];
-        add.checked().run(&[127, -128, 0], Residual::From(&[127, -128, 0]), &mut output);
+        add.checked().run::<Portable>(&[127, -128, 0], Residual::From(&[127, -128, 0]), &mut output);
         assert_eq!(output, [127, -128, 0]);
         assert!(std::panic::catch_unwind(|| AddInt8 { multiplier: 3, ..add }.checked()).is_err());
         assert!(std::panic::catch_unwind(|| AddInt8 { zero_point: 200, ..add }.checked()).is_err());

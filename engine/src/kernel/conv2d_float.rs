@@ -1,9 +1,9 @@
 //! Convolution in floating point: weights stored as f32 or f16, sums in f32.
 
-use super::conditioning::{Bias, Condition, at};
-use super::geometry::Geometry;
 use super::real::{Activation, Real};
-use super::residual::Residual;
+use crate::conditioning::{Bias, Condition, at};
+use crate::geometry::Geometry;
+use crate::residual::Residual;
 
 /// Output pixels that are computed together, so that a weight is loaded and widened once for all of them.
 pub const TILE_PIXELS: usize = 4;
@@ -115,7 +115,7 @@ fn sum_tile<T: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::geometry::tests::geometries;
+    use crate::geometry::tests::geometries;
     use crate::shape::Shape;
     use half::f16;
     use proptest::prelude::*;

@@ -4,7 +4,8 @@
 //!
 //! ```
 //! use grano::blob::{Arena, Blob, Buffer, elements};
-//! use grano::kernel::{Bias, Condition, Conv2dInt8, Geometry, Residual};
+//! use grano::isa::Portable;
+//! use grano::kernel::{Bias, Condition, Conv2dInt8, Epilogue, Geometry, Residual, Sums};
 //! use grano::requantize::Requantize;
 //! use grano::shape::Shape;
 //!
@@ -12,30 +13,36 @@
 //! static MULTIPLIERS: [i32; 2] = [1 << 30; 2];
 //!
 //! static DOWN: Conv2dInt8 = Conv2dInt8 {
-//!     geometry: Geometry {
-//!         input: Shape { height: 4, width: 4, channels: 1 },
-//!         output: Shape { height: 2, width: 2, channels: 2 },
-//!         kernel: [2, 2],
-//!         stride: [2, 2],
-//!         padding: [0, 0],
-//!         upsample: [1, 1],
+//!     sums: Sums {
+//!         geometry: Geometry {
+//!             input: Shape { height: 4, width: 4, channels: 1 },
+//!             output: Shape { height: 2, width: 2, channels: 2 },
+//!             kernel: [2, 2],
+//!             stride: [2, 2],
+//!             padding: [0, 0],
+//!             upsample: [1, 1],
+//!         },
+//!         channels: [1, 0],
+//!         zero_points: [0, 0],
+//!         weights: MODEL.view(0, 16), // two channels, filled up to four
+//!         bias: Bias { steps: &[0, 10], classes: &[] },
 //!     },
-//!     weights: MODEL.view(0, 8),
-//!     bias: Bias { steps: &[0, 10], classes: &[] },
-//!     input_zero_point: 0,
-//!     residual_multipliers: &[],
-//!     requantize: Requantize { shift: 1, multipliers: &MULTIPLIERS, zero_point: -5 },
-//!     table: None,
+//!     epilogue: Epilogue {
+//!         residual_multipliers: &[],
+//!         requantize: Requantize { shift: 1, multipliers: &MULTIPLIERS, zero_point: -5 },
+//!         table: None,
+//!     },
 //! }
-//! .checked();
+//! .checked::<Portable>();
 //!
 //! const INPUT: Buffer = Buffer { offset: 0, len: 16 };
-//! const PATCH: Buffer = Buffer { offset: 16, len: 8 };
-//! const OUTPUT: Buffer = Buffer { offset: 24, len: 8 };
+//! const SCRATCH: Buffer = Buffer { offset: 16, len: 40 };
+//! const OUTPUT: Buffer = Buffer { offset: 56, len: 8 };
 //!
-//! fn down(arena: &mut Arena<32>, condition: Condition) {
-//!     if let Some([input, patch, output]) = arena.split([INPUT, PATCH, OUTPUT]) {
-//!         DOWN.run(condition, elements::<i8>(input), Residual::None, elements(patch), elements(output));
+//! fn down(arena: &mut Arena<64>, condition: Condition) {
+//!     if let Some([input, scratch, output]) = arena.split([INPUT, SCRATCH, OUTPUT]) {
+//!         let maps = [&*elements::<i8>(input), &[]];
+//!         DOWN.run::<Portable, _>(condition, maps, Residual::None, elements(scratch), elements(output));
 //!     }
 //! }
 //!
@@ -55,12 +62,7 @@
 //!     DepthToSpace { input: Shape { height: 4, width: 4, channels: 6 }, block: 2 }.checked();
 //! ```
 
-mod conditioning;
 mod real;
-mod residual;
-
-mod dot;
-mod geometry;
 
 mod activation;
 mod add;
@@ -69,14 +71,15 @@ mod conv2d_int8;
 mod depth_to_space;
 mod quantize;
 
+pub use crate::conditioning::{Bias, Condition};
+pub use crate::epilogue::{AddInt8, Epilogue};
+pub use crate::geometry::Geometry;
+pub use crate::residual::Residual;
 pub use activation::{ActivationFloat, ActivationInt8};
-pub use add::{AddFloat, AddInt8};
-pub use conditioning::{Bias, Condition};
+pub use add::AddFloat;
 pub use conv2d_float::{Conv2dFloat, TILE_PIXELS};
-pub use conv2d_int8::{Conv2dInt8, Conv2dInt8Head};
+pub use conv2d_int8::{Conv2dInt8, Conv2dInt8Head, Sums};
 pub use depth_to_space::DepthToSpace;
-pub use geometry::Geometry;
 pub use half::f16;
 pub use quantize::Quantize;
 pub use real::{Activation, Real};
-pub use residual::Residual;

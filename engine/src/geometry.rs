@@ -1,5 +1,6 @@
 //! Where a convolution's taps lie, and the patch of inputs under one output pixel.
 
+use crate::maps::Maps;
 use crate::shape::Shape;
 
 /// A convolution's shapes; pairs are height, width.
@@ -23,6 +24,15 @@ pub struct Geometry {
     pub upsample: [usize; 2],
 }
 
+/// A part of a patch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Piece<'a, X> {
+    /// So many taps meet this zero point.
+    Padding(i16, usize),
+    /// Taps meet these values.
+    Values(&'a [X]),
+}
+
 impl Geometry {
     /// Elements of a patch, `[k_h][k_w][in_c]`: the products in every sum.
     #[must_use]
@@ -43,6 +53,53 @@ impl Geometry {
             && !self.output.is_empty()
             && self.patch_len() > 0
             && stride[0] * stride[1] * upsample[0] * upsample[1] > 0
+    }
+
+    /// Calls `take(tap, piece)` for the patch `[k_h][k_w][in_c]` under output pixel `(y, x)`, from the first tap to the
+    /// last, in pieces as long as possible.
+    #[inline(always)]
+    pub(crate) fn pieces<'a, X: Copy>(
+        &self,
+        (y, x): (usize, usize),
+        input: &Maps<'a, X>,
+        mut take: impl FnMut(usize, Piece<'a, X>),
+    ) {
+        let Shape { height, width, channels } = self.input;
+        let [k_h, k_w] = self.kernel;
+        // Neighbouring columns of one map lie side by side.
+        let together = self.upsample[1] == 1 && input.channels[1] == 0;
+        for ky in 0..k_h {
+            let row = self.tap(0, y, ky, height);
+            let mut kx = 0;
+            while kx < k_w {
+                let tap = (ky * k_w + kx) * channels;
+                let column = self.tap(1, x, kx, width);
+                let Some((row, column)) = row.zip(column) else {
+                    let [first, second] = input.channels;
+                    take(tap, Piece::Padding(input.zero_points[0], first));
+                    if second > 0 {
+                        take(tap + first, Piece::Padding(input.zero_points[1], second));
+                    }
+                    kx += 1;
+                    continue;
+                };
+                let pixel = row * width + column;
+                if together {
+                    let pixels = (k_w - kx).min(width - column);
+                    let start = pixel * channels;
+                    let values = input.maps[0].get(start..start + pixels * channels).unwrap_or_default();
+                    take(tap, Piece::Values(values));
+                    kx += pixels;
+                } else {
+                    let [first, second] = input.pixel(pixel);
+                    take(tap, Piece::Values(first));
+                    if !second.is_empty() {
+                        take(tap + first.len(), Piece::Values(second));
+                    }
+                    kx += 1;
+                }
+            }
+        }
     }
 
     /// Fills `patch`, `[k_h][k_w][in_c]`, with the inputs under output pixel `(y, x)`, each through `widen`.

@@ -1,0 +1,116 @@
+//! The chip that a build is for: its instruction set, and how that wants its weights.
+
+use grano::isa::{Armv6m, Avx2, Dsp, Helium, Isa, Neon, Packing, Portable, Riscv32, Simd128};
+
+use crate::error::{Error, Result};
+
+/// A chip, or a family of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// Any chip, in plain Rust.
+    #[default]
+    Portable,
+    /// ARMv6-M: also the M0+.
+    CortexM0,
+    /// ARMv7E-M, with DSP instructions.
+    CortexM4,
+    /// ARMv7E-M, with DSP instructions.
+    CortexM7,
+    /// ARMv8-M, with DSP instructions.
+    CortexM33,
+    /// ARMv8.1-M with Helium: also the M85.
+    CortexM55,
+    /// RV32IM and RV32IMC.
+    Riscv32,
+    /// AVX2; AVX-512 VNNI reads the same packing.
+    X86,
+    /// Neon; its dot products read the same packing.
+    Aarch64,
+    /// WebAssembly with simd128.
+    Wasm32,
+}
+
+impl Target {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Portable,
+        Self::CortexM0,
+        Self::CortexM4,
+        Self::CortexM7,
+        Self::CortexM33,
+        Self::CortexM55,
+        Self::Riscv32,
+        Self::X86,
+        Self::Aarch64,
+        Self::Wasm32,
+    ];
+
+    /// By which users choose it, such as `cortex-m4`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::CortexM0 => "cortex-m0",
+            Self::CortexM4 => "cortex-m4",
+            Self::CortexM7 => "cortex-m7",
+            Self::CortexM33 => "cortex-m33",
+            Self::CortexM55 => "cortex-m55",
+            Self::Riscv32 => "riscv32",
+            Self::X86 => "x86",
+            Self::Aarch64 => "aarch64",
+            Self::Wasm32 => "wasm32",
+        }
+    }
+
+    /// The instruction set's name in the engine's module `isa`; where several share a packing, that which all have.
+    #[must_use]
+    pub fn isa(self) -> &'static str {
+        match self {
+            Self::Portable => "Portable",
+            Self::CortexM0 => "Armv6m",
+            Self::CortexM4 | Self::CortexM7 | Self::CortexM33 => "Dsp",
+            Self::CortexM55 => "Helium",
+            Self::Riscv32 => "Riscv32",
+            Self::X86 => "Avx2",
+            Self::Aarch64 => "Neon",
+            Self::Wasm32 => "Simd128",
+        }
+    }
+
+    /// How its weights are packed.
+    #[must_use]
+    pub fn packing(self) -> Packing {
+        match self {
+            Self::Portable => Portable::PACKING,
+            Self::CortexM0 => Armv6m::PACKING,
+            Self::CortexM4 | Self::CortexM7 | Self::CortexM33 => Dsp::PACKING,
+            Self::CortexM55 => Helium::PACKING,
+            Self::Riscv32 => Riscv32::PACKING,
+            Self::X86 => Avx2::PACKING,
+            Self::Aarch64 => Neon::PACKING,
+            Self::Wasm32 => Simd128::PACKING,
+        }
+    }
+}
+
+impl std::str::FromStr for Target {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let known = Self::ALL.into_iter().find(|target| target.name() == name);
+        known.ok_or_else(|| {
+            Error::Model(format!("target `{name}`: give one of {}", Self::ALL.map(Self::name).join(", ")))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back() {
+        assert!(Target::ALL.into_iter().all(|target| target.name().parse::<Target>().unwrap() == target));
+        assert!("z80".parse::<Target>().unwrap_err().to_string().contains("cortex-m4"));
+    }
+}

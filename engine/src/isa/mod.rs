@@ -1,0 +1,162 @@
+//! Instruction sets: what the inner loops of int8 networks are made of, chip by chip.
+//!
+//! A board's build names its chip; the code generator packs the weights for it, and the generated network carries the
+//! instruction set as a type. [`Isa`]'s provided methods are portable and define every result; an instruction set
+//! replaces those that it computes faster, and gives the same bits. On a machine that lacks its instructions it falls
+//! back to the portable methods on its own packing, so that any machine can run any chip's network.
+
+mod packing;
+mod portable;
+
+mod dsp;
+mod helium;
+mod neon;
+mod scalar;
+mod simd128;
+mod x86;
+
+use crate::conditioning::at;
+use crate::epilogue::{AddInt8, Epilogue};
+use crate::geometry::Geometry;
+use crate::maps::{Code, Maps};
+use crate::residual::Residual;
+
+pub use dsp::Dsp;
+pub use helium::Helium;
+pub use neon::{Neon, NeonDot};
+pub use packing::Packing;
+pub use scalar::{Armv6m, Riscv32};
+pub use simd128::Simd128;
+pub use x86::{Avx2, Avx512Vnni};
+
+/// An instruction set.
+pub trait Isa: Copy + 'static {
+    /// For people.
+    const NAME: &'static str;
+    /// How it wants convolutions' weights, and how many pixels it works on at once.
+    const PACKING: Packing;
+
+    /// A whole convolution: `finish` is given every pixel's sums, biases included. Scratch: [`Packing::scratch_words`].
+    #[inline]
+    fn conv2d<X: Code, F: Finish>(
+        convolution: &Convolution<'_, X>,
+        finish: &F,
+        scratch: &mut [i32],
+        output: &mut [F::Element],
+    ) {
+        portable::conv2d::<Self, X, F>(convolution, finish, scratch, output);
+    }
+
+    /// Writes a piece of a pixel's patch into the columns of a tile, for its pixel `pixel`: the piece's first value is
+    /// tap `tap`, and tap k goes to `(k / depth · pixels + pixel) · depth + k % depth`.
+    #[inline(always)]
+    fn place<X: Code>(piece: &[X], columns: &mut [i16], pixel: usize, tap: usize) {
+        portable::place(Self::PACKING, piece, columns, pixel, tap);
+    }
+
+    /// `sums[pixel][channel] = Σ_k weights[channel][k] · columns[pixel][k]` for one tile of pixels × channels.
+    ///
+    /// `weights` is one block of [`Packing`], `columns` are as [`Self::place`] lays them out. No sum leaves int32.
+    #[inline(always)]
+    fn dot(weights: &[i8], columns: &[i16], sums: &mut [i32]) {
+        portable::dot(Self::PACKING, weights, columns, sums);
+    }
+
+    /// Sums of neighbouring channels of one pixel to int8, as [`Epilogue`] says. `channel` is the first's number,
+    /// `index` its place in the map, for the residual.
+    #[inline(always)]
+    fn requantize(
+        epilogue: &Epilogue,
+        sums: &[i32],
+        channel: usize,
+        index: usize,
+        residual: Residual<'_, i8>,
+        output: &mut [i8],
+    ) {
+        portable::requantize(epilogue, sums, channel, index, residual, output);
+    }
+
+    /// Adds two maps of the same shape.
+    #[inline]
+    fn add(add: &AddInt8, a: &[i8], b: Residual<'_, i8>, output: &mut [i8]) {
+        portable::add(add, a, b, output);
+    }
+}
+
+/// A convolution's integer part, ready to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Convolution<'a, X> {
+    /// Shapes; the input's channels are those of all maps.
+    pub geometry: &'a Geometry,
+    /// As [`Packing`] says.
+    pub weights: &'a [i8],
+    /// Two rows of biases `[out_c]`, either of which may be empty.
+    pub biases: [&'a [i32]; 2],
+    /// What it reads.
+    pub input: Maps<'a, X>,
+}
+
+impl<X> Convolution<'_, X> {
+    /// Adds up the rows of biases.
+    #[inline]
+    pub(crate) fn fill_bias(&self, bias: &mut [i32]) {
+        for (channel, bias) in bias.iter_mut().enumerate() {
+            *bias = at(self.biases[0], channel).wrapping_add(at(self.biases[1], channel));
+        }
+    }
+}
+
+/// What takes a convolution's sums.
+pub trait Finish {
+    /// Of the output map.
+    type Element;
+
+    /// Turns the sums of neighbouring channels of one pixel into elements of the output map, `channel` being the number
+    /// of the first channel and `index` its place in the map.
+    fn finish<I: Isa>(&self, sums: &[i32], channel: usize, index: usize, output: &mut [Self::Element]);
+}
+
+/// int8, as [`Epilogue`] says.
+#[derive(Clone, Copy, Debug)]
+pub struct ToInt8<'a> {
+    /// The parameters.
+    pub epilogue: &'a Epilogue,
+    /// The second summand.
+    pub residual: Residual<'a, i8>,
+}
+
+impl Finish for ToInt8<'_> {
+    type Element = i8;
+
+    #[inline(always)]
+    fn finish<I: Isa>(&self, sums: &[i32], channel: usize, index: usize, output: &mut [i8]) {
+        I::requantize(self.epilogue, sums, channel, index, self.residual, output);
+    }
+}
+
+/// f32: `out = sum as f32 · scales[channel]`.
+#[derive(Clone, Copy, Debug)]
+pub struct ToFloat<'a> {
+    /// `[out_c]`.
+    pub scales: &'a [f32],
+}
+
+impl Finish for ToFloat<'_> {
+    type Element = f32;
+
+    #[inline(always)]
+    fn finish<I: Isa>(&self, sums: &[i32], channel: usize, _: usize, output: &mut [f32]) {
+        for (offset, (sum, out)) in sums.iter().zip(output).enumerate() {
+            *out = *sum as f32 * at(self.scales, channel + offset);
+        }
+    }
+}
+
+/// Plain Rust, for any chip: the definition.
+#[derive(Clone, Copy, Debug)]
+pub struct Portable;
+
+impl Isa for Portable {
+    const NAME: &'static str = "portable";
+    const PACKING: Packing = Packing { channels: 4, pixels: 1, depth: 1, interleave: 1 };
+}

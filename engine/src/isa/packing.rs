@@ -1,0 +1,111 @@
+//! The order in which weights lie in flash.
+
+use crate::geometry::Geometry;
+
+/// How convolutions' weights are laid out, and the tile of pixels × channels that is computed at once.
+///
+/// Weights `[out_c][K]`, K = k_h · k_w · in_c, lie in blocks of `channels` output channels; a block in steps of `depth`
+/// taps; a step in groups of `interleave` channels, each `[depth][interleave]`:
+///
+/// ```text
+/// [out_c / channels][K / depth][channels / interleave][depth][interleave]
+/// ```
+///
+/// Channels and taps are filled up to whole blocks and steps with weights of 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packing {
+    /// Output channels of a tile.
+    pub channels: usize,
+    /// Output pixels of a tile.
+    pub pixels: usize,
+    /// Taps that lie side by side.
+    pub depth: usize,
+    /// Neighbouring channels whose weights alternate; divides `channels`.
+    pub interleave: usize,
+}
+
+impl Packing {
+    /// Whether both are the same.
+    #[must_use]
+    pub const fn equals(&self, other: &Self) -> bool {
+        self.channels == other.channels
+            && self.pixels == other.pixels
+            && self.depth == other.depth
+            && self.interleave == other.interleave
+    }
+
+    /// K, filled up.
+    #[must_use]
+    pub const fn padded_taps(&self, taps: usize) -> usize {
+        taps.next_multiple_of(self.depth)
+    }
+
+    /// Elements of one block of `channels` output channels.
+    #[must_use]
+    pub const fn block_len(&self, taps: usize) -> usize {
+        self.channels * self.padded_taps(taps)
+    }
+
+    /// Elements of all blocks.
+    #[must_use]
+    pub const fn packed_len(&self, taps: usize, out_c: usize) -> usize {
+        out_c.div_ceil(self.channels) * self.block_len(taps)
+    }
+
+    /// Where the weight of a channel and tap of one step lies within that step.
+    #[must_use]
+    pub const fn place_in_step(&self, channel: usize, tap: usize) -> usize {
+        let group = channel / self.interleave;
+        (group * self.depth + tap) * self.interleave + channel % self.interleave
+    }
+
+    /// Where the weight of output channel `channel` and tap `tap` lies.
+    #[must_use]
+    pub const fn place(&self, taps: usize, channel: usize, tap: usize) -> usize {
+        let (block, step) = (channel / self.channels, tap / self.depth);
+        block * self.block_len(taps)
+            + step * self.channels * self.depth
+            + self.place_in_step(channel % self.channels, tap % self.depth)
+    }
+
+    /// Where tap `tap` of the tile's pixel `pixel` lies in the columns.
+    #[must_use]
+    #[inline(always)]
+    pub const fn column(&self, pixel: usize, tap: usize) -> usize {
+        (tap / self.depth * self.pixels + pixel) * self.depth + tap % self.depth
+    }
+
+    /// Elements of a tile's columns.
+    #[must_use]
+    pub const fn columns_len(&self, taps: usize) -> usize {
+        self.pixels * self.padded_taps(taps)
+    }
+
+    /// 32-bit words of scratch that a convolution takes: biases, a tile's sums, a tile's columns of int16.
+    #[must_use]
+    pub const fn scratch_words(&self, geometry: &Geometry) -> usize {
+        let out_c = geometry.output.channels.next_multiple_of(self.channels);
+        out_c + self.channels * self.pixels + self.columns_len(geometry.patch_len()).div_ceil(2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_weight_has_a_place_of_its_own() {
+        for (channels, depth, interleave) in [(1, 1, 1), (4, 1, 1), (4, 2, 2), (16, 4, 1), (8, 4, 4)] {
+            let packing = Packing { channels, pixels: 2, depth, interleave };
+            let (taps, out_c) = (9, 5);
+            let places: BTreeSet<usize> =
+                (0..out_c).flat_map(|c| (0..taps).map(move |k| packing.place(taps, c, k))).collect();
+            assert_eq!(places.len(), taps * out_c);
+            assert!(*places.last().unwrap() < packing.packed_len(taps, out_c));
+        }
+        let pairs = Packing { channels: 4, pixels: 2, depth: 2, interleave: 2 };
+        let order = [(0, 0), (1, 0), (0, 1), (1, 1), (2, 0), (3, 0), (2, 1), (3, 1)];
+        assert_eq!(order.map(|(channel, tap)| pairs.place(2, channel, tap)), [0, 1, 2, 3, 4, 5, 6, 7]);
+    }
+}

@@ -1,0 +1,116 @@
+//! The definition of every result, in plain Rust.
+
+use super::{Convolution, Finish, Isa, Packing};
+use crate::conditioning::at;
+use crate::epilogue::{AddInt8, Epilogue};
+use crate::geometry::Piece;
+use crate::maps::Code;
+use crate::requantize::{requantize as rescale, saturate};
+use crate::residual::Residual;
+
+/// Tile by tile: patches into columns, columns and a block of weights into sums, sums to `finish`.
+#[inline(always)]
+pub(super) fn conv2d<I: Isa, X: Code, F: Finish>(
+    convolution: &Convolution<'_, X>,
+    finish: &F,
+    scratch: &mut [i32],
+    output: &mut [F::Element],
+) {
+    let Packing { channels, pixels, .. } = I::PACKING;
+    let geometry = convolution.geometry;
+    let (taps, out_c) = (geometry.patch_len(), geometry.output.channels);
+    let Some((bias, scratch)) = scratch.split_at_mut_checked(out_c.next_multiple_of(channels)) else { return };
+    let Some((sums, columns)) = scratch.split_at_mut_checked(channels * pixels) else { return };
+    let columns: &mut [i16] = bytemuck::cast_slice_mut(columns);
+    let Some(columns) = columns.get_mut(..I::PACKING.columns_len(taps)) else { return };
+    convolution.fill_bias(bias);
+    let mut positions = geometry.output.positions();
+    for (tile, outs) in output.chunks_mut((pixels * out_c).max(1)).enumerate() {
+        // After the last pixel, columns keep what an earlier tile left; their sums are not stored.
+        for (pixel, position) in positions.by_ref().take(pixels).enumerate() {
+            geometry.pieces(position, &convolution.input, |tap, piece| match piece {
+                Piece::Values(values) => I::place(values, columns, pixel, tap),
+                Piece::Padding(zero_point, len) => fill(I::PACKING, zero_point, len, columns, pixel, tap),
+            });
+        }
+        let blocks = convolution.weights.chunks_exact(I::PACKING.block_len(taps).max(1));
+        for (block, (weights, bias)) in blocks.zip(bias.chunks_exact(channels)).enumerate() {
+            I::dot(weights, columns, sums);
+            let first = block * channels;
+            for (pixel, (sums, outs)) in sums.chunks_exact_mut(channels).zip(outs.chunks_exact_mut(out_c)).enumerate() {
+                let Some(outs) = outs.get_mut(first..) else { continue };
+                let outs = match outs.split_at_mut_checked(channels) {
+                    Some((outs, _)) => outs,
+                    None => outs,
+                };
+                sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum = sum.wrapping_add(*bias));
+                finish.finish::<I>(sums, first, (tile * pixels + pixel) * out_c + first, outs);
+            }
+        }
+    }
+}
+
+/// See [`Isa::place`].
+#[inline(always)]
+pub(super) fn place<X: Code>(packing: Packing, piece: &[X], columns: &mut [i16], pixel: usize, tap: usize) {
+    for (k, value) in (tap..).zip(piece) {
+        if let Some(column) = columns.get_mut(packing.column(pixel, k)) {
+            *column = (*value).into();
+        }
+    }
+}
+
+/// As [`place`], `len` times the same value.
+#[inline(always)]
+fn fill(packing: Packing, value: i16, len: usize, columns: &mut [i16], pixel: usize, tap: usize) {
+    for k in tap..tap + len {
+        if let Some(column) = columns.get_mut(packing.column(pixel, k)) {
+            *column = value;
+        }
+    }
+}
+
+/// See [`Isa::dot`].
+#[inline(always)]
+pub(super) fn dot(packing: Packing, weights: &[i8], columns: &[i16], sums: &mut [i32]) {
+    let Packing { channels, pixels, depth, .. } = packing;
+    sums.fill(0);
+    let steps = weights.chunks_exact(channels * depth).zip(columns.chunks_exact(pixels * depth));
+    for (weights, columns) in steps {
+        for (column, sums) in columns.chunks_exact(depth).zip(sums.chunks_exact_mut(channels)) {
+            for (channel, sum) in sums.iter_mut().enumerate() {
+                for (tap, value) in column.iter().enumerate() {
+                    let weight = at(weights, packing.place_in_step(channel, tap));
+                    *sum = sum.wrapping_add(i32::from(weight) * i32::from(*value));
+                }
+            }
+        }
+    }
+}
+
+/// See [`Isa::requantize`].
+#[inline(always)]
+pub(super) fn requantize(
+    epilogue: &Epilogue,
+    sums: &[i32],
+    channel: usize,
+    index: usize,
+    residual: Residual<'_, i8>,
+    output: &mut [i8],
+) {
+    for (offset, (sum, out)) in sums.iter().zip(output).enumerate() {
+        let (channel, index) = (channel + offset, index + offset);
+        let residual = at(epilogue.residual_multipliers, channel).wrapping_mul(residual.at(index, *out).into());
+        *out = epilogue.requantize.apply(sum.wrapping_add(residual), channel, epilogue.table);
+    }
+}
+
+/// See [`Isa::add`].
+#[inline(always)]
+pub(super) fn add(add: &AddInt8, a: &[i8], b: Residual<'_, i8>, output: &mut [i8]) {
+    for (index, (out, a)) in output.iter_mut().zip(a).enumerate() {
+        let b = b.at(index, *out);
+        let acc = add.multipliers[0] * i32::from(*a) + add.multipliers[1] * i32::from(b) + add.bias;
+        *out = saturate(rescale(acc, add.shift, add.multiplier) + add.zero_point);
+    }
+}

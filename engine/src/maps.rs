@@ -1,0 +1,60 @@
+//! What a convolution reads: a map, or two side by side in place of their concatenation.
+
+/// An element of an integer map.
+pub trait Code: Copy + Into<i16> + 'static {
+    /// The slice itself, where the elements are int8.
+    fn bytes(values: &[Self]) -> Option<&[i8]>;
+}
+
+impl Code for i8 {
+    #[inline(always)]
+    fn bytes(values: &[Self]) -> Option<&[i8]> {
+        Some(values)
+    }
+}
+
+impl Code for i16 {
+    #[inline(always)]
+    fn bytes(_: &[Self]) -> Option<&[i8]> {
+        None
+    }
+}
+
+/// One map, or two of equal height and width whose channels follow each other.
+#[derive(Clone, Copy, Debug)]
+pub struct Maps<'a, X> {
+    /// Each `[height][width][channels]`; the second is empty where there is one.
+    pub maps: [&'a [X]; 2],
+    /// Channels of each; the second's are 0 where there is one.
+    pub channels: [usize; 2],
+    /// What stands for 0 in each.
+    pub zero_points: [i16; 2],
+}
+
+impl<'a, X> Maps<'a, X> {
+    /// Pixel `index`'s channels in either map; empty past the end.
+    #[inline(always)]
+    #[must_use]
+    pub fn pixel(&self, index: usize) -> [&'a [X]; 2] {
+        let part = |map: &'a [X], channels: usize| {
+            let start = index.saturating_mul(channels);
+            map.get(start..start.saturating_add(channels)).unwrap_or_default()
+        };
+        [part(self.maps[0], self.channels[0]), part(self.maps[1], self.channels[1])]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pixels_of_one_and_two_maps() {
+        let one = Maps { maps: [&[1i8, 2, 3, 4], &[]], channels: [2, 0], zero_points: [0; 2] };
+        assert_eq!(one.pixel(1), [&[3, 4][..], &[]]);
+        assert_eq!(one.pixel(2), [&[][..]; 2]);
+        let two = Maps { maps: [&[1i8, 2], &[5, 6, 7, 8]], channels: [1, 2], zero_points: [0; 2] };
+        assert_eq!(two.pixel(1), [&[2][..], &[7, 8]]);
+        assert_eq!(two.pixel(usize::MAX), [&[][..]; 2]);
+    }
+}
