@@ -8,11 +8,13 @@
 //! | `qemu` | builds a board's firmware and runs it in the emulator |
 //! | `flash` | builds a board's firmware and runs it on the board |
 //! | `size` | flash and RAM of every firmware |
-//! | `bench` | instructions, flash, RAM and stack of every firmware, compared with the committed figures |
+//! | `bench mcu` | instructions, flash, RAM and stack of every firmware, compared with the committed figures |
+//! | `bench host` | the reference U-Net on one core, in grano and in others' engines; what the host program takes |
 
 mod bare_metal;
 mod figures;
 mod firmware;
+mod host;
 mod setup;
 mod shell;
 mod stages;
@@ -66,12 +68,24 @@ enum Command {
     },
     /// Flash and RAM of every firmware
     Size,
-    /// Run every firmware in QEMU and compare with the committed figures
+    /// Measure, and compare with the committed figures
     Bench {
+        /// What
+        #[arg(value_enum, default_value_t = What::Mcu)]
+        what: What,
         /// Write the figures instead
         #[arg(long)]
         bless: bool,
     },
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum What {
+    /// Every firmware, in QEMU
+    Mcu,
+    /// The reference U-Net beside others' engines, and the host program
+    Host,
 }
 
 fn main() -> ExitCode {
@@ -98,7 +112,8 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Flash { board } => flash(&board),
         Command::Size => size(),
-        Command::Bench { bless } => bench(bless),
+        Command::Bench { what: What::Mcu, bless } => bench(bless),
+        Command::Bench { what: What::Host, bless } => host::bench(bless),
     }
 }
 
