@@ -1,0 +1,17 @@
+//! Generates the reference U-Net in every precision.
+
+use std::path::PathBuf;
+
+use grano_codegen::{Build, Precision};
+use grano_networks::unet;
+
+fn main() {
+    let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
+    let model = match grano_networks::write(&folder, "unet", unet::model) {
+        Ok(path) => path,
+        Err(error) => return println!("cargo::error={error}"),
+    };
+    for precision in Precision::ALL {
+        Build::new(&model).precision(precision).samplers(["ddim-20"]).emit(&format!("unet_{}", precision.name()));
+    }
+}
