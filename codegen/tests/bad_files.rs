@@ -12,7 +12,8 @@ use proptest::prelude::*;
 use safetensors::tensor::{Dtype, TensorView};
 
 fn header() -> Header {
-    let conv = Op::Conv2d { out_channels: 1, kernel: [3; 2], stride: [1; 2], padding: [1; 2], upsample: [1; 2] };
+    let conv =
+        Op::Conv2d { out_channels: 1, kernel: [3; 2], stride: [1; 2], padding: [1; 2], upsample: [1; 2], groups: 1 };
     let mut b = Builder::new([1, 4, 4], 0);
     b.node("conv", conv, &[X]);
     b.node("silu", Op::Activation { function: Function::Silu }, &["conv"]);

@@ -17,18 +17,21 @@ pub fn network(graph: Graph, mut values: impl FnMut(&Parameter) -> Vec<f32>) -> 
     Ok(Network { parameters: parameters.collect(), graph })
 }
 
-/// The model file's bytes. Ranges are the ends of all values over `pictures`, `(x, label)`, at each of `times`; the
-/// header's own networks and ranges are replaced.
+/// A picture `[channels, height, width]` and its label.
+pub type Picture = (Vec<f32>, usize);
+
+/// The model file's bytes. `cases` are time indices, ascending, with pictures of each, whose values' ends become the
+/// ranges; the header's own networks and ranges are replaced.
 ///
 /// # Errors
 /// When the network is not sound.
-pub fn model(network: Network, header: Header, times: &[usize], pictures: &[(Vec<f32>, usize)]) -> Result<Vec<u8>> {
+pub fn model(network: Network, header: Header, cases: &[(usize, Vec<Picture>)]) -> Result<Vec<u8>> {
     let shapes = network.graph.shapes()?;
     let mut values: BTreeMap<String, Vec<[f32; 2]>> = BTreeMap::new();
-    for &t in times {
+    for (t, pictures) in cases {
         let mut ends: BTreeMap<String, [f32; 2]> = BTreeMap::new();
         for (x, label) in pictures {
-            for (name, value) in reference::run(&network, x, t, *label)? {
+            for (name, value) in reference::run(&network, x, *t, *label)? {
                 if matches!(shapes[&name], Shape::Map(_)) {
                     let end = ends.entry(name).or_default();
                     value.iter().for_each(|&v| *end = [end[0].min(v), end[1].max(v)]);
@@ -45,7 +48,10 @@ pub fn model(network: Network, header: Header, times: &[usize], pictures: &[(Vec
     let tensors: BTreeMap<_, _> = tensors.collect();
     let header = Header {
         networks: BTreeMap::from([(DENOISER.to_string(), network.graph)]),
-        ranges: BTreeMap::from([(DENOISER.to_string(), Ranges { times: times.to_vec(), values })]),
+        ranges: BTreeMap::from([(
+            DENOISER.to_string(),
+            Ranges { times: cases.iter().map(|(t, _)| *t).collect(), values },
+        )]),
         ..header
     };
     serialize(&header, &tensors)

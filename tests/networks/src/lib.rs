@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use grano_codegen::{Error, Result};
 
 pub mod calibrate;
+pub mod layers;
 pub mod toy;
+pub mod unet;
 
 /// Writes a network's bytes to `{folder}/{name}.safetensors` and gives that path.
 ///

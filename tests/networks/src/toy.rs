@@ -27,6 +27,7 @@ pub fn graph() -> Result<Graph> {
         stride,
         padding,
         upsample,
+        groups: 1,
     };
     let same = |out_channels| conv(out_channels, [3, 3], [1, 1], [1, 1], [1, 1]);
     let mut b = Builder::new([1, HEIGHT, WIDTH], 3);
@@ -87,5 +88,5 @@ pub fn model() -> Result<Vec<u8>> {
         defaults: Defaults { sampler: "ddim-4".into(), guidance: 1.0 },
     };
     let pictures: Vec<_> = (0..24).map(|seed| (picture(seed), seed as usize % 4)).collect();
-    calibrate::model(network, header, &[12, 37, 62, 87], &pictures)
+    calibrate::model(network, header, &[12, 37, 62, 87].map(|t| (t, pictures.clone())))
 }
