@@ -2,8 +2,17 @@
 
 use std::path::PathBuf;
 
-use grano_codegen::{Build, Precision};
+use grano_codegen::{Build, Precision, Target};
 use grano_networks::unet;
+
+/// This machine's family; the program finds out what the machine has.
+const TARGET: Target = if cfg!(target_arch = "x86_64") {
+    Target::X86
+} else if cfg!(target_arch = "aarch64") {
+    Target::Aarch64
+} else {
+    Target::Portable
+};
 
 fn main() {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
@@ -12,6 +21,7 @@ fn main() {
         Err(error) => return println!("cargo::error={error}"),
     };
     for precision in Precision::ALL {
-        Build::new(&model).precision(precision).samplers(["ddim-20"]).emit(&format!("unet_{}", precision.name()));
+        let build = Build::new(&model).target(TARGET).precision(precision);
+        build.samplers(["ddim-20"]).emit(&format!("unet_{}", precision.name()));
     }
 }

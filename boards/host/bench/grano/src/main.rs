@@ -21,7 +21,10 @@ fn main() -> Result<()> {
             let mut peak = peak::Peak::new()?;
             serve(peak.instruction, &mut peak)
         }
-        [precision] => serve(env!("CARGO_PKG_VERSION"), &mut *network::runner(precision)?),
+        [precision] => {
+            let (isa, mut runner) = network::runner(precision)?;
+            serve(&format!("{}, {isa}", env!("CARGO_PKG_VERSION")), &mut *runner)
+        }
         _ => bail!("usage: grano-bench int8|f16|f32|peak, or grano-bench export FOLDER"),
     }
 }

@@ -2,6 +2,9 @@
 
 use anyhow::{Context, Result, bail};
 use grano::denoiser::{Denoiser, Map};
+use grano::isa::Isa;
+#[cfg(target_arch = "x86_64")]
+use grano::isa::{Avx2, Avx512Vnni};
 use grano::kernel::Condition;
 use grano::noise::{Gaussian, Noise, Philox};
 use grano::sampler::{Request, Sampler};
@@ -14,13 +17,19 @@ macro_rules! networks {
             include!(concat!(env!("OUT_DIR"), "/", stringify!($module), "/model.rs"));
         })*
 
-        /// The network of a precision.
+        /// The network of a precision, with the best instructions that the machine has, and their name.
         ///
         /// # Errors
         /// When there is none.
-        pub fn runner(precision: &str) -> Result<Box<dyn Runner>> {
+        pub fn runner(precision: &str) -> Result<(&'static str, Box<dyn Runner>)> {
             match precision {
-                $($precision => Ok(Box::new(Network::<$module::$network>::new($module::SAMPLERS)?)),)*
+                $($precision => {
+                    #[cfg(target_arch = "x86_64")]
+                    if Avx512Vnni::is_native() {
+                        return boxed::<$module::$network<Avx512Vnni>>(Avx512Vnni::NAME, $module::SAMPLERS);
+                    }
+                    boxed::<$module::$network>(Default::NAME, $module::SAMPLERS)
+                })*
                 _ => bail!("there is no network in {precision}"),
             }
         }
@@ -31,6 +40,21 @@ networks! {
     unet_int8: UnetInt8 in "int8";
     unet_f16: UnetF16 in "f16";
     unet_f32: UnetF32 in "f32";
+}
+
+/// What the build's target stands for; without its instructions it runs all the same.
+#[cfg(target_arch = "x86_64")]
+type Default = Avx2;
+#[cfg(target_arch = "aarch64")]
+type Default = grano::isa::Neon;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+type Default = grano::isa::Portable;
+
+fn boxed<D: Denoiser + 'static>(
+    isa: &'static str,
+    samplers: &'static [StepTable],
+) -> Result<(&'static str, Box<dyn Runner>)> {
+    Ok((isa, Box::new(Network::<D>::new(samplers)?)))
 }
 
 /// What every picture begins with.
