@@ -137,6 +137,12 @@ pub trait Finish {
     /// Turns the sums of neighbouring channels of one pixel into elements of the output map, `channel` being the number
     /// of the first channel and `index` its place in the map.
     fn finish<I: Isa>(&self, sums: &[i32], channel: usize, index: usize, output: &mut [Self::Element]);
+
+    /// Itself with its output where it makes int8, for instruction sets that do this in one go with the sums.
+    #[inline(always)]
+    fn to_int8<'a>(&'a self, _: &'a mut [Self::Element]) -> Option<(ToInt8<'a>, &'a mut [i8])> {
+        None
+    }
 }
 
 /// int8, as [`Epilogue`] says.
@@ -154,6 +160,11 @@ impl Finish for ToInt8<'_> {
     #[inline(always)]
     fn finish<I: Isa>(&self, sums: &[i32], channel: usize, index: usize, output: &mut [i8]) {
         I::requantize(self.epilogue, sums, channel, index, self.residual, output);
+    }
+
+    #[inline(always)]
+    fn to_int8<'a>(&'a self, output: &'a mut [i8]) -> Option<(Self, &'a mut [i8])> {
+        Some((*self, output))
     }
 }
 
