@@ -8,11 +8,15 @@ mod conv2d;
 #[cfg(target_arch = "arm")]
 mod dot;
 #[cfg(target_arch = "arm")]
+mod gather;
+#[cfg(target_arch = "arm")]
 mod maps;
 #[cfg(target_arch = "arm")]
 mod op;
 #[cfg(target_arch = "arm")]
 mod products;
+#[cfg(target_arch = "arm")]
+mod spread;
 #[cfg(target_arch = "arm")]
 mod winograd;
 

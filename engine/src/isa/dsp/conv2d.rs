@@ -1,19 +1,20 @@
 //! Convolutions: four pixels and two channels at a time.
 
-use super::dot::{two_by_four, two_by_one};
-use super::maps::Last;
-use super::op::{sxtb16, sxtb16_odd};
+use super::dot::{Last, Tile, four_pixels, one_pixel, widen};
 use super::{Dsp, Isa};
 use crate::conditioning::at;
 use crate::geometry::Piece;
 use crate::isa::{Convolution, Finish, ToInt8, portable};
 use crate::maps::Code;
+use crate::requantize::TABLE_LEN;
 use crate::residual::Residual;
 
 /// Pixels of a tile.
 const PIXELS: usize = Dsp::PACKING.pixels;
 /// Channels of a block.
 const CHANNELS: usize = Dsp::PACKING.channels;
+/// Sums of a block.
+const SUMS: usize = PIXELS * CHANNELS;
 
 /// See [`Isa::conv2d`].
 pub(super) fn run<X: Code, F: Finish>(
@@ -28,149 +29,165 @@ pub(super) fn run<X: Code, F: Finish>(
         && convolution.weights.len() >= Dsp::PACKING.packed_len(taps, out_c)
         && scratch.len() >= Dsp::PACKING.scratch_words(geometry)
         && taps > 0;
-    if !whole {
+    let starts_len = out_c.next_multiple_of(CHANNELS) * PIXELS;
+    let Some((starts, columns)) = scratch.split_at_mut_checked(starts_len).filter(|_| whole) else {
         return portable::conv2d::<Dsp, X, F>(convolution, finish, scratch, output);
-    }
-    let (bias, columns) = scratch.split_at_mut(out_c.next_multiple_of(CHANNELS).min(scratch.len()));
-    convolution.fill_bias(bias);
+    };
+    let mut run = Run { convolution, finish, starts, taps, out_c };
+    run.start();
     let columns: &mut [i16] = bytemuck::cast_slice_mut(columns);
     let single = geometry.output.height * geometry.output.width == 1;
-    let mut positions = geometry.output.positions();
-    let mut first = 0;
-    while let Some(position) = positions.next() {
-        let mut pixels = 0;
-        let mut next = Some(position);
-        while let Some(position) = next {
-            geometry.pieces(position, &convolution.input, |tap, piece| {
-                if single {
-                    place::<1, X>(piece, columns, 0, tap, taps);
-                } else {
-                    place::<PIXELS, X>(piece, columns, pixels, tap, taps);
-                }
-            });
-            pixels += 1;
-            next = if pixels < PIXELS { positions.next() } else { None };
+    let (mut first, mut pixels) = (0, 0);
+    let all = geometry.output.height * geometry.output.width;
+    for (index, position) in geometry.output.positions().enumerate() {
+        geometry.pieces(position, &convolution.input, |tap, piece| {
+            if single {
+                place::<1, X>(piece, columns, 0, tap, taps);
+            } else {
+                place::<PIXELS, X>(piece, columns, pixels, tap, taps);
+            }
+        });
+        pixels += 1;
+        if pixels == PIXELS || index + 1 == all {
+            run.tile(columns, first, pixels, single, output);
+            first += pixels;
+            pixels = 0;
         }
-        let tile = Tile { first: first * out_c, pixels, out_c, single };
-        match finish.to_int8(output) {
-            Some((finish, output)) => int8(convolution.weights, columns, bias, taps, &tile, &finish, output),
-            None => blocks(convolution.weights, columns, bias, taps, &tile, |sums, channel| {
-                for (pixel, sums) in sums.chunks_exact(CHANNELS).take(pixels).enumerate() {
-                    let index = tile.first + pixel * out_c + channel;
-                    let count = CHANNELS.min(out_c - channel);
-                    let outs = output.get_mut(index..index + count).unwrap_or_default();
-                    finish.finish::<Dsp>(sums, channel, index, outs);
-                }
-            }),
-        }
-        first += pixels;
     }
 }
 
-/// Some pixels of a map.
-struct Tile {
-    /// The first's place in the map.
-    first: usize,
-    pixels: usize,
+/// A convolution that is running.
+struct Run<'a, X, F> {
+    convolution: &'a Convolution<'a, X>,
+    finish: &'a F,
+    /// Where sums start, `[blocks][4 pixels][2 channels]`.
+    starts: &'a mut [i32],
+    taps: usize,
     out_c: usize,
-    single: bool,
 }
 
-/// Calls `take(sums, channel)` for every block of channels, `[pixels][2 channels]`.
-#[inline(always)]
-fn blocks(
-    weights: &[i8],
-    columns: &[i16],
-    bias: &[i32],
-    taps: usize,
-    tile: &Tile,
-    mut take: impl FnMut(&mut [i32; 8], usize),
-) {
-    let block_len = Dsp::PACKING.block_len(taps).max(1);
-    let pairs = Dsp::PACKING.padded_taps(taps) / 2;
-    for (block, (weights, bias)) in weights.chunks_exact(block_len).zip(bias.chunks_exact(CHANNELS)).enumerate() {
-        let [first, second] = [at(bias, 0), at(bias, 1)];
-        let mut sums = [first, second, first, second, first, second, first, second];
-        if tile.single {
-            let mut pair = [first, second];
-            // SAFETY: a block of weights, and columns that `run` has found long enough and filled for one pixel.
-            unsafe { two_by_one(weights.as_ptr(), columns.as_ptr(), pairs, &mut pair) };
-            [sums[0], sums[1]] = pair;
-        } else {
-            // SAFETY: a block of weights, and columns that `run` has found long enough and filled for four pixels.
-            unsafe { two_by_four(weights.as_ptr(), columns.as_ptr(), pairs, &mut sums) };
+impl<X: Code, F: Finish> Run<'_, X, F> {
+    /// Sums start with the biases.
+    fn start(&mut self) {
+        for (block, starts) in self.starts.chunks_exact_mut(SUMS).enumerate() {
+            let bias = |channel: usize| {
+                let [steps, classes] = self.convolution.biases;
+                at(steps, channel).wrapping_add(at(classes, channel))
+            };
+            let pair = [bias(block * CHANNELS), bias(block * CHANNELS + 1)];
+            starts.chunks_exact_mut(CHANNELS).for_each(|starts| starts.iter_mut().zip(pair).for_each(|(s, b)| *s = b));
         }
-        take(&mut sums, block * CHANNELS);
+    }
+
+    /// `pixels` pixels from the one at place `first` of the output map.
+    #[inline(always)]
+    fn tile(&mut self, columns: &[i16], first: usize, pixels: usize, single: bool, output: &mut [F::Element]) {
+        let blocks = self.out_c.div_ceil(CHANNELS);
+        let whole_blocks = if pixels == PIXELS || single { self.out_c / CHANNELS } else { 0 };
+        let mut done = 0;
+        if let Some((finish, output)) = self.finish.to_int8(output) {
+            let multipliers = finish.epilogue.requantize.multipliers;
+            if whole_blocks > 0 && multipliers.len() >= self.out_c {
+                let start = first * self.out_c;
+                let added = !matches!(finish.residual, Residual::None) && self.add_residual(&finish, output, start);
+                let requantize = &finish.epilogue.requantize;
+                let table = finish.epilogue.table;
+                let tile = Tile {
+                    multipliers: multipliers.as_ptr(),
+                    output: output.as_mut_ptr().wrapping_add(start),
+                    shift: requantize.shift,
+                    zero_point: requantize.zero_point as u32,
+                    table: table.map_or(core::ptr::null(), |table| table.as_ptr().wrapping_add(TABLE_LEN / 2)),
+                    blocks: whole_blocks,
+                    last: if table.is_some() { Last::LookUp } else { Last::Saturate },
+                    ..self.block(columns, 0, single)
+                };
+                // SAFETY: `run` has found weights, columns and output to be whole.
+                unsafe { products(&tile, single) };
+                if added {
+                    self.start();
+                }
+                done = whole_blocks;
+            }
+        }
+        for block in done..blocks {
+            let channel = block * CHANNELS;
+            let mut sums = [0i32; SUMS];
+            let tile = Tile { output: sums.as_mut_ptr().cast(), ..self.block(columns, block, single) };
+            // SAFETY: `run` has found weights and columns to be whole; there is room for all sums.
+            unsafe { products(&tile, single) };
+            let count = CHANNELS.min(self.out_c - channel);
+            for (pixel, sums) in sums.chunks_exact(CHANNELS).take(pixels).enumerate() {
+                let index = (first + pixel) * self.out_c + channel;
+                let outs = output.get_mut(index..index + count).unwrap_or_default();
+                self.finish.finish::<Dsp>(sums, channel, index, outs);
+            }
+        }
+    }
+
+    /// Adds the residual of four pixels from element `start` on to where sums start, for whole blocks.
+    fn add_residual(&mut self, finish: &ToInt8<'_>, output: &[i8], start: usize) -> bool {
+        let map = match finish.residual {
+            Residual::None => &[],
+            Residual::InOutput => output,
+            Residual::From(map) => map,
+        };
+        let factors = finish.epilogue.residual_multipliers;
+        let pixels = map.get(start..).unwrap_or_default().chunks_exact(self.out_c.max(1)).take(PIXELS);
+        for (pixel, values) in pixels.enumerate() {
+            let pairs = values.chunks_exact(CHANNELS).zip(factors.chunks_exact(CHANNELS));
+            for (starts, (values, factors)) in self.starts.chunks_exact_mut(SUMS).zip(pairs) {
+                let starts = starts.iter_mut().skip(pixel * CHANNELS);
+                for (start, (value, factor)) in starts.zip(values.iter().zip(factors)) {
+                    *start = start.wrapping_add(factor.wrapping_mul((*value).into()));
+                }
+            }
+        }
+        true
+    }
+
+    /// Block `block`, whose sums are stored.
+    #[inline(always)]
+    fn block(&self, columns: &[i16], block: usize, single: bool) -> Tile {
+        let pairs = Dsp::PACKING.padded_taps(self.taps) / 2;
+        let pixels = if single { 1 } else { PIXELS };
+        Tile {
+            weights: self.convolution.weights.as_ptr().wrapping_add(block * Dsp::PACKING.block_len(self.taps)),
+            columns: columns.as_ptr(),
+            end: columns.as_ptr().wrapping_add(pairs * 2 * pixels),
+            start: self.starts.as_ptr().wrapping_add(block * SUMS),
+            multipliers: core::ptr::null(),
+            output: core::ptr::null_mut(),
+            pixel: self.out_c,
+            shift: 0,
+            zero_point: 0,
+            table: core::ptr::null(),
+            blocks: 1,
+            pairs,
+            last: Last::Store,
+        }
     }
 }
 
-/// All channels of some pixels.
-fn int8(
-    weights: &[i8],
-    columns: &[i16],
-    bias: &[i32],
-    taps: usize,
-    tile: &Tile,
-    finish: &ToInt8<'_>,
-    output: &mut [i8],
-) {
-    let last = Last::of(finish.epilogue);
-    if last.table.is_some() {
-        blocks(weights, columns, bias, taps, tile, |sums, channel| {
-            store::<true>(sums, channel, tile, finish, &last, output)
-        });
+/// One copy of the loops for all layers.
+///
+/// # Safety
+/// The pointers lead to what they say.
+#[inline(never)]
+unsafe fn products(tile: &Tile, single: bool) {
+    if single {
+        // SAFETY: as the caller says.
+        unsafe { one_pixel(tile) };
     } else {
-        blocks(weights, columns, bias, taps, tile, |sums, channel| {
-            store::<false>(sums, channel, tile, finish, &last, output)
-        });
-    }
-}
-
-/// Sums of two channels to the output.
-#[inline(always)]
-fn store<const TABLE: bool>(
-    sums: &mut [i32; 8],
-    channel: usize,
-    tile: &Tile,
-    finish: &ToInt8<'_>,
-    last: &Last<'_>,
-    output: &mut [i8],
-) {
-    let factors = finish.epilogue.residual_multipliers;
-    let index = |pixel: usize| tile.first + pixel * tile.out_c + channel;
-    if !factors.is_empty() && !matches!(finish.residual, Residual::None) {
-        for (pixel, sums) in sums.chunks_exact_mut(CHANNELS).take(tile.pixels).enumerate() {
-            for (offset, sum) in sums.iter_mut().enumerate() {
-                let index = index(pixel) + offset;
-                let residual = finish.residual.at(index, at(output, index));
-                *sum = sum.wrapping_add(at(factors, channel + offset).wrapping_mul(residual.into()));
-            }
-        }
-    }
-    let multipliers = finish.epilogue.requantize.multipliers;
-    let [first, second] = [at(multipliers, channel), at(multipliers, channel + 1)];
-    if tile.pixels == PIXELS && channel + 1 < tile.out_c {
-        for pixel in 0..PIXELS {
-            if let Some([left, right]) = output.get_mut(index(pixel)..).and_then(<[i8]>::first_chunk_mut) {
-                *left = last.apply::<TABLE>(sums[2 * pixel], first);
-                *right = last.apply::<TABLE>(sums[2 * pixel + 1], second);
-            }
-        }
-        return;
-    }
-    for (pixel, sums) in sums.chunks_exact(CHANNELS).take(tile.pixels).enumerate() {
-        let outs = output.get_mut(index(pixel)..).unwrap_or_default();
-        let factors = [first, second].into_iter().take(tile.out_c - channel);
-        for ((out, sum), factor) in outs.iter_mut().zip(sums).zip(factors) {
-            *out = last.apply::<TABLE>(*sum, factor);
-        }
+        // SAFETY: as the caller says.
+        unsafe { four_pixels(tile) };
     }
 }
 
 /// Writes a piece into the columns of a tile of `P` pixels, a word at a time where it can.
 #[inline(always)]
 fn place<const P: usize, X: Code>(piece: Piece<'_, X>, columns: &mut [i16], pixel: usize, tap: usize, taps: usize) {
-    let mut one = |columns: &mut [i16], tap: usize, value: i16| {
+    let one = |columns: &mut [i16], tap: usize, value: i16| {
         let place = Dsp::PACKING.order(taps, tap);
         if let Some(column) = columns.get_mut((place / 2 * P + pixel) * 2 + place % 2) {
             *column = value;
@@ -188,40 +205,27 @@ fn place<const P: usize, X: Code>(piece: Piece<'_, X>, columns: &mut [i16], pixe
             (tap..quads_start).for_each(|tap| one(columns, tap, value));
             let word = u32::from(value as u16) * 0x1_0001;
             let words: &mut [u32] = bytemuck::cast_slice_mut(columns);
-            for pair in quads_start / 2..quads_end / 2 {
-                if let Some(column) = words.get_mut(pair * P + pixel) {
-                    *column = word;
-                }
-            }
+            let words = words.get_mut(quads_start / 2 * P + pixel..).unwrap_or_default();
+            words.iter_mut().step_by(P).take((quads_end - quads_start) / 2).for_each(|column| *column = word);
             (quads_end..end).for_each(|tap| one(columns, tap, value));
         }
-        Piece::Values(values) => match X::bytes(values) {
-            Some(bytes) => {
-                for (tap, value) in (tap..quads_start).zip(bytes) {
-                    one(columns, tap, (*value).into());
-                }
-                let quads = bytes.get(quads_start - tap..).unwrap_or_default();
-                let words: &mut [u32] = bytemuck::cast_slice_mut(columns);
-                let words = words.get_mut(quads_start / 2 * P + pixel..).unwrap_or_default();
-                let places = words.chunks_mut(2 * P).take((quads_end - quads_start) / 4);
-                for (quad, places) in quads.chunks_exact(4).zip(places) {
-                    let word = u32::from_le_bytes([0, 1, 2, 3].map(|byte| at(quad, byte) as u8));
-                    if let Some(first) = places.first_mut() {
-                        *first = sxtb16(word);
-                    }
-                    if let Some(second) = places.get_mut(P) {
-                        *second = sxtb16_odd(word);
-                    }
-                }
-                for (tap, value) in (quads_end..end).zip(bytes.get(quads_end - tap..).unwrap_or_default()) {
-                    one(columns, tap, (*value).into());
-                }
+        Piece::Values(values) => {
+            let Some(bytes) = X::bytes(values) else {
+                (tap..end).zip(values).for_each(|(tap, value)| one(columns, tap, (*value).into()));
+                return;
+            };
+            (tap..quads_start).zip(bytes).for_each(|(tap, value)| one(columns, tap, (*value).into()));
+            let quads = (quads_end - quads_start) / 4;
+            let first = quads_start / 2 * P + pixel;
+            let words: &mut [u32] = bytemuck::cast_slice_mut(columns);
+            if quads > 0 && first + (2 * quads - 1) * P < words.len() {
+                let input = bytes.as_ptr().wrapping_add(quads_start - tap);
+                // SAFETY: the piece has whole quadruples from `quads_start` to `quads_end`, and the last word has just
+                // been found to lie within the columns.
+                unsafe { widen::<P>(input, words.as_mut_ptr().wrapping_add(first), quads) };
             }
-            None => {
-                for (tap, value) in (tap..end).zip(values) {
-                    one(columns, tap, (*value).into());
-                }
-            }
-        },
+            let rest = bytes.get(quads_end - tap..).unwrap_or_default();
+            (quads_end..end).zip(rest).for_each(|(tap, value)| one(columns, tap, (*value).into()));
+        }
     }
 }

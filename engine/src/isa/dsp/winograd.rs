@@ -1,12 +1,14 @@
 //! Winograd's method on pairs of channels, two tiles and four output channels at a time.
 
-use super::maps::Last;
+use super::gather::{self, Gather};
 use super::op::{sadd16, ssub16, sxtb16, sxtb16_odd};
 use super::products::{MAX_PAIRS, Products, block, enlarged_block};
+use super::spread::{self, Spread};
 use crate::conditioning::at;
 use crate::geometry::Geometry;
-use crate::isa::winograd::{self, Winograd, block_len, packed_len, positions};
+use crate::isa::winograd::{self, Winograd, block_len, positions};
 use crate::isa::{Isa, ToInt8};
+use crate::requantize::TABLE_LEN;
 use crate::residual::Residual;
 use crate::shape::Shape;
 
@@ -18,6 +20,8 @@ const TILES: usize = 2;
 const SIDE: usize = 4;
 /// The most input channels.
 const MAX_CHANNELS: usize = 2 * MAX_PAIRS;
+/// A tile's inputs where some are outside the map, four channels a word.
+type Patch = [[u32; MAX_CHANNELS / 4]; SIDE * SIDE];
 
 /// See [`Isa::winograd`].
 pub(super) fn run<I: Isa>(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch: &mut [i32], output: &mut [i8]) {
@@ -34,7 +38,8 @@ pub(super) fn run<I: Isa>(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch:
         && winograd.weights.len() >= blocks * block_len(&I::WIDE, geometry)
         && scratch.len() >= winograd::scratch_words(&I::WIDE, geometry, None)
         && output.len() >= geometry.output.len()
-        && (enlarged || finish.epilogue.requantize.shift >= 2);
+        && (enlarged || finish.epilogue.requantize.shift >= 2)
+        && finish.epilogue.requantize.multipliers.len() >= geometry.output.channels;
     match (fits, enlarged, finish.epilogue.table.is_some()) {
         (false, ..) => winograd::run::<I>(winograd, finish, scratch, output),
         (_, false, false) => tiles::<I, false, false>(winograd, finish, scratch, output),
@@ -59,16 +64,15 @@ fn tiles<I: Isa, const ENLARGED: bool, const TABLE: bool>(
     let Some((rows, scratch)) = scratch.split_first_chunk_mut::<64>() else { return };
     let Some(columns) = scratch.get_mut(4..) else { return };
     let shift = if ENLARGED { 0 } else { 2 };
-    let last = Last::of(finish.epilogue);
-    let last = Last { shift: last.shift - shift, ..last };
     let all = winograd.tiles();
+    let mut patch = [[0; MAX_CHANNELS / 4]; SIDE * SIDE];
     let mut position = (0, 0);
     for _ in (0..all.len()).step_by(TILES) {
         let mut here = [None; TILES];
         for (tile, here) in here.iter_mut().enumerate() {
             if position.0 < all.height {
                 *here = Some(position);
-                spread::<ENLARGED>(winograd, position, tile, columns, positions);
+                spread::<ENLARGED>(winograd, position, tile, &mut patch, columns, positions);
                 position.1 += 1;
                 if position.1 == all.width {
                     position = (position.0 + 1, 0);
@@ -95,59 +99,73 @@ fn tiles<I: Isa, const ENLARGED: bool, const TABLE: bool>(
             let count = CHANNELS.min((winograd.first + winograd.count).saturating_sub(channel));
             for (tile, here) in here.iter().enumerate() {
                 if let Some(here) = here {
-                    let results = rows.get(tile * CHANNELS..).unwrap_or_default();
-                    store::<ENLARGED, TABLE>(geometry, *here, [channel, count], results, finish, &last, output);
+                    let results = rows.get_mut(tile * CHANNELS..).unwrap_or_default();
+                    store::<ENLARGED, TABLE>(geometry, *here, [channel, count], results, finish, output);
                 }
             }
         }
     }
 }
 
-/// The other half of the way back, along columns, and the outputs of four channels of a tile.
+/// The outputs of some channels of a tile.
 #[inline(always)]
 fn store<const ENLARGED: bool, const TABLE: bool>(
     geometry: &Geometry,
     (y, x): (usize, usize),
     [channel, count]: [usize; 2],
-    results: &[i32],
+    results: &mut [i32],
     finish: &ToInt8<'_>,
-    last: &Last<'_>,
     output: &mut [i8],
 ) {
     let Shape { height, width, channels: out_c } = geometry.output;
     let (down, right) = (2 * y + 1 < height, 2 * x + 1 < width);
     let index = (2 * y * width + 2 * x) * out_c + channel;
-    let factors = finish.epilogue.residual_multipliers;
-    let residual = !factors.is_empty() && !matches!(finish.residual, Residual::None);
-    let scale = if ENLARGED { 1 } else { 4 };
-    for offset in 0..count {
-        let multiplier = at(finish.epilogue.requantize.multipliers, channel + offset);
-        let factor = if residual { at(factors, channel + offset) * scale } else { 0 };
-        let mut put = |sum: i32, index: usize| {
-            let Some(out) = output.get_mut(index) else { return };
-            let sum = if residual {
-                sum.wrapping_add(factor.wrapping_mul(finish.residual.at(index, *out).into()))
-            } else {
-                sum
-            };
-            *out = last.apply::<TABLE>(sum, multiplier);
-        };
-        let mut column = |side: usize, index: usize| {
-            let row = |row: usize| at(results, row * 16 + side * 8 + offset);
-            let [above, below] = if ENLARGED {
-                [row(0).wrapping_add(row(1)), row(0).wrapping_add(row(2))]
-            } else {
-                let [a, b] = [row(0), row(1)];
-                [a.wrapping_add(b).wrapping_add(row(2)), a.wrapping_sub(b).wrapping_add(row(3))]
-            };
-            put(above, index);
-            if down {
-                put(below, index + width * out_c);
+    let below = if down { index + width * out_c } else { index };
+    let pixel = if right { out_c } else { 0 };
+    add_residual::<ENLARGED>([channel, count], [index, below, pixel], results, finish, output);
+    let requantize = &finish.epilogue.requantize;
+    let Some(multipliers) = requantize.multipliers.get(channel..channel + count) else { return };
+    let gather = Gather {
+        rows: results.as_ptr(),
+        multipliers: multipliers.as_ptr(),
+        above: output.as_mut_ptr().wrapping_add(index),
+        below: output.as_mut_ptr().wrapping_add(below),
+        pixel,
+        shift: requantize.shift - if ENLARGED { 0 } else { 2 },
+        zero_point: requantize.zero_point as u32,
+        table: finish.epilogue.table.map_or(core::ptr::null(), |table| table.as_ptr().wrapping_add(TABLE_LEN / 2)),
+        count,
+    };
+    // SAFETY: rows are those of a tile, there are `count` multipliers, and `run` has found the output to be whole, so
+    // that the pixels, which the map has, lie within it.
+    unsafe { gather::tile::<ENLARGED, TABLE>(&gather) };
+}
+
+/// Adds a residual to what either output of a column alone is made of: the third and the fourth row, or the second and
+/// the third.
+#[inline(always)]
+fn add_residual<const ENLARGED: bool>(
+    [channel, count]: [usize; 2],
+    [above, below, pixel]: [usize; 3],
+    results: &mut [i32],
+    finish: &ToInt8<'_>,
+    output: &[i8],
+) {
+    let map = match finish.residual {
+        Residual::None => return,
+        Residual::InOutput => output,
+        Residual::From(map) => map,
+    };
+    let first_row = if ENLARGED { 1 } else { 2 };
+    let factors = finish.epilogue.residual_multipliers.get(channel..).unwrap_or_default();
+    for (row, start) in [above, below].into_iter().enumerate() {
+        for (side, start) in [start, start + pixel].into_iter().enumerate() {
+            let sums = results.get_mut((first_row + row) * 16 + side * 8..).unwrap_or_default();
+            let values = map.get(start..).unwrap_or_default();
+            for ((sum, value), factor) in sums.iter_mut().zip(values).zip(factors).take(count) {
+                let scaled = if ENLARGED { *factor } else { factor << 2 };
+                *sum = sum.wrapping_add(scaled.wrapping_mul((*value).into()));
             }
-        };
-        column(0, index + offset);
-        if right {
-            column(1, index + out_c + offset);
         }
     }
 }
@@ -158,10 +176,11 @@ fn spread<const ENLARGED: bool>(
     winograd: &Winograd<'_>,
     (y, x): (usize, usize),
     tile: usize,
+    patch: &mut Patch,
     columns: &mut [i32],
     positions: usize,
 ) {
-    let Shape { height, width, channels: in_c } = winograd.geometry.input;
+    let Shape { height, width, .. } = winograd.geometry.input;
     let (side, scale) = if ENLARGED { (3, 1) } else { (4, 2) };
     let mut first = 0;
     for part in 0..2 {
@@ -170,39 +189,30 @@ fn spread<const ENLARGED: bool>(
             continue;
         }
         let inside = y > 0 && x > 0 && scale * y + side - 1 <= height && scale * x + side - 1 <= width;
-        let mut patch = [[0i8; MAX_CHANNELS]; SIDE * SIDE];
         let [base, row_len, pixel_len] = if inside {
             [((scale * y - 1) * width + scale * x - 1) * channels, width * channels, channels]
         } else {
-            for row in 0..side {
-                for column in 0..side {
-                    let index = (scale * y + row).checked_sub(1).zip((scale * x + column).checked_sub(1));
-                    let index = index.filter(|(y, x)| *y < height && *x < width);
-                    let pixel = index.and_then(|(y, x)| map.get((y * width + x) * channels..)?.get(..channels));
-                    let out = &mut patch[(row * SIDE + column) & 15];
-                    match pixel {
-                        Some(pixel) => out.iter_mut().zip(pixel).for_each(|(out, value)| *out = *value),
-                        None => {
-                            out.iter_mut().take(channels).for_each(|out| *out = winograd.input.zero_points[part] as i8)
-                        }
-                    }
-                }
-            }
+            copy(winograd, part, [scale * y, scale * x], side, patch);
             [0, SIDE * MAX_CHANNELS, MAX_CHANNELS]
         };
-        let source = if inside { map } else { patch.as_flattened() };
+        let source = if inside { map } else { bytemuck::cast_slice(patch.as_flattened()) };
         let quads = channels / 4;
-        let words = |pixel: usize, quad: usize| {
-            let start = base + pixel / SIDE * row_len + pixel % SIDE * pixel_len + quad * 4;
-            // SAFETY: inside the map, or the patch, there are `side` rows of `side` pixels of `channels` bytes from
-            // `base`, and the quadruple lies within the channels.
-            unsafe { source.as_ptr().add(start).cast::<u32>().read_unaligned() }
-        };
-        for quad in 0..quads {
-            let pair = first / 2 + quad * 2;
-            let (even, odd) = (pair * positions * TILES + tile, (pair + 1) * positions * TILES + tile);
-            transform::<ENLARGED>(|pixel| sxtb16(words(pixel, quad)), columns, even);
-            transform::<ENLARGED>(|pixel| sxtb16_odd(words(pixel, quad)), columns, odd);
+        if quads > 0 {
+            let spread = Spread {
+                input: source.as_ptr().wrapping_add(base),
+                row: row_len,
+                pixel: pixel_len,
+                output: columns.as_mut_ptr().wrapping_add(first / 2 * positions * TILES + tile).cast(),
+            };
+            // Inside the map, or the patch, there are `side` rows of `side` pixels of `channels` bytes from `base`; the
+            // columns are long enough for all channels.
+            if ENLARGED {
+                // SAFETY: see above.
+                unsafe { spread::enlarged_tile(&spread, quads) };
+            } else {
+                // SAFETY: see above.
+                unsafe { spread::tile(&spread, quads) };
+            }
         }
         // The rest in pairs of neighbours, and at last a channel by itself.
         for channel in (quads * 4..channels).step_by(2) {
@@ -215,7 +225,41 @@ fn spread<const ENLARGED: bool>(
         }
         first += channels;
     }
-    debug_assert!(first == in_c);
+}
+
+/// Copies a tile's inputs, the first of which is the one before `corner`'s in both directions, with what stands for 0
+/// outside the map.
+#[inline(always)]
+fn copy(winograd: &Winograd<'_>, part: usize, [y, x]: [usize; 2], side: usize, patch: &mut Patch) {
+    let Shape { height, width, .. } = winograd.geometry.input;
+    let (map, channels) = (winograd.input.maps[part & 1], winograd.input.channels[part & 1]);
+    let nothing = u32::from(winograd.input.zero_points[part & 1] as u8) * 0x0101_0101;
+    for row in 0..side {
+        for column in 0..side {
+            let index = (y + row).checked_sub(1).zip((x + column).checked_sub(1));
+            let index = index.filter(|(y, x)| *y < height && *x < width);
+            let pixel = index.and_then(|(y, x)| map.get((y * width + x) * channels..)?.get(..channels));
+            let out = &mut patch[(row * SIDE + column) & 15];
+            let Some(pixel) = pixel else {
+                out.iter_mut().take(channels.div_ceil(4)).for_each(|out| *out = nothing);
+                continue;
+            };
+            let quads = pixel.chunks_exact(4);
+            let rest = quads.remainder();
+            for (out, quad) in out.iter_mut().zip(quads) {
+                *out = word(quad);
+            }
+            if let Some(out) = out.get_mut(channels / 4) {
+                *out = word(rest);
+            }
+        }
+    }
+}
+
+/// Up to four bytes.
+#[inline(always)]
+fn word(bytes: &[i8]) -> u32 {
+    u32::from_le_bytes([0, 1, 2, 3].map(|byte| at(bytes, byte) as u8))
 }
 
 /// v of a pair of channels.
@@ -262,7 +306,6 @@ pub(super) fn weights<I: Isa>(geometry: &Geometry, plain: &[i8], transformed: &m
     } else {
         rise_all::<false>(in_c, plain, transformed);
     }
-    let _ = packed_len;
 }
 
 /// Weights of whole blocks of channels and quadruples of input channels.
@@ -277,9 +320,8 @@ fn rise_all<const ENLARGED: bool>(in_c: usize, plain: &[i8], transformed: &mut [
         for channel in 0..CHANNELS {
             for quad in 0..in_c / 4 {
                 let Some(taps) = quads.next() else { return };
-                let taps: [u32; winograd::TAPS] = core::array::from_fn(|tap| {
-                    u32::from_le_bytes([0, 1, 2, 3].map(|byte| at(taps, tap * 4 + byte) as u8))
-                });
+                let taps: [u32; winograd::TAPS] =
+                    core::array::from_fn(|tap| word(taps.get(tap * 4..tap * 4 + 4).unwrap_or_default()));
                 let start = quad * 2 * CHANNELS + channel;
                 rise_2d::<ENLARGED>(taps.map(sxtb16), block, start, position_len);
                 rise_2d::<ENLARGED>(taps.map(sxtb16_odd), block, start + CHANNELS, position_len);
