@@ -5,14 +5,14 @@ use core::arch::asm;
 /// A tile's results along rows, and its outputs.
 #[repr(C)]
 pub(super) struct Gather {
+    /// A factor a channel; moves on.
+    pub multipliers: *const i32,
+    /// The first channel of the tile's upper left pixel; moves on.
+    pub above: *mut i8,
+    /// And of its lower left one, the same as `above` where there is none; moves on.
+    pub below: *mut i8,
     /// `[rows]` of sixteen words: four channels of a row's left result, and eight words further of the right one.
     pub rows: *const i32,
-    /// A factor a channel.
-    pub multipliers: *const i32,
-    /// The first channel of the tile's upper left pixel.
-    pub above: *mut i8,
-    /// And of its lower left one; the same as `above` where there is none.
-    pub below: *mut i8,
     /// From a pixel to the next, in bytes; 0 where there is none.
     pub pixel: usize,
     /// See [`crate::requantize::requantize`].
@@ -21,8 +21,6 @@ pub(super) struct Gather {
     pub zero_point: u32,
     /// The middle of the table, or null.
     pub table: *const i8,
-    /// Channels, 1 to 4.
-    pub count: usize,
 }
 
 /// What becomes of r5 and r6, and where: results without a place of their own come first, and are overwritten.
@@ -64,29 +62,31 @@ macro_rules! enlarged_side {
 }
 
 macro_rules! gather {
-    ($gather:expr, $left:expr, $right:expr, $last:literal) => {
+    ($gather:expr, $count:expr, $left:expr, $right:expr, $last:literal) => {
         asm!(
             ".arch armv7e-m",
             "push {{r4-r11, lr}}",
-            "ldr r10, [r0, #32]",
-            "push {{r10}}",
+            "push {{r0, r1}}",
             "ldr r7, [r0, #28]",
             "ldrd r8, r9, [r0, #20]",
-            "ldm r0, {{r0-r4}}",
+            "ldm r0, {{r1-r4, r10}}",
+            "mov r0, r4",
+            "mov r4, r10",
             "20:",
             "ldr lr, [r1], #4",
             $right,
             outputs!($last, "[r3, r4]", "[r2, r4]"),
             $left,
             outputs!($last, "[r3], #1", "[r2], #1"),
-            "ldr r10, [sp]",
+            "ldr r10, [sp, #4]",
             "subs r10, r10, #1",
-            "str r10, [sp]",
+            "str r10, [sp, #4]",
             "bne 20b",
-            "add sp, sp, #4",
+            "ldr r0, [sp], #8",
+            "stm r0, {{r1-r3}}",
             "pop {{r4-r11, lr}}",
-            inout("r0") $gather => _,
-            out("r1") _,
+            inout("r0") &raw mut *$gather => _,
+            inout("r1") $count => _,
             out("r2") _,
             out("r3") _,
             out("r12") _,
@@ -94,35 +94,39 @@ macro_rules! gather {
     };
 }
 
-/// `out = saturate(…)`, or through the table, for the corners of a tile.
+/// `out = saturate(…)`, or through the table, for 1 to 4 channels of the corners of a tile.
 ///
 /// # Safety
-/// The pointers lead to what they say.
+/// The pointers lead to what they say, for `count` channels.
 #[inline(always)]
-pub(super) unsafe fn tile<const ENLARGED: bool, const TABLE: bool>(gather: &Gather) {
+pub(super) unsafe fn tile<const ENLARGED: bool, const TABLE: bool>(gather: &mut Gather, count: usize) {
     // SAFETY: reads and writes what the caller vouches for, and restores what it pushes.
     unsafe {
         match (ENLARGED, TABLE) {
             (false, false) => gather!(
                 gather,
+                count,
                 side!("ldr r6, [r0], #4\n", "64", "128", "192"),
                 side!("ldr r6, [r0, #32]\n", "96", "160", "224"),
                 "ssat r5, #8, r5\nssat r6, #8, r6\n"
             ),
             (false, true) => gather!(
                 gather,
+                count,
                 side!("ldr r6, [r0], #4\n", "64", "128", "192"),
                 side!("ldr r6, [r0, #32]\n", "96", "160", "224"),
                 "ssat r5, #10, r5\nssat r6, #10, r6\nldrb r5, [r7, r5]\nldrb r6, [r7, r6]\n"
             ),
             (true, false) => gather!(
                 gather,
+                count,
                 enlarged_side!("ldr r6, [r0], #4\n", "64", "128"),
                 enlarged_side!("ldr r6, [r0, #32]\n", "96", "160"),
                 "ssat r5, #8, r5\nssat r6, #8, r6\n"
             ),
             (true, true) => gather!(
                 gather,
+                count,
                 enlarged_side!("ldr r6, [r0], #4\n", "64", "128"),
                 enlarged_side!("ldr r6, [r0, #32]\n", "96", "160"),
                 "ssat r5, #10, r5\nssat r6, #10, r6\nldrb r5, [r7, r5]\nldrb r6, [r7, r6]\n"

@@ -24,9 +24,9 @@ pub(super) struct Products {
 macro_rules! position {
     ($offset:literal) => {
         concat!(
-            "adr.w r2, 24f + 1\nldr r3, [sp, #4]\nldr r1, [sp, #12]\nstr r2, [sp]\nadd r1, r1, #",
+            "adr.w r2, 24f + 1\nstr r2, [sp]\nldr r1, [sp, #12]\nadd r1, r1, #",
             $offset,
-            "\nbx r3\n.p2align 2\n24:\n"
+            "\nldr pc, [sp, #4]\n.p2align 2\n24:\n"
         )
     };
 }

@@ -61,34 +61,38 @@ fn tiles<I: Isa, const ENLARGED: bool, const TABLE: bool>(
     let positions = positions(geometry.upsample);
     let pairs = I::WIDE.padded_taps(geometry.input.channels) / 2;
     let block_len = block_len(&I::WIDE, geometry);
-    let Some((rows, scratch)) = scratch.split_first_chunk_mut::<64>() else { return };
-    let Some(columns) = scratch.get_mut(4..) else { return };
     let shift = if ENLARGED { 0 } else { 2 };
+    let out_c = geometry.output.channels.next_multiple_of(CHANNELS);
+    let Some((biases, scratch)) = scratch.split_at_mut_checked(out_c) else { return };
+    winograd.fill_bias(biases, shift);
+    let Some((rows, columns)) = scratch.split_first_chunk_mut::<64>() else { return };
+    let residual = !matches!(finish.residual, Residual::None);
+    let last_count = winograd.count - winograd.count.saturating_sub(1) / CHANNELS * CHANNELS;
+    let blocks = winograd.count.div_ceil(CHANNELS);
     let all = winograd.tiles();
     let mut patch = [[0; MAX_CHANNELS / 4]; SIDE * SIDE];
-    let mut position = (0, 0);
-    for _ in (0..all.len()).step_by(TILES) {
-        let mut here = [None; TILES];
-        for (tile, here) in here.iter_mut().enumerate() {
-            if position.0 < all.height {
-                *here = Some(position);
-                spread::<ENLARGED>(winograd, position, tile, &mut patch, columns, positions);
-                position.1 += 1;
-                if position.1 == all.width {
-                    position = (position.0 + 1, 0);
+    let (mut y, mut x) = (0, 0);
+    while y < all.height {
+        let mut outputs = [const { None }; TILES];
+        for (tile, out) in outputs.iter_mut().enumerate() {
+            if y < all.height {
+                spread::<ENLARGED>(winograd, (y, x), tile, &mut patch, columns, positions);
+                let results = rows.as_ptr().wrapping_add(tile * CHANNELS);
+                *out = Some(Output::of(geometry, (y, x), winograd.first, finish, results, shift, output));
+                x += 1;
+                if x == all.width {
+                    (y, x) = (y + 1, 0);
                 }
             }
         }
-        for (index, weights) in winograd.weights.chunks_exact(block_len.max(1)).enumerate() {
-            let channel = winograd.first + index * CHANNELS;
-            let bias = [0, 1, 2, 3].map(|offset| winograd.bias(channel + offset) << shift);
-            let products = Products {
-                weights: weights.as_ptr(),
-                columns: columns.as_ptr().cast(),
-                pairs,
-                bias: bias.as_ptr(),
-                rows: rows.as_mut_ptr(),
-            };
+        let mut products = Products {
+            weights: winograd.weights.as_ptr(),
+            columns: columns.as_ptr().cast(),
+            pairs,
+            bias: biases.as_ptr(),
+            rows: rows.as_mut_ptr(),
+        };
+        for block_index in 1..=blocks {
             if ENLARGED {
                 // SAFETY: a block of weights; columns and rows of 9 positions, no more than scratch holds.
                 unsafe { enlarged_block(&products) };
@@ -96,49 +100,63 @@ fn tiles<I: Isa, const ENLARGED: bool, const TABLE: bool>(
                 // SAFETY: a block of weights; columns and rows of 16 positions, no more than scratch holds.
                 unsafe { block(&products) };
             }
-            let count = CHANNELS.min((winograd.first + winograd.count).saturating_sub(channel));
-            for (tile, here) in here.iter().enumerate() {
-                if let Some(here) = here {
+            products.weights = products.weights.wrapping_add(block_len);
+            products.bias = products.bias.wrapping_add(CHANNELS);
+            let count = if block_index == blocks { last_count } else { CHANNELS };
+            for (tile, out) in outputs.iter_mut().enumerate() {
+                let Some(out) = out else { continue };
+                if residual {
+                    let channel = winograd.first + (block_index - 1) * CHANNELS;
                     let results = rows.get_mut(tile * CHANNELS..).unwrap_or_default();
-                    store::<ENLARGED, TABLE>(geometry, *here, [channel, count], results, finish, output);
+                    add_residual::<ENLARGED>([channel, count], out.places, results, finish, output);
+                    out.places[0] += CHANNELS;
+                    out.places[1] += CHANNELS;
                 }
+                // SAFETY: rows are those of a tile, there are as many multipliers as channels, and `run` has found the
+                // output to be whole, so that the pixels, which the map has, lie within it.
+                unsafe { gather::tile::<ENLARGED, TABLE>(&mut out.gather, count) };
             }
         }
     }
 }
 
-/// The outputs of some channels of a tile.
-#[inline(always)]
-fn store<const ENLARGED: bool, const TABLE: bool>(
-    geometry: &Geometry,
-    (y, x): (usize, usize),
-    [channel, count]: [usize; 2],
-    results: &mut [i32],
-    finish: &ToInt8<'_>,
-    output: &mut [i8],
-) {
-    let Shape { height, width, channels: out_c } = geometry.output;
-    let (down, right) = (2 * y + 1 < height, 2 * x + 1 < width);
-    let index = (2 * y * width + 2 * x) * out_c + channel;
-    let below = if down { index + width * out_c } else { index };
-    let pixel = if right { out_c } else { 0 };
-    add_residual::<ENLARGED>([channel, count], [index, below, pixel], results, finish, output);
-    let requantize = &finish.epilogue.requantize;
-    let Some(multipliers) = requantize.multipliers.get(channel..channel + count) else { return };
-    let gather = Gather {
-        rows: results.as_ptr(),
-        multipliers: multipliers.as_ptr(),
-        above: output.as_mut_ptr().wrapping_add(index),
-        below: output.as_mut_ptr().wrapping_add(below),
-        pixel,
-        shift: requantize.shift - if ENLARGED { 0 } else { 2 },
-        zero_point: requantize.zero_point as u32,
-        table: finish.epilogue.table.map_or(core::ptr::null(), |table| table.as_ptr().wrapping_add(TABLE_LEN / 2)),
-        count,
-    };
-    // SAFETY: rows are those of a tile, there are `count` multipliers, and `run` has found the output to be whole, so
-    // that the pixels, which the map has, lie within it.
-    unsafe { gather::tile::<ENLARGED, TABLE>(&gather) };
+/// Where a tile's outputs go.
+struct Output {
+    gather: Gather,
+    /// The place in the map of the upper and of the lower left pixel's next channel, and from a pixel to the next.
+    places: [usize; 3],
+}
+
+impl Output {
+    #[inline(always)]
+    fn of(
+        geometry: &Geometry,
+        (y, x): (usize, usize),
+        channel: usize,
+        finish: &ToInt8<'_>,
+        rows: *const i32,
+        shift: u32,
+        output: &mut [i8],
+    ) -> Self {
+        let Shape { height, width, channels: out_c } = geometry.output;
+        let (down, right) = (2 * y + 1 < height, 2 * x + 1 < width);
+        let above = (2 * y * width + 2 * x) * out_c + channel;
+        let below = if down { above + width * out_c } else { above };
+        let pixel = if right { out_c } else { 0 };
+        let requantize = &finish.epilogue.requantize;
+        let table = finish.epilogue.table;
+        let gather = Gather {
+            multipliers: requantize.multipliers.as_ptr().wrapping_add(channel),
+            above: output.as_mut_ptr().wrapping_add(above),
+            below: output.as_mut_ptr().wrapping_add(below),
+            rows,
+            pixel,
+            shift: requantize.shift - shift,
+            zero_point: requantize.zero_point as u32,
+            table: table.map_or(core::ptr::null(), |table| table.as_ptr().wrapping_add(TABLE_LEN / 2)),
+        };
+        Self { gather, places: [above, below, pixel] }
+    }
 }
 
 /// Adds a residual to what either output of a column alone is made of: the third and the fourth row, or the second and
@@ -234,24 +252,24 @@ fn copy(winograd: &Winograd<'_>, part: usize, [y, x]: [usize; 2], side: usize, p
     let Shape { height, width, .. } = winograd.geometry.input;
     let (map, channels) = (winograd.input.maps[part & 1], winograd.input.channels[part & 1]);
     let nothing = u32::from(winograd.input.zero_points[part & 1] as u8) * 0x0101_0101;
-    for row in 0..side {
-        for column in 0..side {
-            let index = (y + row).checked_sub(1).zip((x + column).checked_sub(1));
-            let index = index.filter(|(y, x)| *y < height && *x < width);
-            let pixel = index.and_then(|(y, x)| map.get((y * width + x) * channels..)?.get(..channels));
-            let out = &mut patch[(row * SIDE + column) & 15];
-            let Some(pixel) = pixel else {
+    let quads = channels / 4;
+    for (row, line) in patch.chunks_exact_mut(SIDE).enumerate().take(side) {
+        let inside = (1..=height).contains(&(y + row));
+        let mut start = ((y + row).wrapping_sub(1) * width + x).wrapping_sub(1).wrapping_mul(channels);
+        for (column, out) in line.iter_mut().enumerate().take(side) {
+            if inside && (1..=width).contains(&(x + column)) {
+                let pixel = map.as_ptr().wrapping_add(start);
+                for (quad, out) in out.iter_mut().enumerate().take(quads) {
+                    // SAFETY: the pixel is in the map, which `run` has found to be whole, and has so many channels.
+                    *out = unsafe { pixel.cast::<u32>().add(quad).read_unaligned() };
+                }
+                if let Some(out) = out.get_mut(quads).filter(|_| quads * 4 < channels) {
+                    *out = word(map.get(start + quads * 4..start + channels).unwrap_or_default());
+                }
+            } else {
                 out.iter_mut().take(channels.div_ceil(4)).for_each(|out| *out = nothing);
-                continue;
-            };
-            let quads = pixel.chunks_exact(4);
-            let rest = quads.remainder();
-            for (out, quad) in out.iter_mut().zip(quads) {
-                *out = word(quad);
             }
-            if let Some(out) = out.get_mut(channels / 4) {
-                *out = word(rest);
-            }
+            start = start.wrapping_add(channels);
         }
     }
 }
