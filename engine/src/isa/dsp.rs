@@ -4,17 +4,21 @@
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "arm")]
+mod add;
+#[cfg(target_arch = "arm")]
 mod conv2d;
 #[cfg(target_arch = "arm")]
 mod dot;
 #[cfg(target_arch = "arm")]
 mod gather;
 #[cfg(target_arch = "arm")]
-mod maps;
-#[cfg(target_arch = "arm")]
 mod op;
 #[cfg(target_arch = "arm")]
+mod patch;
+#[cfg(target_arch = "arm")]
 mod products;
+#[cfg(target_arch = "arm")]
+mod requantize;
 #[cfg(target_arch = "arm")]
 mod spread;
 #[cfg(target_arch = "arm")]
@@ -52,13 +56,13 @@ impl Isa for Dsp {
         residual: super::Residual<'_, i8>,
         output: &mut [i8],
     ) {
-        maps::requantize(epilogue, sums, [channel, index], residual, output);
+        requantize::requantize(epilogue, sums, [channel, index], residual, output);
     }
 
     #[cfg(target_arch = "arm")]
     #[inline]
     fn add(add: &super::AddInt8, a: &[i8], b: super::Residual<'_, i8>, output: &mut [i8]) {
-        maps::add(add, a, b, output);
+        add::run(add, a, b, output);
     }
 
     #[cfg(target_arch = "arm")]

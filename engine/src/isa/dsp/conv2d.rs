@@ -1,9 +1,9 @@
 //! Convolutions: four pixels and two channels at a time.
 
-use super::dot::{Last, Tile, four_pixels, one_pixel, widen};
+use super::dot::{Last, Tile, four_pixels, one_pixel};
+use super::patch::Patches;
 use super::{Dsp, Isa};
 use crate::conditioning::at;
-use crate::geometry::Piece;
 use crate::isa::{Convolution, Finish, ToInt8, portable};
 use crate::maps::Code;
 use crate::requantize::TABLE_LEN;
@@ -37,16 +37,15 @@ pub(super) fn run<X: Code, F: Finish>(
     run.start();
     let columns: &mut [i16] = bytemuck::cast_slice_mut(columns);
     let single = geometry.output.height * geometry.output.width == 1;
+    let patches = Patches::of(geometry, &convolution.input);
     let (mut first, mut pixels) = (0, 0);
     let all = geometry.output.height * geometry.output.width;
     for (index, position) in geometry.output.positions().enumerate() {
-        geometry.pieces(position, &convolution.input, |tap, piece| {
-            if single {
-                place::<1, X>(piece, columns, 0, tap, taps);
-            } else {
-                place::<PIXELS, X>(piece, columns, pixels, tap, taps);
-            }
-        });
+        if single {
+            patches.place::<1>(position, columns, 0);
+        } else {
+            patches.place::<PIXELS>(position, columns, pixels);
+        }
         pixels += 1;
         if pixels == PIXELS || index + 1 == all {
             run.tile(columns, first, pixels, single, output);
@@ -181,51 +180,5 @@ unsafe fn products(tile: &Tile, single: bool) {
     } else {
         // SAFETY: as the caller says.
         unsafe { four_pixels(tile) };
-    }
-}
-
-/// Writes a piece into the columns of a tile of `P` pixels, a word at a time where it can.
-#[inline(always)]
-fn place<const P: usize, X: Code>(piece: Piece<'_, X>, columns: &mut [i16], pixel: usize, tap: usize, taps: usize) {
-    let one = |columns: &mut [i16], tap: usize, value: i16| {
-        let place = Dsp::PACKING.order(taps, tap);
-        if let Some(column) = columns.get_mut((place / 2 * P + pixel) * 2 + place % 2) {
-            *column = value;
-        }
-    };
-    let len = match piece {
-        Piece::Padding(_, len) => len,
-        Piece::Values(values) => values.len(),
-    };
-    let end = (tap + len).min(taps);
-    let quads_start = tap.next_multiple_of(4).min(end);
-    let quads_end = (end & !3).max(quads_start);
-    match piece {
-        Piece::Padding(value, _) => {
-            (tap..quads_start).for_each(|tap| one(columns, tap, value));
-            let word = u32::from(value as u16) * 0x1_0001;
-            let words: &mut [u32] = bytemuck::cast_slice_mut(columns);
-            let words = words.get_mut(quads_start / 2 * P + pixel..).unwrap_or_default();
-            words.iter_mut().step_by(P).take((quads_end - quads_start) / 2).for_each(|column| *column = word);
-            (quads_end..end).for_each(|tap| one(columns, tap, value));
-        }
-        Piece::Values(values) => {
-            let Some(bytes) = X::bytes(values) else {
-                (tap..end).zip(values).for_each(|(tap, value)| one(columns, tap, (*value).into()));
-                return;
-            };
-            (tap..quads_start).zip(bytes).for_each(|(tap, value)| one(columns, tap, (*value).into()));
-            let quads = (quads_end - quads_start) / 4;
-            let first = quads_start / 2 * P + pixel;
-            let words: &mut [u32] = bytemuck::cast_slice_mut(columns);
-            if quads > 0 && first + (2 * quads - 1) * P < words.len() {
-                let input = bytes.as_ptr().wrapping_add(quads_start - tap);
-                // SAFETY: the piece has whole quadruples from `quads_start` to `quads_end`, and the last word has just
-                // been found to lie within the columns.
-                unsafe { widen::<P>(input, words.as_mut_ptr().wrapping_add(first), quads) };
-            }
-            let rest = bytes.get(quads_end - tap..).unwrap_or_default();
-            (quads_end..end).zip(rest).for_each(|(tap, value)| one(columns, tap, (*value).into()));
-        }
     }
 }

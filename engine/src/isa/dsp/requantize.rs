@@ -1,8 +1,8 @@
-//! From sums to int8, and the sum of two maps.
+//! From sums to int8.
 
-use super::op::{smlad, smmlar, smuad, ssat8, ssat10, sxtb16, sxtb16_odd};
+use super::op::{smmlar, ssat8, ssat10};
 use crate::conditioning::at;
-use crate::epilogue::{AddInt8, Epilogue};
+use crate::epilogue::Epilogue;
 use crate::requantize::TABLE_LEN;
 use crate::residual::Residual;
 
@@ -18,7 +18,7 @@ fn apply(epilogue: &Epilogue, sum: i32, multiplier: i32) -> i8 {
     }
 }
 
-/// See [`super::super::Isa::requantize`].
+/// See [`crate::isa::Isa::requantize`].
 #[inline(always)]
 pub(super) fn requantize(
     epilogue: &Epilogue,
@@ -34,11 +34,4 @@ pub(super) fn requantize(
         let sum = sum.wrapping_add(residual);
         *out = apply(epilogue, sum, multiplier);
     }
-}
-
-/// See [`super::super::Isa::add`].
-#[inline(always)]
-pub(super) fn add(add: &AddInt8, a: &[i8], b: Residual<'_, i8>, output: &mut [i8]) {
-    super::super::portable::add(add, a, b, output);
-    let _ = (smlad, smuad, sxtb16, sxtb16_odd);
 }
