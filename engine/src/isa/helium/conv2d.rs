@@ -4,7 +4,7 @@ use super::copy;
 use super::finish::Finisher;
 use super::halo::Halo;
 use super::layout::{CHANNELS, Layout, Method, PIXELS, STEP, TILE};
-use super::sums::{self, Pass};
+use super::sums::{self, Pass, Row};
 use crate::isa::{Convolution, Finish, Helium};
 use crate::maps::{Code, Maps};
 use crate::residual::Residual;
@@ -15,9 +15,7 @@ struct Run<'a, X, F: Finish> {
     layout: Layout,
     finish: &'a F,
     finisher: Option<Finisher<'a>>,
-    /// `[pairs][4][2]`.
-    biases: &'a [i32],
-    /// The same.
+    /// Biases, `[pairs][4][2]`, and the sums of a row or a tile, as many for four pixels.
     sums: &'a mut [i32],
     output: &'a mut [F::Element],
 }
@@ -31,18 +29,17 @@ pub(super) fn conv2d<X: Code, F: Finish>(
     output: &mut [F::Element],
 ) -> Option<()> {
     let (geometry, layout) = (convolution.geometry, Layout::of(convolution.geometry));
-    let (out_c, words) = (geometry.output.channels, layout.pairs() * TILE);
+    let words = layout.pairs() * TILE;
     if !fits(convolution, finish, output.len()) {
         return None;
     }
-    let (biases, scratch) = scratch.split_at_mut_checked(words)?;
-    let (sums, scratch) = scratch.split_at_mut_checked(words)?;
-    for (pair, tile) in biases.chunks_exact_mut(TILE).enumerate() {
+    let (sums, scratch) = scratch.split_at_mut_checked(words + layout.sums_words())?;
+    for (pair, tile) in sums.chunks_exact_mut(TILE).take(layout.pairs()).enumerate() {
         let pair = [0, 1].map(|channel| convolution.bias(pair * CHANNELS + channel));
         tile.as_chunks_mut().0.fill(pair);
     }
-    let finisher = finish.to_int8().map(|finish| Finisher::new(finish, out_c));
-    let mut run = Run { convolution, layout, finish, finisher, biases, sums, output };
+    let finisher = finish.to_int8().map(|finish| Finisher::new(finish, geometry.output.channels));
+    let mut run = Run { convolution, layout, finish, finisher, sums, output };
     match layout.method {
         Method::Windows if geometry.stride[0] == 1 => run.windows::<1, 4>(scratch),
         Method::Windows => run.windows::<2, 3>(scratch),
@@ -87,15 +84,19 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
             halo.fill_planes::<ROWS>(first * STRIDE, first == 0);
             for y in first..(first + at_once).min(height) {
                 let row = halo.start().wrapping_add((y - first) * STRIDE * STEP);
-                for x in (0..width).step_by(PIXELS) {
-                    let columns = row.wrapping_add(x * STRIDE * ROWS * STEP);
-                    let pixels = (width - x).min(PIXELS);
-                    let pass = self.pass();
-                    // SAFETY: weights and sums are as long as the shapes say, and so is the halo: `pixels` pixels from
-                    // x on are in the output.
-                    unsafe { sums::all_windows::<STRIDE, ROWS>(pixels, columns, plane, groups, pass) };
-                    self.store(y * width + x, pixels);
-                }
+                let pairs = self.layout.pairs();
+                let row = Row {
+                    weights: self.convolution.weights.as_ptr(),
+                    columns: row,
+                    plane,
+                    groups,
+                    biases: self.sums.as_mut_ptr(),
+                    pairs,
+                    pixels: width,
+                };
+                // SAFETY: weights, sums and halo are as long as the shapes say.
+                unsafe { sums::row::<STRIDE, ROWS>(&row) };
+                self.store(y * width, width);
             }
         }
         Some(())
@@ -177,8 +178,8 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
     fn pass(&mut self) -> Pass {
         Pass {
             weights: self.convolution.weights.as_ptr(),
-            before: self.biases.as_ptr(),
-            after: self.sums.as_mut_ptr(),
+            before: self.sums.as_ptr(),
+            after: self.sums.as_mut_ptr().wrapping_add(self.layout.pairs() * TILE),
             pairs: self.layout.pairs(),
         }
     }
@@ -196,16 +197,19 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
 
     /// Finishes the sums of `pixels` pixels, the first being number `first`.
     fn store(&mut self, first: usize, pixels: usize) {
-        let out_c = self.convolution.geometry.output.channels;
-        if let (Some(finisher), Some(output)) = (&self.finisher, F::bytes(self.output)) {
+        let (out_c, words) = (self.convolution.geometry.output.channels, self.layout.pairs() * TILE);
+        let Some(sums) = self.sums.get(words..) else { return };
+        if let Some(output) = F::bytes(self.output) {
+            let Some(finisher) = &self.finisher else { return };
             // SAFETY: sums and output are as long as the shapes say, the parameters as `fits` found.
-            return unsafe { finisher.tile(self.sums.as_ptr(), pixels, first * out_c, output.as_mut_ptr()) };
+            return unsafe { finisher.pixels(sums.as_ptr(), pixels, first * out_c, output.as_mut_ptr()) };
         }
         let outs = self.output.chunks_exact_mut(out_c.max(1)).enumerate().skip(first).take(pixels);
         for (pixel, (index, outs)) in outs.enumerate() {
-            let tiles = self.sums.chunks_exact(TILE).zip(outs.chunks_mut(CHANNELS));
-            for (pair, (tile, outs)) in tiles.enumerate() {
-                let sums = tile.get(pixel * CHANNELS..).and_then(|sums| sums.get(..outs.len())).unwrap_or_default();
+            let tiles = sums.get(pixel / PIXELS * words..).unwrap_or_default().chunks_exact(TILE);
+            for (pair, (tile, outs)) in tiles.zip(outs.chunks_mut(CHANNELS)).enumerate() {
+                let start = pixel % PIXELS * CHANNELS;
+                let sums = tile.get(start..start + outs.len()).unwrap_or_default();
                 self.finish.finish::<Helium>(sums, pair * CHANNELS, index * out_c + pair * CHANNELS, outs);
             }
         }
