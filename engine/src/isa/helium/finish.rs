@@ -156,10 +156,34 @@ macro_rules! requantize {
     ($low:literal, $high:literal) => {
         concat!(
             "vldrw.u32 q2, [q6, #8]!\n",
-            "vshl.s32 ", $low, ", {shift}\nvshl.s32 ", $high, ", {shift}\n",
-            "vrmulh.s32 ", $low, ", ", $low, ", q2\nvrmulh.s32 ", $high, ", ", $high, ", q2\n",
-            "vqmovnb.s32 ", $low, ", ", $low, "\nvqmovnt.s32 ", $low, ", ", $high, "\n",
-            "vqadd.s16 ", $low, ", ", $low, ", {zero_point}\n",
+            "vshl.s32 ",
+            $low,
+            ", {shift}\nvshl.s32 ",
+            $high,
+            ", {shift}\n",
+            "vrmulh.s32 ",
+            $low,
+            ", ",
+            $low,
+            ", q2\nvrmulh.s32 ",
+            $high,
+            ", ",
+            $high,
+            ", q2\n",
+            "vqmovnb.s32 ",
+            $low,
+            ", ",
+            $low,
+            "\nvqmovnt.s32 ",
+            $low,
+            ", ",
+            $high,
+            "\n",
+            "vqadd.s16 ",
+            $low,
+            ", ",
+            $low,
+            ", {zero_point}\n",
         )
     };
 }
@@ -168,8 +192,20 @@ macro_rules! requantize {
 macro_rules! look_up {
     ($index:literal, $spare:literal) => {
         concat!(
-            "vqshlu.s16 ", $spare, ", ", $index, ", #6\nvshr.u16 ", $spare, ", ", $spare, ", #6\n",
-            "vldrb.u16 ", $index, ", [{table}, ", $spare, "]\n",
+            "vqshlu.s16 ",
+            $spare,
+            ", ",
+            $index,
+            ", #6\nvshr.u16 ",
+            $spare,
+            ", ",
+            $spare,
+            ", #6\n",
+            "vldrb.u16 ",
+            $index,
+            ", [{table}, ",
+            $spare,
+            "]\n",
         )
     };
 }
