@@ -39,8 +39,8 @@ pub(super) fn conv2d<X: Code, F: Finish>(
     }
     let (sums, scratch) = scratch.split_at_mut_checked(words + layout.sums_words())?;
     for (pair, tile) in sums.chunks_exact_mut(TILE).take(layout.pairs()).enumerate() {
-        let pair = [0, 1].map(|channel| convolution.bias(pair * CHANNELS + channel));
-        tile.as_chunks_mut().0.fill(pair);
+        let [a, b] = [0, 1].map(|channel| convolution.bias(pair * CHANNELS + channel));
+        tile.copy_from_slice(&[a, b, a, b, a, b, a, b]);
     }
     let sink = match finish.to_int8() {
         Some(finish) => Sink::Int8(Finisher::new(finish, geometry.output.channels, F::bytes(output)?)),
@@ -124,11 +124,11 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
         for first in (0..pixels).step_by(PIXELS) {
             let count = (pixels - first).min(PIXELS);
             for (from, channels, to) in &mut parts {
-                let mut to = columns.as_mut_ptr().wrapping_add(*to);
-                for _ in 0..if *channels > 0 { count } else { 0 } {
-                    // SAFETY: a pixel of the map; columns have room for all channels of four pixels.
-                    unsafe { copy::spread::<64>(from.cast(), to.cast(), *channels * size_of::<X>()) };
-                    (*from, to) = (from.wrapping_add(*channels), to.wrapping_add(lanes));
+                let to = columns.as_mut_ptr().wrapping_add(*to);
+                if *channels > 0 {
+                    // SAFETY: `count` pixels of the map; columns have room for all channels of four.
+                    unsafe { copy::spread(from.cast(), to.cast(), *channels * size_of::<X>(), count) };
+                    *from = from.wrapping_add(*channels * count);
                 }
             }
             self.dot(columns);
