@@ -2,34 +2,34 @@
 
 /// An element of an integer map.
 pub trait Code: bytemuck::Pod + Into<i16> {
+    /// What stands for 0, as an element: it is in the type's range.
+    fn from_zero_point(zero_point: i16) -> Self;
+
     /// The slice itself, where the elements are int8.
     fn bytes(values: &[Self]) -> Option<&[i8]>;
-
-    /// A zero point, which is in range.
-    fn zero(zero_point: i16) -> Self;
 }
 
 impl Code for i8 {
     #[inline(always)]
-    fn bytes(values: &[Self]) -> Option<&[i8]> {
-        Some(values)
+    fn from_zero_point(zero_point: i16) -> Self {
+        zero_point as Self
     }
 
     #[inline(always)]
-    fn zero(zero_point: i16) -> Self {
-        zero_point as Self
+    fn bytes(values: &[Self]) -> Option<&[i8]> {
+        Some(values)
     }
 }
 
 impl Code for i16 {
     #[inline(always)]
-    fn bytes(_: &[Self]) -> Option<&[i8]> {
-        None
+    fn from_zero_point(zero_point: i16) -> Self {
+        zero_point
     }
 
     #[inline(always)]
-    fn zero(zero_point: i16) -> Self {
-        zero_point
+    fn bytes(_: &[Self]) -> Option<&[i8]> {
+        None
     }
 }
 

@@ -7,11 +7,16 @@
 
 mod packing;
 mod portable;
+pub mod winograd;
 
+mod armv6m;
 mod dsp;
 mod helium;
 mod neon;
+mod riscv32;
 mod scalar;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "other chips have no instance"))]
+mod simd;
 mod simd128;
 mod x86;
 
@@ -20,12 +25,15 @@ use crate::epilogue::{AddInt8, Epilogue};
 use crate::geometry::Geometry;
 use crate::maps::{Code, Maps};
 use crate::residual::Residual;
+use simd::Vector;
+use winograd::Winograd;
 
+pub use armv6m::Armv6m;
 pub use dsp::Dsp;
 pub use helium::Helium;
 pub use neon::{Neon, NeonDot};
 pub use packing::Packing;
-pub use scalar::{Armv6m, Riscv32};
+pub use riscv32::Riscv32;
 pub use simd128::Simd128;
 pub use x86::{Avx2, Avx512Vnni};
 
@@ -35,6 +43,14 @@ pub trait Isa: Copy + 'static {
     const NAME: &'static str;
     /// How it wants convolutions' weights, and how many pixels it works on at once.
     const PACKING: Packing;
+    /// The same for [`winograd`], whose weights are int16; its pixels are blocks of 2×2 outputs.
+    const WIDE: Packing = Packing { channels: 4, pixels: 1, depth: 1, interleave: 1, run: 1 };
+
+    /// Whether this machine has its instructions, so that nothing is left to the portable methods for want of them.
+    #[must_use]
+    fn is_native() -> bool {
+        true
+    }
 
     /// Where the weight of output channel `channel` and tap `tap` lies among [`Packing::packed_len`] elements.
     #[inline]
@@ -43,7 +59,7 @@ pub trait Isa: Copy + 'static {
         Self::PACKING.place(geometry.patch_len(), channel, tap)
     }
 
-    /// 32-bit words of scratch that a convolution takes.
+    /// 32-bit words of scratch that [`Self::conv2d`] takes.
     #[inline]
     #[must_use]
     fn scratch_words(geometry: &Geometry) -> usize {
@@ -62,10 +78,10 @@ pub trait Isa: Copy + 'static {
     }
 
     /// Writes a piece of a pixel's patch into the columns of a tile, for its pixel `pixel`: the piece's first value is
-    /// tap `tap`, and tap k goes to `(k / depth · pixels + pixel) · depth + k % depth`.
+    /// tap `tap` of `taps`, and each goes to its [`Packing::column`].
     #[inline(always)]
-    fn place<X: Code>(piece: &[X], columns: &mut [i16], pixel: usize, tap: usize) {
-        portable::place(Self::PACKING, piece, columns, pixel, tap);
+    fn place<X: Code>(piece: &[X], columns: &mut [i16], pixel: usize, tap: usize, taps: usize) {
+        portable::place(Self::PACKING, piece, columns, [pixel, tap, taps]);
     }
 
     /// `sums[pixel][channel] = Σ_k weights[channel][k] · columns[pixel][k]` for one tile of pixels × channels.
@@ -74,6 +90,25 @@ pub trait Isa: Copy + 'static {
     #[inline(always)]
     fn dot(weights: &[i8], columns: &[i16], sums: &mut [i32]) {
         portable::dot(Self::PACKING, weights, columns, sums);
+    }
+
+    /// A whole convolution, or some of its output channels. Scratch: [`winograd::scratch_words`] without a group.
+    #[inline]
+    fn winograd(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch: &mut [i32], output: &mut [i8]) {
+        winograd::run::<Self>(winograd, finish, scratch, output);
+    }
+
+    /// Transforms `plain` weights of as many output channels as there are, see [`winograd::plain_place`], into
+    /// `transformed` ones, see [`winograd::place`].
+    #[inline]
+    fn winograd_weights(geometry: &Geometry, plain: &[i8], transformed: &mut [i16]) {
+        winograd::weights(Self::WIDE, geometry, plain, transformed);
+    }
+
+    /// As [`Self::dot`] for int16 weights packed as [`Self::WIDE`] says. Sums wrap.
+    #[inline(always)]
+    fn wide_dot(weights: &[i16], columns: &[i16], sums: &mut [i32]) {
+        portable::dot(Self::WIDE, weights, columns, sums);
     }
 
     /// Sums of neighbouring channels of one pixel to int8, as [`Epilogue`] says. `channel` is the first's number,
@@ -133,6 +168,9 @@ pub trait Finish {
     /// of the first channel and `index` its place in the map.
     fn finish<I: Isa>(&self, sums: &[i32], channel: usize, index: usize, output: &mut [Self::Element]);
 
+    /// The same for a vector of sums, of which `output` takes the first.
+    fn finish_lanes<V: Vector>(&self, v: V, sums: V::Lanes, channel: usize, index: usize, output: &mut [Self::Element]);
+
     /// Itself, where it is [`ToInt8`]: for instruction sets that finish many pixels at once.
     #[inline(always)]
     fn to_int8(&self) -> Option<&ToInt8<'_>> {
@@ -164,6 +202,11 @@ impl Finish for ToInt8<'_> {
     }
 
     #[inline(always)]
+    fn finish_lanes<V: Vector>(&self, v: V, sums: V::Lanes, channel: usize, index: usize, output: &mut [i8]) {
+        simd::to_int8(v, self.epilogue, self.residual, sums, channel, index, output);
+    }
+
+    #[inline(always)]
     fn to_int8(&self) -> Option<&ToInt8<'_>> {
         Some(self)
     }
@@ -190,6 +233,13 @@ impl Finish for ToFloat<'_> {
             *out = *sum as f32 * at(self.scales, channel + offset);
         }
     }
+
+    #[inline(always)]
+    fn finish_lanes<V: Vector>(&self, v: V, sums: V::Lanes, channel: usize, index: usize, output: &mut [f32]) {
+        let mut array = [0; 16];
+        v.store(sums, &mut array);
+        self.finish::<Portable>(&array, channel, index, output);
+    }
 }
 
 /// Plain Rust, for any chip: the definition.
@@ -198,5 +248,5 @@ pub struct Portable;
 
 impl Isa for Portable {
     const NAME: &'static str = "portable";
-    const PACKING: Packing = Packing { channels: 4, pixels: 1, depth: 1, interleave: 1 };
+    const PACKING: Packing = Packing { channels: 4, pixels: 1, depth: 1, interleave: 1, run: 1 };
 }

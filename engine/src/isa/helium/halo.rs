@@ -58,7 +58,7 @@ impl<'a, X: Code> Halo<'a, X> {
                 for pixel in row.chunks_exact_mut(in_c.max(1)) {
                     for (channel, value) in pixel.iter_mut().enumerate() {
                         let [first, second] = self.input.zero_points;
-                        *value = X::zero(if channel < channels { first } else { second });
+                        *value = X::from_zero_point(if channel < channels { first } else { second });
                     }
                 }
             }
@@ -154,7 +154,7 @@ impl Halo<'_, i8> {
     /// `count` columns, or every one of them that is `every` pieces behind the one before, of the zero points of
     /// sixteen channels.
     fn fill_padding(&self, channel: usize, to: *mut i8, count: usize, every: usize) {
-        let [first, second] = self.input.zero_points.map(i8::zero);
+        let [first, second] = self.input.zero_points.map(i8::from_zero_point);
         let mut zeros = [if channel < self.input.channels[0] { first } else { second }; STEP];
         // Channels of both maps: the second's follow.
         let own = self.input.channels[0].saturating_sub(channel);

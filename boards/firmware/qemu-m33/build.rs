@@ -1,0 +1,9 @@
+//! Generates the networks and shows the linker the board's memory.
+
+use grano_firmware_build::{Target, benchmarks, fashion, link};
+
+fn main() {
+    fashion(Target::CortexM33).emit("fashion");
+    benchmarks(Target::CortexM33);
+    link();
+}
