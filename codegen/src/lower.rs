@@ -1,6 +1,7 @@
 //! *Lower*: layers become kernel calls on buffers; what can be computed in place is.
 
-use grano::kernel::TILE_PIXELS;
+use grano::kernel::{AttentionInt8, TILE_PIXELS};
+use grano::shape::Shape;
 
 use crate::error::Result;
 use crate::fold::{Folded, Kind, Layer};
@@ -183,7 +184,9 @@ fn scratch(kernel: &Kernel, [channels, height, width]: [usize; 3], target: Targe
         }
         Kernel::Conv2dFloat { geometry, .. } => Some((Element::F32, TILE_PIXELS * geometry.taps())),
         Kernel::GroupNormInt8 { .. } => Some((Element::I32, 2 * channels)),
-        Kernel::AttentionInt8 { .. } => Some((Element::I32, 2 * height * width)),
+        Kernel::AttentionInt8 { heads, .. } => {
+            Some((Element::I32, AttentionInt8::scratch_words(Shape { height, width, channels }, *heads)))
+        }
         Kernel::AttentionFloat { .. } => Some((Element::F32, height * width)),
         _ => None,
     }
