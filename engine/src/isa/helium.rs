@@ -17,6 +17,8 @@ mod definition;
 mod layout;
 
 #[cfg(target_arch = "arm")]
+mod add;
+#[cfg(target_arch = "arm")]
 mod conv2d;
 #[cfg(target_arch = "arm")]
 mod copy;
@@ -64,5 +66,11 @@ impl Isa for Helium {
         #[cfg(not(target_arch = "arm"))]
         let _ = scratch;
         definition::conv2d(convolution, finish, output);
+    }
+
+    #[cfg(target_arch = "arm")]
+    #[inline]
+    fn add(add: &crate::epilogue::AddInt8, a: &[i8], b: crate::residual::Residual<'_, i8>, output: &mut [i8]) {
+        add::add(add, a, b, output);
     }
 }

@@ -126,6 +126,12 @@ pub trait Isa: Copy + 'static {
         portable::requantize(epilogue, sums, channel, index, residual, output);
     }
 
+    /// Does some work with this instruction set, as far as the compiler finds use for it.
+    #[inline(always)]
+    fn vectorize<W: Work>(work: W) -> W::Output {
+        work.run()
+    }
+
     /// Adds two maps of the same shape.
     #[inline]
     fn add(add: &AddInt8, a: &[i8], b: Residual<'_, i8>, output: &mut [i8]) {
@@ -177,6 +183,14 @@ pub struct Depthwise<'a> {
     pub biases: [&'a [i32]; 2],
     /// The map.
     pub input: &'a [i8],
+}
+
+/// A piece of plain code, for [`Isa::vectorize`].
+pub trait Work {
+    /// What comes of it.
+    type Output;
+    /// Does it; `#[inline(always)]`, and so is all that it calls, because it is compiled once an instruction set.
+    fn run(self) -> Self::Output;
 }
 
 /// A convolution's integer part, ready to run.

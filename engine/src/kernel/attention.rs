@@ -108,6 +108,7 @@ impl AttentionInt8 {
     }
 
     /// Scores become weights; their sum.
+    #[inline(always)]
     fn softmax(&self, scores: &mut [i32]) -> i32 {
         let largest = scores.iter().fold(i32::MIN, |a, &b| if a > b { a } else { b });
         let mut total = 0i32;

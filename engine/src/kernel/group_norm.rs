@@ -270,10 +270,12 @@ mod tests {
     #[test]
     fn sums_of_the_largest_map_fit() {
         let map = vec![-128; (1 << 17) - 1];
-        let (mut sum, mut squares) = ([1], [1]);
-        Portable::channel_sums(&map, &mut sum, &mut squares);
-        assert_eq!((sum[0], squares[0]), (-128 * ((1 << 17) - 1), 16384 * ((1 << 17) - 1)));
-        assert_eq!(statistics([sum[0], squares[0]], map.len(), 0.25), (-128.0, 2.0));
+        for channel_sums in [Portable::channel_sums, Avx2::channel_sums, Avx512Vnni::channel_sums] {
+            let (mut sum, mut squares) = ([1], [1]);
+            channel_sums(&map, &mut sum, &mut squares);
+            assert_eq!((sum[0], squares[0]), (-128 * ((1 << 17) - 1), 16384 * ((1 << 17) - 1)));
+            assert_eq!(statistics([sum[0], squares[0]], map.len(), 0.25), (-128.0, 2.0));
+        }
     }
 
     #[test]

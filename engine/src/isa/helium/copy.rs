@@ -75,26 +75,45 @@ pub(super) unsafe fn copy_columns<const ROWS: usize, const EVERY: usize>(
 #[inline(always)]
 pub(super) unsafe fn copy(from: *const i8, to: *mut i8, len: usize) {
     // SAFETY: reads and writes what the caller promises: lanes from `len` on are switched off.
-    unsafe { spread::<16>(from, to, len) }
-}
-
-/// Copies `len` bytes in pieces of sixteen, each written to `STRIDE` bytes behind the one before.
-///
-/// # Safety
-/// `from` may be read so far and `to` written there.
-#[inline(always)]
-pub(super) unsafe fn spread<const STRIDE: usize>(from: *const i8, to: *mut i8, len: usize) {
-    // SAFETY: reads and writes what the caller promises: lanes from `len` on are switched off.
     unsafe {
         asm!(
             ".cpu cortex-m55",
             "wlstp.8 lr, {len}, 3f",
             "2:",
             "vldrb.u8 q0, [{from}], #16",
-            "vstrb.8 q0, [{to}], #{STRIDE}",
+            "vstrb.8 q0, [{to}], #16",
             "letp lr, 2b",
             "3:",
-            STRIDE = const STRIDE, len = in(reg) len, from = inout(reg) from => _, to = inout(reg) to => _,
+            len = in(reg) len, from = inout(reg) from => _, to = inout(reg) to => _,
+            out("lr") _, out("d0") _, out("d1") _,
+        );
+    }
+}
+
+/// Copies `count` pixels of `len` bytes, which follow each other, into columns: a pixel in pieces of sixteen bytes, 64
+/// bytes apart; the next one 16 bytes behind it. Instructions: 3 a piece and 5 a pixel.
+///
+/// # Safety
+/// `from` may be read so far and `to` written there; neither `count` nor `len` is 0.
+#[inline(always)]
+pub(super) unsafe fn spread(from: *const i8, to: *mut i8, len: usize, count: usize) {
+    let whole = len.next_multiple_of(16);
+    // SAFETY: reads and writes what the caller promises: lanes from `len` on are switched off.
+    unsafe {
+        asm!(
+            ".cpu cortex-m55",
+            "2:",
+            "dlstp.8 lr, {len}",
+            "3:",
+            "vldrb.u8 q0, [{from}], #16",
+            "vstrb.8 q0, [{to}], #64",
+            "letp lr, 3b",
+            "add {from}, {from}, {from_back}",
+            "add {to}, {to}, {to_back}",
+            "subs {count}, {count}, #1",
+            "bne 2b",
+            len = in(reg) len, from = inout(reg) from => _, to = inout(reg) to => _, count = inout(reg) count => _,
+            from_back = in(reg) len.wrapping_sub(whole), to_back = in(reg) 16usize.wrapping_sub(whole * 4),
             out("lr") _, out("d0") _, out("d1") _,
         );
     }

@@ -125,10 +125,19 @@ impl Layout {
         }
     }
 
+    /// 32-bit words of the sums: a row's, or a tile's.
+    pub const fn sums_words(&self) -> usize {
+        let tiles = match self.method {
+            Method::Windows => self.geometry.output.width.div_ceil(PIXELS),
+            Method::Pixels | Method::Patches => 1,
+        };
+        tiles * self.pairs() * TILE
+    }
+
     /// 32-bit words of all scratch: biases, sums, halo, columns, offsets.
     pub const fn scratch_words(&self) -> usize {
         let [columns, offsets] = self.columns_words();
-        2 * self.pairs() * TILE + self.halo_words() + columns + offsets
+        self.pairs() * TILE + self.sums_words() + self.halo_words() + columns + offsets
     }
 }
 

@@ -4,7 +4,7 @@ use core::arch::x86_64::*;
 
 use super::{detect, keep, whole};
 use crate::isa::simd::{DEPTH, Products, Vector, conv2d, maps};
-use crate::isa::{Convolution, Finish};
+use crate::isa::{Convolution, Finish, Work};
 use crate::maps::Code;
 use crate::requantize::Table;
 
@@ -68,6 +68,11 @@ impl Token {
         }
         intrinsic!(here(self, weights, values, stride, sums));
     }
+
+    /// See [`crate::isa::Isa::vectorize`].
+    pub fn vectorize<W: Work>(self, work: W) -> W::Output {
+        intrinsic!(vectorize_here(work))
+    }
 }
 
 /// Two pixels' sums take eight of 16 registers, a step of weights four.
@@ -83,6 +88,11 @@ fn conv2d_here<X: Code, F: Finish>(
         0..=4 => conv2d::run::<_, Pairs, X, F, 16, 0>(token, convolution, finish, scratch, output),
         _ => conv2d::run::<_, Pairs, X, F, 2, 1>(token, convolution, finish, scratch, output),
     }
+}
+
+#[target_feature(enable = "avx2")]
+fn vectorize_here<W: Work>(work: W) -> W::Output {
+    work.run()
 }
 
 impl Vector for Token {

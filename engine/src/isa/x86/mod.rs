@@ -10,7 +10,7 @@ mod avx512;
 mod detect;
 
 use super::simd::{self, conv2d};
-use super::{Convolution, Finish, Isa, Packing, portable};
+use super::{Convolution, Finish, Isa, Packing, Work, portable};
 use crate::geometry::Geometry;
 use crate::maps::Code;
 use crate::requantize::Table;
@@ -79,9 +79,19 @@ impl Isa for Avx2 {
         }
         portable::weighted_sums(weights, values, stride, sums);
     }
+
+    #[inline]
+    fn vectorize<W: Work>(work: W) -> W::Output {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(token) = avx2::Token::new() {
+            return token.vectorize(work);
+        }
+        work.run()
+    }
 }
 
-/// Quadruples of 8-bit products: VPDPBUSD.
+/// Quadruples of 8-bit products, VPDPBUSD, and look-up by bytes, VPERMI2B: AVX-512 F, BW, DQ, VL, VBMI and VNNI, as Ice
+/// Lake, Zen 4 and later have them.
 #[derive(Clone, Copy, Debug)]
 pub struct Avx512Vnni;
 
@@ -139,6 +149,15 @@ impl Isa for Avx512Vnni {
             return token.weighted_sums(weights, values, stride, sums);
         }
         portable::weighted_sums(weights, values, stride, sums);
+    }
+
+    #[inline]
+    fn vectorize<W: Work>(work: W) -> W::Output {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(token) = avx512::Token::new() {
+            return token.vectorize(work);
+        }
+        work.run()
     }
 }
 
