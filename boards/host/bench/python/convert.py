@@ -56,7 +56,7 @@ def to_onnx(unet, example, seen, folder):
     onnx.save(simple, f32)
     quantization.quantize_dynamic(f32, folder / "unet-dynamic.onnx", op_types_to_quantize=["Conv", "MatMul"])
     # With every op type that the default set names, the session fails to load. ONNX Runtime is a quarter faster on x86
-    # with unsigned activations than with its default, and a little faster with a scale a tensor than with one a channel.
+    # with unsigned activations than with its default, and a little faster with one scale a tensor than one a channel.
     quantization.quantize_static(
         f32,
         int8,

@@ -1,4 +1,4 @@
-"""The reference U-Net as one would write it in PyTorch; its modules are named as in the file that grano's build reads."""
+"""The reference U-Net as one would write it in PyTorch; its modules have the names in the file that grano reads."""
 
 import torch
 from safetensors.torch import load_file
