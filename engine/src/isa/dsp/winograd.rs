@@ -331,7 +331,7 @@ pub(super) fn weights<I: Isa>(geometry: &Geometry, plain: &[i8], transformed: &m
 fn rise_all<const ENLARGED: bool>(in_c: usize, plain: &[i8], transformed: &mut [i16]) {
     let positions = if ENLARGED { 9 } else { 16 };
     let position_len = in_c * CHANNELS / 2;
-    let words: &mut [u32] = bytemuck::cast_slice_mut(transformed);
+    let words: &mut [u32] = bytemuck::try_cast_slice_mut(transformed).unwrap_or_default();
     let blocks = words.chunks_exact_mut((positions * position_len).max(1));
     for (block, plain) in blocks.zip(plain.chunks_exact((CHANNELS * in_c * winograd::TAPS).max(1))) {
         let mut quads = plain.chunks_exact(4 * winograd::TAPS);

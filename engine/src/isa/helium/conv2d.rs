@@ -145,7 +145,7 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
         let (columns, scratch) = scratch.split_at_mut_checked(words)?;
         let (offsets, scratch) = scratch.split_at_mut_checked(offsets)?;
         let columns = self.columns(columns)?;
-        let offsets: &mut [u16] = bytemuck::cast_slice_mut(offsets);
+        let offsets: &mut [u16] = bytemuck::try_cast_slice_mut(offsets).unwrap_or_default();
         self.fill_offsets(offsets);
         let mut halo = Halo::new(geometry, self.convolution.input, geometry.kernel[0], scratch)?;
         let steps = self.layout.steps();
