@@ -1,27 +1,32 @@
-//! Generates what the tests compile: the shipped model and a toy of awkward shapes, in every precision.
+//! Generates what the tests compile: the shipped model and networks with made-up weights, in every precision.
 
-#[path = "src/toy.rs"]
-mod toy;
+use std::path::{Path, PathBuf};
 
-use std::path::PathBuf;
+use grano_codegen::{Build, Precision, Result};
+use grano_networks::{layers, toy, unet, write};
 
-use grano_codegen::{Build, Precision};
+/// Makes a model file's bytes.
+type Model = fn() -> Result<Vec<u8>>;
 
 fn main() {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
-    let toy = folder.join("toy.safetensors");
-    if let Err(error) = toy::model().and_then(|bytes| {
-        std::fs::write(&toy, bytes).map_err(|error| grano_codegen::Error::Io { path: toy.clone(), source: error })
-    }) {
-        println!("cargo::error={error}");
+    let made_up: [(&str, Model, &[&str]); 3] = [
+        ("toy", toy::model, &["ddim-4", "ancestral-4"]),
+        ("unet", unet::model, &["ddim-4"]),
+        ("layers", layers::model, &["ddim-1"]),
+    ];
+    emit(Path::new("../models/fashion.safetensors"), "fashion", &["ddim-20", "ddim-20-eta0.5"]);
+    for (name, model, samplers) in made_up {
+        match write(&folder, name, model) {
+            Ok(path) => emit(&path, name, samplers),
+            Err(error) => println!("cargo::error={error}"),
+        }
     }
+}
+
+fn emit(model: &Path, name: &str, samplers: &[&str]) {
     for precision in Precision::ALL {
-        let name = precision.name();
-        Build::new("../models/fashion.safetensors")
-            .precision(precision)
-            .samplers(["ddim-20", "ddim-20-eta0.5"])
-            .emit(&format!("fashion-{name}"));
-        Build::new(&toy).precision(precision).samplers(["ddim-4", "ancestral-4"]).emit(&format!("toy-{name}"));
+        let samplers = samplers.iter().copied();
+        Build::new(model).precision(precision).samplers(samplers).emit(&format!("{name}-{}", precision.name()));
     }
-    println!("cargo::rerun-if-changed=src/toy.rs");
 }

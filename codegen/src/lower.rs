@@ -1,6 +1,7 @@
 //! *Lower*: layers become kernel calls on buffers; what can be computed in place is.
 
-use grano::kernel::TILE_PIXELS;
+use grano::kernel::{AttentionInt8, TILE_PIXELS};
+use grano::shape::Shape;
 
 use crate::error::Result;
 use crate::fold::{Folded, Kind, Layer};
@@ -36,8 +37,8 @@ pub struct Call {
     pub macs: usize,
     /// What computes it.
     pub kernel: Kernel,
-    /// Where the map comes from.
-    pub input: Place,
+    /// Where the maps come from; the first may be where the result goes.
+    pub inputs: Vec<Place>,
     /// Where the result goes.
     pub output: Place,
     /// The second operand of a sum.
@@ -114,7 +115,7 @@ pub fn lower(folded: &Folded, (kernels, elements): Kernels, target: Target) -> R
             element: elements[X],
             macs: 0,
             kernel: kernels[0].clone(),
-            input: Place::Outside,
+            inputs: vec![Place::Outside],
             output: Place::Buffer(buffer),
             residual: None,
             scratch: None,
@@ -124,11 +125,13 @@ pub fn lower(folded: &Folded, (kernels, elements): Kernels, target: Target) -> R
         let at = calls.len();
         let element = elements[&layer.name];
         let len = layer.shape.iter().product();
-        let (name, input, second) = operands(layer);
+        let (name, inputs, second) = operands(layer);
         // A value that dies here, and that no other operand is, may give its buffer to the result.
         let donor = match (&layer.kind, second) {
-            (Kind::Activation { .. }, _) => Some(input),
-            (_, Some(second)) if second != input => Some(second),
+            (Kind::Activation { .. } | Kind::GroupNorm(_) | Kind::Attention { .. }, _) => {
+                Some(inputs[0]).filter(|first| !inputs[1..].contains(first))
+            }
+            (_, Some(second)) if !inputs.contains(&second) => Some(second),
             _ => None,
         };
         let reuse = donor.and_then(|donor| match holders.get(donor) {
@@ -152,7 +155,7 @@ pub fn lower(folded: &Folded, (kernels, elements): Kernels, target: Target) -> R
             Place::Buffer(buffer) if reuse != Some(buffer) => Residual::Buffer(buffer),
             _ => Residual::InOutput,
         });
-        let scratch = scratch(kernel, target)
+        let scratch = scratch(kernel, layer.shape, target)
             .map(|(element, len)| allot(&mut buffers, &format!("{name} scratch"), element, len, at, at));
         calls.push(Call {
             name: name.to_string(),
@@ -161,7 +164,7 @@ pub fn lower(folded: &Folded, (kernels, elements): Kernels, target: Target) -> R
             element,
             macs: layer.macs(),
             kernel: kernel.clone(),
-            input: holders[input],
+            inputs: inputs.iter().map(|&input| holders[input]).collect(),
             output,
             residual,
             scratch,
@@ -174,12 +177,17 @@ pub fn lower(folded: &Folded, (kernels, elements): Kernels, target: Target) -> R
 }
 
 /// Type and number of the elements of scratch that a kernel takes.
-fn scratch(kernel: &Kernel, target: Target) -> Option<(Element, usize)> {
+fn scratch(kernel: &Kernel, [channels, height, width]: [usize; 3], target: Target) -> Option<(Element, usize)> {
     match kernel {
         Kernel::Conv2dInt8 { sums, .. } | Kernel::Conv2dInt8Head { sums, .. } => {
-            Some((Element::I32, target.packing().scratch_words(&sums.geometry.engine())))
+            Some((Element::I32, target.scratch_words(&sums.geometry.engine())))
         }
         Kernel::Conv2dFloat { geometry, .. } => Some((Element::F32, TILE_PIXELS * geometry.taps())),
+        Kernel::GroupNormInt8 { .. } => Some((Element::I32, 2 * channels)),
+        Kernel::AttentionInt8 { heads, .. } => {
+            Some((Element::I32, AttentionInt8::scratch_words(Shape { height, width, channels }, *heads)))
+        }
+        Kernel::AttentionFloat { .. } => Some((Element::F32, height * width)),
         _ => None,
     }
 }
@@ -193,15 +201,15 @@ impl Buffer {
     }
 }
 
-/// A layer's name for people, its map, and the second operand of its sum.
-fn operands(layer: &Layer) -> (&str, &str, Option<&str>) {
+/// A layer's name for people, its maps, and the second operand of its sum.
+fn operands(layer: &Layer) -> (&str, Vec<&str>, Option<&str>) {
     match &layer.kind {
-        Kind::Conv2d(conv) => (&conv.node, &conv.input, conv.residual.as_deref()),
-        Kind::Add { inputs: [a, b] } => (&layer.name, a, Some(b)),
-        Kind::ChannelGain { input, .. }
-        | Kind::ChannelBias { input, .. }
-        | Kind::Activation { input, .. }
-        | Kind::DepthToSpace { input, .. } => (&layer.name, input, None),
+        Kind::Conv2d(conv) => {
+            (&conv.node, conv.inputs.iter().map(|(input, _)| input.as_str()).collect(), conv.residual.as_deref())
+        }
+        Kind::Add { inputs: [a, b] } => (&layer.name, vec![a], Some(b)),
+        Kind::GroupNorm(norm) => (&norm.node, vec![&norm.input], None),
+        _ => (&layer.name, layer.inputs(), None),
     }
 }
 
@@ -219,7 +227,7 @@ mod tests {
         assert_eq!(block.name, "conv");
         // It reads h and adds h: the buffer of h cannot take the result.
         assert!(matches!(block.residual, Some(Residual::Buffer(_))));
-        assert_eq!(program.calls[0].input, Place::Outside);
+        assert_eq!(program.calls[0].inputs, [Place::Outside]);
         assert_eq!(program.calls.last().unwrap().output, Place::Outside);
     }
 }

@@ -58,7 +58,12 @@ fn constants(call: &Call, precision: Precision) -> (usize, usize) {
         Kernel::Conv2dInt8 { sums, .. } | Kernel::Conv2dInt8Head { sums, .. } => {
             (sums.weights.len(), 4 * (sums.bias[0].len() + sums.bias[1].len()))
         }
-        Kernel::Conv2dFloat { weights, bias, .. } => (float * weights.len(), float * (bias[0].len() + bias[1].len())),
+        Kernel::DepthwiseInt8 { sums, .. } => (sums.weights.len(), 4 * (sums.bias[0].len() + sums.bias[1].len())),
+        Kernel::GroupNormInt8 { gains, offsets, .. } => (4 * (gains.len() + offsets.len()), 0),
+        Kernel::GroupNormFloat { weight, bias, .. } => (float * (weight.len() + bias.len()), 0),
+        Kernel::Conv2dFloat { weights, bias, .. } | Kernel::DepthwiseFloat { weights, bias, .. } => {
+            (float * weights.len(), float * (bias[0].len() + bias[1].len()))
+        }
         _ => (0, 0),
     }
 }

@@ -1,20 +1,18 @@
-//! A layer's static, its function, and its constants in `model.bin`.
+//! A layer's static and its function.
 
 use std::collections::BTreeSet;
 
-use grano::isa::Packing;
-use half::f16;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
 
-use super::tokens::{describe, float_activation, shape};
+use super::tokens::{describe, shape};
 use crate::graph::X;
-use crate::kernel::{Element, Kernel, Requantize, Sums};
-use crate::lower::{Call, Place, Program, Residual};
-use crate::reference::Geometry;
+use crate::kernel::{Element, Kernel, Sums};
+use crate::lower::{Call, Place, Program};
+use crate::target::Target;
 
 /// Names that generated code has for other things or, in capitals, for other statics.
-pub(super) const RESERVED: [&str; 17] = [
+pub(super) const RESERVED: [&str; 19] = [
     "arena",
     "arena_bytes",
     "condition",
@@ -23,6 +21,8 @@ pub(super) const RESERVED: [&str; 17] = [
     "guidance",
     "index",
     "input",
+    "input_1",
+    "input_2",
     "labels",
     "model",
     "out",
@@ -37,7 +37,7 @@ pub(super) const RESERVED: [&str; 17] = [
 pub(super) struct Emitter<'a> {
     pub(super) constants: Vec<u8>,
     pub(super) float: Element,
-    pub(super) packing: Packing,
+    pub(super) target: Target,
     /// The instruction set's name.
     pub(super) isa: &'static str,
     pub(super) program: &'a Program,
@@ -59,9 +59,13 @@ impl Arguments {
     pub(super) fn of(call: &Call) -> Self {
         let conv = matches!(
             call.kernel,
-            Kernel::Conv2dInt8 { .. } | Kernel::Conv2dInt8Head { .. } | Kernel::Conv2dFloat { .. }
+            Kernel::Conv2dInt8 { .. }
+                | Kernel::Conv2dInt8Head { .. }
+                | Kernel::Conv2dFloat { .. }
+                | Kernel::DepthwiseInt8 { .. }
+                | Kernel::DepthwiseFloat { .. }
         );
-        Self { condition: conv, x: call.input == Place::Outside, out: call.output == Place::Outside }
+        Self { condition: conv, x: call.inputs.contains(&Place::Outside), out: call.output == Place::Outside }
     }
 
     fn list(self, items: [TokenStream; 3]) -> TokenStream {
@@ -97,7 +101,7 @@ impl Emitter<'_> {
         Ident::new(&item, Span::call_site())
     }
 
-    fn buffer_name(index: usize) -> Ident {
+    pub(super) fn buffer_name(index: usize) -> Ident {
         format_ident!("BUFFER_{index}")
     }
 
@@ -118,82 +122,6 @@ impl Emitter<'_> {
         (kernels.into_iter().collect(), ["Arena", "Blob", "Buffer", "elements"].iter().map(ident).collect())
     }
 
-    fn view(&mut self, values: impl IntoIterator<Item = impl AsRef<[u8]>>) -> TokenStream {
-        self.constants.resize(self.constants.len().next_multiple_of(4), 0);
-        let (offset, mut count) = (self.constants.len(), 0usize);
-        for value in values {
-            self.constants.extend_from_slice(value.as_ref());
-            count += 1;
-        }
-        if count == 0 { quote!(&[]) } else { quote!(MODEL.view(#offset, #count)) }
-    }
-
-    fn integers(&mut self, values: &[i32]) -> TokenStream {
-        self.view(values.iter().map(|v| v.to_le_bytes()))
-    }
-
-    fn bytes(&mut self, values: &[i8]) -> TokenStream {
-        self.view(values.iter().map(|v| v.to_le_bytes()))
-    }
-
-    fn floats(&mut self, values: &[f32], element: Element) -> TokenStream {
-        match element {
-            Element::F16 => self.view(values.iter().map(|&v| f16::from_f32(v).to_le_bytes())),
-            _ => self.view(values.iter().map(|v| v.to_le_bytes())),
-        }
-    }
-
-    fn table<const N: usize>(&mut self, table: &[i8; N]) -> TokenStream {
-        self.constants.resize(self.constants.len().next_multiple_of(4), 0);
-        let offset = self.constants.len();
-        self.constants.extend(table.iter().map(|&v| v as u8));
-        quote!(&MODEL.view::<[i8; #N]>(#offset, 1)[0])
-    }
-
-    fn sums(&mut self, sums: &Sums) -> TokenStream {
-        self.used.insert("Sums");
-        let geometry = self.geometry(&sums.geometry);
-        let weights = self.packed(&sums.weights, sums.geometry.taps());
-        let [steps, classes] = [self.integers(&sums.bias[0]), self.integers(&sums.bias[1])];
-        let (channels, zero_point) = (sums.geometry.input[0], sums.input_zero_point);
-        quote! {
-            Sums {
-                geometry: #geometry,
-                channels: [#channels, 0],
-                zero_points: [#zero_point, 0],
-                weights: #weights,
-                bias: Bias { steps: #steps, classes: #classes },
-            }
-        }
-    }
-
-    /// Weights `[out_c][taps]` in the chip's order.
-    fn packed(&mut self, weights: &[i8], taps: usize) -> TokenStream {
-        let mut packed = vec![0; self.packing.packed_len(taps, weights.len() / taps)];
-        for (index, &weight) in weights.iter().enumerate() {
-            packed[self.packing.place(taps, index / taps, index % taps)] = weight;
-        }
-        self.bytes(&packed)
-    }
-
-    fn requantize(&mut self, requantize: &Requantize) -> TokenStream {
-        let (shift, zero_point) = (requantize.shift, requantize.zero_point);
-        let multipliers = self.integers(&requantize.multipliers);
-        self.used.insert("Requantize");
-        quote!(Requantize { shift: #shift, multipliers: #multipliers, zero_point: #zero_point })
-    }
-
-    fn geometry(&mut self, geometry: &Geometry) -> TokenStream {
-        self.used.extend(["Geometry", "Bias"]);
-        let pair = |[a, b]: [usize; 2]| quote!([#a, #b]);
-        let (input, output) = (shape(geometry.input), shape(geometry.output));
-        let [kernel, stride, padding, upsample] =
-            [geometry.kernel, geometry.stride, geometry.padding, geometry.upsample].map(pair);
-        quote! {
-            Geometry { input: #input, output: #output, kernel: #kernel, stride: #stride, padding: #padding, upsample: #upsample }
-        }
-    }
-
     /// The static and the function of one layer.
     pub(super) fn layer(&mut self, call: &Call, function: &Ident) -> TokenStream {
         let parameters = format_ident!("{}", function.to_string().to_ascii_uppercase());
@@ -205,71 +133,10 @@ impl Emitter<'_> {
         doc.push('.');
         self.used.extend(if call.residual.is_some() { vec!["Residual"] } else { Vec::new() });
         let float = Ident::new(self.float.rust(), Span::call_site());
-        let isa = Ident::new(self.isa, Span::call_site());
-        let (kind, value) = match &call.kernel {
-            Kernel::Quantize { inverse_scale } => ("Quantize", quote!(Quantize { inverse_scale: #inverse_scale })),
-            Kernel::Conv2dInt8 { sums, residual_multipliers, requantize, table } => {
-                let (sums, requantize) = (self.sums(sums), self.requantize(requantize));
-                let residual = self.integers(residual_multipliers);
-                let table = table.as_ref().map_or(quote!(None), |table| {
-                    let table = self.table(table);
-                    quote!(Some(#table))
-                });
-                self.used.extend(["Epilogue", "Residual"]);
-                let epilogue =
-                    quote!(Epilogue { residual_multipliers: #residual, requantize: #requantize, table: #table });
-                ("Conv2dInt8", quote!(Conv2dInt8 { sums: #sums, epilogue: #epilogue }.checked::<#isa>()))
-            }
-            Kernel::Conv2dInt8Head { sums, scales } => {
-                let (sums, scales) = (self.sums(sums), self.floats(scales, Element::F32));
-                ("Conv2dInt8Head", quote!(Conv2dInt8Head { sums: #sums, scales: #scales }.checked::<#isa>()))
-            }
-            Kernel::Conv2dFloat { geometry, weights, bias, activation } => {
-                let geometry = self.geometry(geometry);
-                let weights = self.floats(weights, self.float);
-                let [steps, classes] = [self.floats(&bias[0], self.float), self.floats(&bias[1], self.float)];
-                let activation = float_activation(*activation);
-                self.used.extend(["Residual", "Activation"]);
-                self.used.extend((self.float == Element::F16).then_some("f16"));
-                let value = quote! {
-                    Conv2dFloat {
-                        geometry: #geometry,
-                        weights: #weights,
-                        bias: Bias { steps: #steps, classes: #classes },
-                        activation: #activation,
-                    }.checked()
-                };
-                ("Conv2dFloat", value)
-            }
-            Kernel::DepthToSpace { input, block } => {
-                let input = shape(*input);
-                ("DepthToSpace", quote!(DepthToSpace { input: #input, block: #block }.checked()))
-            }
-            Kernel::AddInt8 { multipliers: [a, b], bias, requantize } => {
-                let (shift, multiplier, zero_point) =
-                    (requantize.shift, requantize.multipliers[0], requantize.zero_point);
-                let value = quote! {
-                    AddInt8 { multipliers: [#a, #b], bias: #bias, shift: #shift, multiplier: #multiplier, zero_point: #zero_point }.checked()
-                };
-                ("AddInt8", value)
-            }
-            Kernel::AddFloat => {
-                self.used.insert("Activation");
-                ("AddFloat", quote!(AddFloat { activation: Activation::Identity }))
-            }
-            Kernel::ActivationInt8 { table } => {
-                let table = self.table(table);
-                ("ActivationInt8", quote!(ActivationInt8 { table: #table }))
-            }
-            Kernel::ActivationFloat { function } => {
-                self.used.insert("Activation");
-                let activation = float_activation(Some(*function));
-                ("ActivationFloat", quote!(ActivationFloat { activation: #activation }))
-            }
-        };
+        let (kind, value) = self.parameters(call);
         self.used.insert(kind);
         let kind_ident = Ident::new(kind, Span::call_site());
-        let generics = (kind == "Conv2dFloat").then(|| quote!(<#float>));
+        let generics = ["Conv2dFloat", "DepthwiseFloat", "GroupNormFloat"].contains(&kind).then(|| quote!(<#float>));
         let generic = Self::uses_isa(&call.kernel).then(|| quote!(<I: Isa>));
         let body = self.body(call, &parameters);
         let declared = Arguments::of(call).declare();
@@ -286,78 +153,34 @@ impl Emitter<'_> {
 
     /// Whether the kernel has inner loops of the instruction set.
     pub(super) fn uses_isa(kernel: &Kernel) -> bool {
-        matches!(kernel, Kernel::Conv2dInt8 { .. } | Kernel::Conv2dInt8Head { .. } | Kernel::AddInt8 { .. })
+        matches!(
+            kernel,
+            Kernel::Conv2dInt8 { .. }
+                | Kernel::Conv2dInt8Head { .. }
+                | Kernel::DepthwiseInt8 { .. }
+                | Kernel::GroupNormInt8 { .. }
+                | Kernel::AttentionInt8 { .. }
+                | Kernel::AddInt8 { .. }
+        )
     }
 
     fn from(&self, call: &Call) -> String {
         match &call.kernel {
             Kernel::Conv2dInt8 { sums, .. } | Kernel::Conv2dInt8Head { sums, .. } => describe(&sums.geometry),
             Kernel::Conv2dFloat { geometry, .. } => describe(geometry),
+            Kernel::DepthwiseInt8 { sums: Sums { geometry, .. }, .. } | Kernel::DepthwiseFloat { geometry, .. } => {
+                format!("depthwise {}", describe(geometry))
+            }
+            Kernel::GroupNormInt8 { groups, .. } | Kernel::GroupNormFloat { groups, .. } => {
+                format!("normalisation of {groups} groups")
+            }
+            Kernel::AttentionInt8 { heads, .. } | Kernel::AttentionFloat { heads, .. } => {
+                format!("attention, heads: {heads}")
+            }
             Kernel::DepthToSpace { block, .. } => format!("depth to space {block}×{block}"),
             Kernel::Quantize { .. } => "f32 to int16".into(),
             Kernel::AddInt8 { .. } | Kernel::AddFloat => "sum".into(),
             Kernel::ActivationInt8 { .. } | Kernel::ActivationFloat { .. } => "activation".into(),
-        }
-    }
-
-    /// Borrows the buffers and runs the kernel.
-    fn body(&mut self, call: &Call, parameters: &Ident) -> TokenStream {
-        let mut borrowed: Vec<(Ident, TokenStream)> = Vec::new();
-        let element = |buffer: usize| Ident::new(self.program.buffers[buffer].element.rust(), Span::call_site());
-        let mut typed = |variable: &str, buffer: usize| {
-            let variable = Ident::new(variable, Span::call_site());
-            let constant = Self::buffer_name(buffer);
-            let element = element(buffer);
-            borrowed.push((variable.clone(), quote!(#constant)));
-            quote!(elements::<#element>(#variable))
-        };
-        // Only an activation alone works on one buffer.
-        let in_place = call.input == call.output;
-        let input = match call.input {
-            Place::Outside => quote!(x),
-            Place::Buffer(_) if in_place => quote!(),
-            Place::Buffer(buffer) => typed("input", buffer),
-        };
-        let residual = match call.residual {
-            None => quote!(Residual::None),
-            Some(Residual::InOutput) => quote!(Residual::InOutput),
-            Some(Residual::Buffer(buffer)) if Place::Buffer(buffer) == call.input => quote!(Residual::From(input)),
-            Some(Residual::Buffer(buffer)) => {
-                let map = typed("residual", buffer);
-                quote!(Residual::From(#map))
-            }
-        };
-        let shared = matches!(call.residual, Some(Residual::Buffer(buffer)) if Place::Buffer(buffer) == call.input);
-        let scratch = call.scratch.map(|buffer| typed("scratch", buffer));
-        let output = match call.output {
-            Place::Outside => quote!(out),
-            Place::Buffer(buffer) => typed("output", buffer),
-        };
-        let (let_input, input) =
-            if shared { (quote!(let input = &*#input;), quote!(input)) } else { (quote!(), input) };
-        let run = match &call.kernel {
-            Kernel::Quantize { .. } | Kernel::DepthToSpace { .. } => quote!(#parameters.run(#input, #output)),
-            Kernel::Conv2dInt8 { .. } => {
-                quote!(#parameters.run::<I, _>(condition, [&*#input, &[]], #residual, #scratch, #output))
-            }
-            Kernel::Conv2dInt8Head { .. } => {
-                quote!(#parameters.run::<I, _>(condition, [&*#input, &[]], #scratch, #output))
-            }
-            Kernel::Conv2dFloat { .. } => quote!(#parameters.run(condition, #input, #residual, #scratch, #output)),
-            Kernel::AddInt8 { .. } => quote!(#parameters.run::<I>(#input, #residual, #output)),
-            Kernel::AddFloat => quote!(#parameters.run(#input, #residual, #output)),
-            Kernel::ActivationInt8 { .. } | Kernel::ActivationFloat { .. } => {
-                self.used.insert("Residual");
-                let source = if in_place { quote!(Residual::InOutput) } else { quote!(Residual::From(#input)) };
-                quote!(#parameters.run(#source, #output))
-            }
-        };
-        let (variables, constants): (Vec<_>, Vec<_>) = borrowed.into_iter().unzip();
-        quote! {
-            if let Some([#(#variables),*]) = arena.split([#(#constants),*]) {
-                #let_input
-                #run;
-            }
         }
     }
 

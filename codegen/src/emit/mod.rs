@@ -1,6 +1,9 @@
 //! *Emit*: a lowered network as Rust source and a binary file of constants.
 
+mod body;
+mod constants;
 mod layer;
+mod parameters;
 mod tokens;
 
 use std::collections::BTreeSet;
@@ -55,7 +58,7 @@ pub fn emit(program: &Program, extras: &Extras<'_>) -> Result<Generated> {
     let mut emitter = Emitter {
         constants: Vec::new(),
         float: extras.float,
-        packing: extras.target.packing(),
+        target: extras.target,
         isa: extras.target.isa(),
         program,
         used: BTreeSet::new(),

@@ -9,10 +9,14 @@ mod packing;
 mod portable;
 pub mod winograd;
 
+mod armv6m;
 mod dsp;
 mod helium;
 mod neon;
+mod riscv32;
 mod scalar;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "other chips have no instance"))]
+mod simd;
 mod simd128;
 mod x86;
 
@@ -20,14 +24,17 @@ use crate::conditioning::at;
 use crate::epilogue::{AddInt8, Epilogue};
 use crate::geometry::Geometry;
 use crate::maps::{Code, Maps};
+use crate::requantize::Table;
 use crate::residual::Residual;
+use simd::Vector;
 use winograd::Winograd;
 
+pub use armv6m::Armv6m;
 pub use dsp::Dsp;
 pub use helium::Helium;
 pub use neon::{Neon, NeonDot};
 pub use packing::Packing;
-pub use scalar::{Armv6m, Riscv32};
+pub use riscv32::Riscv32;
 pub use simd128::Simd128;
 pub use x86::{Avx2, Avx512Vnni};
 
@@ -40,7 +47,27 @@ pub trait Isa: Copy + 'static {
     /// The same for [`winograd`], whose weights are int16; its pixels are blocks of 2×2 outputs.
     const WIDE: Packing = Packing { channels: 4, pixels: 1, depth: 1, interleave: 1, run: 1 };
 
-    /// A whole convolution: `finish` is given every pixel's sums, biases included. Scratch: [`Packing::scratch_words`].
+    /// Whether this machine has its instructions, so that nothing is left to the portable methods for want of them.
+    #[must_use]
+    fn is_native() -> bool {
+        true
+    }
+
+    /// Where the weight of output channel `channel` and tap `tap` lies among [`Packing::packed_len`] elements.
+    #[inline]
+    #[must_use]
+    fn place_weight(geometry: &Geometry, channel: usize, tap: usize) -> usize {
+        Self::PACKING.place(geometry.patch_len(), channel, tap)
+    }
+
+    /// 32-bit words of scratch that [`Self::conv2d`] takes.
+    #[inline]
+    #[must_use]
+    fn scratch_words(geometry: &Geometry) -> usize {
+        Self::PACKING.scratch_words(geometry)
+    }
+
+    /// A whole convolution: `finish` is given every pixel's sums, biases included. Scratch: [`Self::scratch_words`].
     #[inline]
     fn conv2d<X: Code, F: Finish>(
         convolution: &Convolution<'_, X>,
@@ -99,11 +126,71 @@ pub trait Isa: Copy + 'static {
         portable::requantize(epilogue, sums, channel, index, residual, output);
     }
 
+    /// Does some work with this instruction set, as far as the compiler finds use for it.
+    #[inline(always)]
+    fn vectorize<W: Work>(work: W) -> W::Output {
+        work.run()
+    }
+
     /// Adds two maps of the same shape.
     #[inline]
     fn add(add: &AddInt8, a: &[i8], b: Residual<'_, i8>, output: &mut [i8]) {
         portable::add(add, a, b, output);
     }
+
+    /// A whole depthwise convolution.
+    #[inline]
+    fn depthwise(depthwise: &Depthwise<'_>, finish: &ToInt8<'_>, output: &mut [i8]) {
+        portable::depthwise::<Self>(depthwise, finish, output);
+    }
+
+    /// `sums[c] = Σ q`, `squares[c] = Σ q²` over the pixels of a map of as many channels as either has elements. A map of
+    /// less than 2¹⁷ pixels leaves no int32, in any order.
+    #[inline]
+    fn channel_sums(map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+        portable::channel_sums(map, sums, squares);
+    }
+
+    /// In place, for every pixel of a map of as many channels as there are factors:
+    /// `index = (q · factors[c] + offsets[c]) >> `[`AFFINE_FRACTION`], then the table or saturation. |factor| ≤ 2²³ and
+    /// |offset| < 2³⁰.
+    #[inline]
+    fn affine(factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
+        portable::affine(factors, offsets, table, map);
+    }
+
+    /// `sums[c] = Σ_j weights[j] · values[j · stride + c]` for all of the sums. 128 · Σ |weight| is below 2³¹.
+    #[inline]
+    fn weighted_sums(weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
+        portable::weighted_sums(weights, values, stride, sums);
+    }
+}
+
+/// Fraction bits of [`Isa::affine`]'s factors and offsets: a factor is off by at most 2⁻¹⁵, which moves an index by
+/// 128 · 2⁻¹⁵.
+pub const AFFINE_FRACTION: u32 = 14;
+
+/// A depthwise convolution's integer part, ready to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Depthwise<'a> {
+    /// Shapes; as many channels in as out.
+    pub geometry: &'a Geometry,
+    /// What padding holds.
+    pub zero_point: i16,
+    /// `[k_h][k_w][channels]`.
+    pub weights: &'a [i8],
+    /// Two rows of biases `[channels]`, either of which may be empty.
+    pub biases: [&'a [i32]; 2],
+    /// The map.
+    pub input: &'a [i8],
+}
+
+/// A piece of plain code, for [`Isa::vectorize`].
+pub trait Work {
+    /// What comes of it.
+    type Output;
+    /// Does it; `#[inline(always)]`, and so is all that it calls, because it is compiled once an instruction set.
+    fn run(self) -> Self::Output;
 }
 
 /// A convolution's integer part, ready to run.
@@ -111,7 +198,7 @@ pub trait Isa: Copy + 'static {
 pub struct Convolution<'a, X> {
     /// Shapes; the input's channels are those of all maps.
     pub geometry: &'a Geometry,
-    /// As [`Packing`] says.
+    /// As [`Isa::place_weight`] says.
     pub weights: &'a [i8],
     /// Two rows of biases `[out_c]`, either of which may be empty.
     pub biases: [&'a [i32]; 2],
@@ -120,12 +207,16 @@ pub struct Convolution<'a, X> {
 }
 
 impl<X> Convolution<'_, X> {
+    /// A channel's bias; 0 past the last channel.
+    #[inline(always)]
+    pub(crate) fn bias(&self, channel: usize) -> i32 {
+        at(self.biases[0], channel).wrapping_add(at(self.biases[1], channel))
+    }
+
     /// Adds up the rows of biases.
     #[inline]
     pub(crate) fn fill_bias(&self, bias: &mut [i32]) {
-        for (channel, bias) in bias.iter_mut().enumerate() {
-            *bias = at(self.biases[0], channel).wrapping_add(at(self.biases[1], channel));
-        }
+        bias.iter_mut().enumerate().for_each(|(channel, bias)| *bias = self.bias(channel));
     }
 }
 
@@ -138,9 +229,18 @@ pub trait Finish {
     /// of the first channel and `index` its place in the map.
     fn finish<I: Isa>(&self, sums: &[i32], channel: usize, index: usize, output: &mut [Self::Element]);
 
-    /// Itself with its output where it makes int8, for instruction sets that do this in one go with the sums.
+    /// The same for a vector of sums, of which `output` takes the first.
+    fn finish_lanes<V: Vector>(&self, v: V, sums: V::Lanes, channel: usize, index: usize, output: &mut [Self::Element]);
+
+    /// Itself, where it is [`ToInt8`]: for instruction sets that finish many pixels at once.
     #[inline(always)]
-    fn to_int8<'a>(&'a self, _: &'a mut [Self::Element]) -> Option<(ToInt8<'a>, &'a mut [i8])> {
+    fn to_int8(&self) -> Option<&ToInt8<'_>> {
+        None
+    }
+
+    /// The output map, where it is int8.
+    #[inline(always)]
+    fn bytes(_: &mut [Self::Element]) -> Option<&mut [i8]> {
         None
     }
 }
@@ -163,8 +263,18 @@ impl Finish for ToInt8<'_> {
     }
 
     #[inline(always)]
-    fn to_int8<'a>(&'a self, output: &'a mut [i8]) -> Option<(Self, &'a mut [i8])> {
-        Some((*self, output))
+    fn finish_lanes<V: Vector>(&self, v: V, sums: V::Lanes, channel: usize, index: usize, output: &mut [i8]) {
+        simd::to_int8(v, self.epilogue, self.residual, sums, channel, index, output);
+    }
+
+    #[inline(always)]
+    fn to_int8(&self) -> Option<&ToInt8<'_>> {
+        Some(self)
+    }
+
+    #[inline(always)]
+    fn bytes(output: &mut [i8]) -> Option<&mut [i8]> {
+        Some(output)
     }
 }
 
@@ -183,6 +293,13 @@ impl Finish for ToFloat<'_> {
         for (offset, (sum, out)) in sums.iter().zip(output).enumerate() {
             *out = *sum as f32 * at(self.scales, channel + offset);
         }
+    }
+
+    #[inline(always)]
+    fn finish_lanes<V: Vector>(&self, v: V, sums: V::Lanes, channel: usize, index: usize, output: &mut [f32]) {
+        let mut array = [0; 16];
+        v.store(sums, &mut array);
+        self.finish::<Portable>(&array, channel, index, output);
     }
 }
 

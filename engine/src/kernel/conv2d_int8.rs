@@ -18,7 +18,7 @@ use crate::residual::Residual;
 /// its `zero_points` entry, and every zero point's product (a residual's too: it is one more tap) is in the bias.
 /// Weights are symmetric, scaled per output channel. The code generator bounds |sum| · 2^shift, with and without the
 /// residual, below 2³¹ over all inputs, so that no sum can overflow in any order. Cost: [`Geometry::macs`]; scratch:
-/// [`crate::isa::Packing::scratch_words`].
+/// [`Isa::scratch_words`].
 #[derive(Clone, Copy, Debug)]
 pub struct Sums {
     /// Shapes; the input's channels are those of all maps.
@@ -27,7 +27,7 @@ pub struct Sums {
     pub channels: [usize; 2],
     /// What stands for 0 in each input map.
     pub zero_points: [i16; 2],
-    /// `[out_c][k_h][k_w][in_c]`, packed as [`crate::isa::Packing`] says.
+    /// `[out_c][k_h][k_w][in_c]`, packed as [`Isa::place_weight`] says.
     pub weights: &'static [i8],
     /// In units of input scale × weight scale.
     pub bias: Bias<i32>,
@@ -89,8 +89,9 @@ impl Conv2dInt8 {
         scratch: &mut [i32],
         output: &mut [i8],
     ) {
-        let finish = ToInt8 { epilogue: &self.epilogue, residual };
-        I::conv2d(&self.sums.convolution(condition, maps), &finish, scratch, output);
+        let layer = core::hint::black_box(self);
+        let finish = ToInt8 { epilogue: &layer.epilogue, residual };
+        I::conv2d(&layer.sums.convolution(condition, maps), &finish, scratch, output);
     }
 }
 
@@ -126,8 +127,8 @@ impl Conv2dInt8Head {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::tests::geometries;
-    use crate::isa::Portable;
+    use crate::geometry::tests::{geometries, long_geometries};
+    use crate::isa::{Avx2, Avx512Vnni, Helium, Portable};
     use crate::kernel::oracle::{Pairs, Plain, Quads, bytes, convolutions, finish, leak, maps};
     use crate::requantize::Requantize;
     use crate::shape::Shape;
@@ -140,7 +141,7 @@ mod tests {
         let (input, wide) = (maps(&conv.sums, bytes(seed, 1)), maps(&conv.sums, |i| i16::from(bytes(seed, 5)(i)) * 40));
         let (input, wide) = ([&input[0][..], &input[1]], [&wide[0][..], &wide[1]]);
         let residual: Vec<i8> = (0..conv.sums.geometry.output.len()).map(bytes(seed, 9)).collect();
-        let mut scratch = vec![i32::MIN; I::PACKING.scratch_words(&conv.sums.geometry)];
+        let mut scratch = vec![i32::MIN; I::scratch_words(&conv.sums.geometry)];
 
         let mut output = vec![0; residual.len()];
         conv.run::<I, _>(condition, input, Residual::None, &mut scratch, &mut output);
@@ -172,6 +173,19 @@ mod tests {
             check::<Portable>(plain, seed)?;
             check::<Pairs>(plain, seed)?;
             check::<Quads>(plain, seed)?;
+            check::<Helium>(plain, seed)?;
+            check::<Avx2>(plain, seed)?;
+            check::<Avx512Vnni>(plain, seed)?;
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn fills_registers(plain in convolutions(long_geometries()), seed in any::<u64>()) {
+            check::<Quads>(plain, seed)?;
+            check::<Avx2>(plain, seed)?;
+            check::<Avx512Vnni>(plain, seed)?;
         }
     }
 

@@ -39,7 +39,7 @@ impl Plain {
         let (taps, out_c) = (geometry.patch_len(), geometry.output.channels);
         let mut packed = vec![0; I::PACKING.packed_len(taps, out_c)];
         for (i, weight) in weights.iter().enumerate() {
-            packed[I::PACKING.place(taps, i / taps, i % taps)] = *weight;
+            packed[I::place_weight(&geometry, i / taps, i % taps)] = *weight;
         }
         Conv2dInt8 { sums: Sums { weights: packed.leak(), ..self.0.sums }, ..self.0 }.checked::<I>()
     }
@@ -103,7 +103,7 @@ prop_compose! {
         weights in prop::collection::vec(any::<i8>(), geometry.output.channels * geometry.patch_len()),
         steps in prop::collection::vec(-100_000..=100_000, [1, 3][geometry.input.width % 2] * geometry.output.channels),
         classes in prop::collection::vec(-100_000..=100_000, [0, 2][geometry.input.channels % 2] * geometry.output.channels),
-        second in 0..geometry.input.channels,
+        second in prop_oneof![Just(0), Just(geometry.input.channels / 8 * 4), 0..geometry.input.channels],
         zero_points in [-128i16..=127, -128i16..=127],
         residual_multipliers in prop::collection::vec(-2000..=2000, geometry.output.channels),
         multipliers in prop::collection::vec((1 << 20)..=(1 << 24), geometry.output.channels),

@@ -1,6 +1,6 @@
 //! Convolutions to int8, of int16 and to f32.
 
-use grano::isa::{Convolution, Finish, Isa, Packing, Portable, ToFloat, ToInt8};
+use grano::isa::{Convolution, Finish, Isa, Portable, ToFloat, ToInt8};
 use grano::kernel::{Epilogue, Geometry, Residual};
 use grano::maps::{Code, Maps};
 use grano::requantize::Requantize;
@@ -134,9 +134,8 @@ pub fn check_float<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> 
 
 /// Fills weights and biases for a random geometry.
 fn draw_weights<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Geometry {
-    let geometry = shapes::fitting(random, draw, |geometry| {
-        shapes::fits(geometry, &I::PACKING) && shapes::fits(geometry, &Portable::PACKING)
-    });
+    let geometry =
+        shapes::fitting(random, draw, |geometry| shapes::fits::<I>(geometry) && shapes::fits::<Portable>(geometry));
     random.fill_bytes(&mut room.weights);
     fill_biases(random, room);
     geometry
@@ -188,7 +187,7 @@ pub(crate) fn epilogue(random: &mut Random, out_c: usize) -> Epilogue {
     }
 }
 
-/// Packs the weights and runs the convolution, by the definition or with the instruction set.
+/// Runs the convolution, by the definition or with the instruction set.
 #[expect(clippy::too_many_arguments, reason = "the parts of a room are borrowed one by one")]
 fn run<I: Isa, X: Code, F: Finish>(
     portable: bool,
@@ -200,32 +199,37 @@ fn run<I: Isa, X: Code, F: Finish>(
     scratch: &mut [i32],
     output: &mut [F::Element],
 ) {
-    let packing = if portable { Portable::PACKING } else { I::PACKING };
-    let len = packing.packed_len(geometry.patch_len(), geometry.output.channels);
+    let compute = if portable { compute::<Portable, X, F> } else { compute::<I, X, F> };
+    compute((geometry, input), weights, packed, biases, finish, scratch, output);
+}
+
+/// Packs the weights and runs the convolution.
+fn compute<I: Isa, X: Code, F: Finish>(
+    (geometry, input): (&Geometry, Maps<'_, X>),
+    weights: &[i8],
+    packed: &mut [i8],
+    biases: [&[i32; CHANNELS]; 2],
+    finish: &F,
+    scratch: &mut [i32],
+    output: &mut [F::Element],
+) {
+    let len = I::PACKING.packed_len(geometry.patch_len(), geometry.output.channels);
     let packed = packed.get_mut(..len).unwrap_or_default();
-    if portable {
-        pack(&Portable::PACKING, geometry, weights, packed);
-    } else {
-        pack(&I::PACKING, geometry, weights, packed);
-    }
+    pack::<I>(geometry, weights, packed);
     let biases = biases.map(|row| row.get(..geometry.output.channels).unwrap_or_default());
     let convolution = Convolution { geometry, weights: packed, biases, input };
     scratch.fill(i32::MIN);
-    let scratch = scratch.get_mut(..packing.scratch_words(geometry)).unwrap_or_default();
-    if portable {
-        Portable::conv2d(&convolution, finish, scratch, output);
-    } else {
-        I::conv2d(&convolution, finish, scratch, output);
-    }
+    let scratch = scratch.get_mut(..I::scratch_words(geometry)).unwrap_or_default();
+    I::conv2d(&convolution, finish, scratch, output);
 }
 
 #[inline(always)]
-fn pack(packing: &Packing, geometry: &Geometry, weights: &[i8], packed: &mut [i8]) {
+fn pack<I: Isa>(geometry: &Geometry, weights: &[i8], packed: &mut [i8]) {
     packed.fill(0);
     let taps = geometry.patch_len();
     for (channel, weights) in weights.chunks_exact(taps.max(1)).take(geometry.output.channels).enumerate() {
         for (tap, weight) in weights.iter().enumerate() {
-            if let Some(out) = packed.get_mut(packing.place(taps, channel, tap)) {
+            if let Some(out) = packed.get_mut(I::place_weight(geometry, channel, tap)) {
                 *out = *weight;
             }
         }

@@ -22,7 +22,7 @@ impl Random {
 
     /// A whole number from 0 to `n` − 1; 0 where there is none.
     pub const fn below(&mut self, n: usize) -> usize {
-        (self.bits() as u64 * n as u64 >> 32) as usize
+        ((self.bits() as u64 * n as u64) >> 32) as usize
     }
 
     /// A whole number from `low` to `high`, both included.

@@ -69,7 +69,7 @@ pub static MULTIPLIERS: [i32; 2 * CHANNELS] = {
     let mut i = 0;
     while i < multipliers.len() {
         let shift = 1 + random.below(14);
-        multipliers[i] = ((random.bits() >> 1 >> shift) as i32).wrapping_add(1) * 2 & i32::MAX;
+        multipliers[i] = (((random.bits() >> 1 >> shift) as i32).wrapping_add(1) * 2) & i32::MAX;
         if multipliers[i] == 0 {
             multipliers[i] = 2;
         }

@@ -84,11 +84,11 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
         let blocks = self.out_c.div_ceil(CHANNELS);
         let whole_blocks = if pixels == PIXELS || single { self.out_c / CHANNELS } else { 0 };
         let mut done = 0;
-        if let Some((finish, output)) = self.finish.to_int8(output) {
+        if let (Some(finish), Some(output)) = (self.finish.to_int8(), F::bytes(&mut *output)) {
             let multipliers = finish.epilogue.requantize.multipliers;
             if whole_blocks > 0 && multipliers.len() >= self.out_c {
                 let start = first * self.out_c;
-                let added = !matches!(finish.residual, Residual::None) && self.add_residual(&finish, output, start);
+                let added = !matches!(finish.residual, Residual::None) && self.add_residual(finish, output, start);
                 let requantize = &finish.epilogue.requantize;
                 let table = finish.epilogue.table;
                 let tile = Tile {

@@ -1,0 +1,27 @@
+//! Generates the reference U-Net in every precision.
+
+use std::path::PathBuf;
+
+use grano_codegen::{Build, Precision, Target};
+use grano_networks::unet;
+
+/// This machine's family; the program finds out what the machine has.
+const TARGET: Target = if cfg!(target_arch = "x86_64") {
+    Target::X86
+} else if cfg!(target_arch = "aarch64") {
+    Target::Aarch64
+} else {
+    Target::Portable
+};
+
+fn main() {
+    let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
+    let model = match grano_networks::write(&folder, "unet", unet::model) {
+        Ok(path) => path,
+        Err(error) => return println!("cargo::error={error}"),
+    };
+    for precision in Precision::ALL {
+        let build = Build::new(&model).target(TARGET).precision(precision);
+        build.samplers(["ddim-20"]).emit(&format!("unet_{}", precision.name()));
+    }
+}

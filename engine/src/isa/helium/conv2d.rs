@@ -1,0 +1,245 @@
+//! A convolution, tile by tile.
+
+use super::copy;
+use super::finish::Finisher;
+use super::halo::Halo;
+use super::layout::{CHANNELS, Layout, Method, PIXELS, STEP, TILE};
+use super::sums::{self, Pass, Row};
+use crate::isa::{Convolution, Finish, Helium};
+use crate::maps::{Code, Maps};
+use crate::residual::Residual;
+
+/// What the loops share.
+struct Run<'a, X, F: Finish> {
+    convolution: &'a Convolution<'a, X>,
+    layout: Layout,
+    sink: Sink<'a, F>,
+    /// Biases, `[pairs][4][2]`, and behind them the sums of a row or a tile, as many for four pixels.
+    sums: &'a mut [i32],
+}
+
+/// Where sums go.
+enum Sink<'a, F: Finish> {
+    Int8(Finisher<'a>),
+    Other(&'a F, &'a mut [F::Element]),
+}
+
+/// Runs the convolution; none where no loop is made for it or a buffer has another length.
+#[inline(always)]
+pub(super) fn conv2d<X: Code, F: Finish>(
+    convolution: &Convolution<'_, X>,
+    finish: &F,
+    scratch: &mut [i32],
+    output: &mut [F::Element],
+) -> Option<()> {
+    let (geometry, layout) = (convolution.geometry, Layout::of(convolution.geometry));
+    let words = layout.pairs() * TILE;
+    if !fits(convolution, finish, output.len()) {
+        return None;
+    }
+    let (sums, scratch) = scratch.split_at_mut_checked(words + layout.sums_words())?;
+    for (pair, tile) in sums.chunks_exact_mut(TILE).take(layout.pairs()).enumerate() {
+        let [a, b] = [0, 1].map(|channel| convolution.bias(pair * CHANNELS + channel));
+        tile.copy_from_slice(&[a, b, a, b, a, b, a, b]);
+    }
+    let sink = match finish.to_int8() {
+        Some(finish) => Sink::Int8(Finisher::new(finish, geometry.output.channels, F::bytes(output)?)),
+        None => Sink::Other(finish, output),
+    };
+    let mut run = Run { convolution, layout, sink, sums };
+    match layout.method {
+        Method::Windows if geometry.stride[0] == 1 => run.windows::<1, 4>(scratch),
+        Method::Windows => run.windows::<2, 3>(scratch),
+        Method::Pixels => run.pixels(scratch),
+        Method::Patches => run.patches(scratch),
+    }
+}
+
+/// Whether the maps, weights and parameters are as long as the shapes say, and offsets fit 16 bits.
+fn fits<X: Code, F: Finish>(convolution: &Convolution<'_, X>, finish: &F, len: usize) -> bool {
+    let (geometry, layout, input) = (convolution.geometry, Layout::of(convolution.geometry), &convolution.input);
+    let pixels = geometry.input.height * geometry.input.width;
+    let finish = finish.to_int8().is_none_or(|finish| {
+        let residual = match finish.residual {
+            Residual::From(map) => map.len() == len,
+            Residual::None | Residual::InOutput => true,
+        };
+        residual && finish.epilogue.requantize.multipliers.len() == geometry.output.channels
+    });
+    finish
+        && geometry.is_valid()
+        && len == geometry.output.len()
+        && input.maps.map(<[X]>::len) == input.channels.map(|channels| channels * pixels)
+        && input.channels[0] + input.channels[1] == geometry.input.channels
+        && convolution.weights.len() == layout.pairs() * CHANNELS * layout.steps() * STEP
+        && geometry.output.channels < 1 << 14
+        && layout.halo_rows() * layout.halo_row() < 1 << 16
+}
+
+impl<X: Code, F: Finish> Run<'_, X, F> {
+    /// [`Method::Windows`]. A halo of `ROWS` rows serves `(ROWS − 3) / STRIDE + 1` rows of the output.
+    fn windows<const STRIDE: usize, const ROWS: usize>(&mut self, scratch: &mut [i32]) -> Option<()> {
+        let geometry = self.convolution.geometry;
+        let Maps { maps: [first, second], channels, zero_points } = self.convolution.input;
+        let input = Maps { maps: [X::bytes(first)?, X::bytes(second)?], channels, zero_points };
+        let mut halo = Halo::new(geometry, input, ROWS, scratch)?;
+        let groups = geometry.input.channels / STEP;
+        let plane = self.layout.halo_width() * ROWS * STEP;
+        let (width, height) = (geometry.output.width, geometry.output.height);
+        let at_once = (ROWS - 3) / STRIDE + 1;
+        for first in (0..height).step_by(at_once) {
+            halo.fill_planes::<ROWS>(first * STRIDE, first == 0);
+            for y in first..(first + at_once).min(height) {
+                let row = halo.start().wrapping_add((y - first) * STRIDE * STEP);
+                let pairs = self.layout.pairs();
+                let row = Row {
+                    weights: self.convolution.weights.as_ptr(),
+                    columns: row,
+                    plane,
+                    groups,
+                    biases: self.sums.as_mut_ptr(),
+                    pairs,
+                    pixels: width,
+                };
+                // SAFETY: weights, sums and halo are as long as the shapes say.
+                unsafe { sums::row::<STRIDE, ROWS>(&row) };
+                self.store(y * width, width);
+            }
+        }
+        Some(())
+    }
+
+    /// [`Method::Pixels`].
+    fn pixels(&mut self, scratch: &mut [i32]) -> Option<()> {
+        let lanes = STEP / size_of::<X>();
+        let columns = self.columns(scratch)?;
+        let input = &self.convolution.input;
+        let pixels = self.convolution.geometry.output.height * self.convolution.geometry.output.width;
+        // The second map's channels start a vector, or there are none.
+        if input.channels[1] > 0 && !input.channels[0].is_multiple_of(lanes) {
+            return None;
+        }
+        let [first, second] = [0, 1].map(|part| (input.maps[part].as_ptr(), input.channels[part]));
+        let mut parts = [(first.0, first.1, 0), (second.0, second.1, first.1 * PIXELS)];
+        for first in (0..pixels).step_by(PIXELS) {
+            let count = (pixels - first).min(PIXELS);
+            for (from, channels, to) in &mut parts {
+                let to = columns.as_mut_ptr().wrapping_add(*to);
+                if *channels > 0 {
+                    // SAFETY: `count` pixels of the map; columns have room for all channels of four.
+                    unsafe { copy::spread(from.cast(), to.cast(), *channels * size_of::<X>(), count) };
+                    *from = from.wrapping_add(*channels * count);
+                }
+            }
+            self.dot(columns);
+            self.store(first, count);
+        }
+        Some(())
+    }
+
+    /// [`Method::Patches`].
+    fn patches(&mut self, scratch: &mut [i32]) -> Option<()> {
+        let geometry = self.convolution.geometry;
+        let lanes = STEP / size_of::<X>();
+        let [words, offsets] = self.layout.columns_words();
+        let (columns, scratch) = scratch.split_at_mut_checked(words)?;
+        let (offsets, scratch) = scratch.split_at_mut_checked(offsets)?;
+        let columns = self.columns(columns)?;
+        let offsets: &mut [u16] = bytemuck::cast_slice_mut(offsets);
+        self.fill_offsets(offsets);
+        let mut halo = Halo::new(geometry, self.convolution.input, geometry.kernel[0], scratch)?;
+        let steps = self.layout.steps();
+        let ahead = geometry.stride[1] * geometry.input.channels;
+        let (mut first, mut count) = (0, 0);
+        let mut to = columns.as_mut_ptr();
+        for y in 0..geometry.output.height {
+            halo.fill_rows(y * geometry.stride[0], y == 0);
+            let mut from = halo.start();
+            for _ in 0..geometry.output.width {
+                // SAFETY: `offsets` point at the taps of this pixel's patch in the halo; columns have room for them.
+                unsafe { copy::gather(from, offsets.as_ptr(), to, steps) };
+                (from, to, count) = (from.wrapping_add(ahead), to.wrapping_add(lanes), count + 1);
+                if count == PIXELS {
+                    self.dot(columns);
+                    self.store(first, count);
+                    (first, count, to) = (first + PIXELS, 0, columns.as_mut_ptr());
+                }
+            }
+        }
+        if count > 0 {
+            self.dot(columns);
+            self.store(first, count);
+        }
+        Some(())
+    }
+
+    /// Where a patch's taps lie in the halo; anywhere in it past the last.
+    fn fill_offsets(&self, offsets: &mut [u16]) {
+        let [k_h, k_w] = self.convolution.geometry.kernel;
+        let run = k_w * self.convolution.geometry.input.channels;
+        offsets.fill(0);
+        let mut offsets = offsets.iter_mut();
+        for row in 0..k_h {
+            let start = row * self.layout.halo_row();
+            offsets.by_ref().zip(start..start + run).for_each(|(offset, place)| *offset = place as u16);
+        }
+    }
+
+    /// A tile's columns in a buffer; none if that is too short.
+    fn columns<'b>(&self, buffer: &'b mut [i32]) -> Option<&'b mut [X]> {
+        bytemuck::cast_slice_mut(buffer).get_mut(..self.layout.steps() * STEP * PIXELS)
+    }
+
+    /// What the loops read and write, all weights.
+    fn pass(&mut self) -> Pass {
+        Pass {
+            weights: self.convolution.weights.as_ptr(),
+            before: self.sums.as_ptr(),
+            after: self.sums.as_mut_ptr().wrapping_add(self.layout.pairs() * TILE),
+            pairs: self.layout.pairs(),
+        }
+    }
+
+    /// A tile's sums from its columns.
+    fn dot(&mut self, columns: &[X]) {
+        let (steps, pass) = (self.layout.steps(), self.pass());
+        match X::bytes(columns) {
+            // SAFETY: weights, sums and columns are as long as the shapes say.
+            Some(columns) => unsafe { sums::all_columns(columns.as_ptr(), steps, pass) },
+            // SAFETY: the same; what is not int8 is int16.
+            None => unsafe { sums::all_wide_columns(columns.as_ptr().cast(), steps, pass) },
+        }
+    }
+
+    /// Finishes the sums of `pixels` pixels, the first being number `first`.
+    #[inline(always)]
+    fn store(&mut self, first: usize, pixels: usize) {
+        let (out_c, words) = (self.convolution.geometry.output.channels, self.layout.pairs() * TILE);
+        let Some(sums) = self.sums.get(words..) else { return };
+        let (finish, output) = match &mut self.sink {
+            Sink::Int8(finisher) => {
+                let (tiles, rest) = (pixels / PIXELS, pixels % PIXELS);
+                if tiles > 0 {
+                    // SAFETY: sums and output are as long as the shapes say, the parameters as `fits` found.
+                    unsafe { finisher.tiles(sums.as_ptr(), tiles, PIXELS, first * out_c) };
+                }
+                if rest > 0 {
+                    let sums = sums.as_ptr().wrapping_add(tiles * words);
+                    // SAFETY: see above.
+                    unsafe { finisher.tiles(sums, 1, rest, (first + tiles * PIXELS) * out_c) };
+                }
+                return;
+            }
+            Sink::Other(finish, output) => (finish, output),
+        };
+        let outs = output.chunks_exact_mut(out_c.max(1)).enumerate().skip(first).take(pixels);
+        for (pixel, (index, outs)) in outs.enumerate() {
+            let tiles = sums.get(pixel / PIXELS * words..).unwrap_or_default().chunks_exact(TILE);
+            for (pair, (tile, outs)) in tiles.zip(outs.chunks_mut(CHANNELS)).enumerate() {
+                let start = pixel % PIXELS * CHANNELS;
+                let sums = tile.get(start..start + outs.len()).unwrap_or_default();
+                finish.finish::<Helium>(sums, pair * CHANNELS, index * out_c + pair * CHANNELS, outs);
+            }
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! AVX-512 with VNNI and VBMI.
+
+use core::arch::x86_64::*;
+
+use super::{detect, keep, whole};
+use crate::isa::simd::{DEPTH, Products, Vector, conv2d, maps};
+use crate::isa::{Convolution, Finish, Work};
+use crate::maps::Code;
+use crate::requantize::Table;
+
+/// Proof that the machine has AVX-512 F, BW, DQ, VL, VBMI and VNNI.
+#[derive(Clone, Copy)]
+pub(super) struct Token(());
+
+/// An intrinsic, where a token is at hand.
+macro_rules! intrinsic {
+    ($call:expr) => {{
+        // SAFETY: the token exists only where the machine has the instruction; if the intrinsic reads or writes
+        // memory, then that of a whole array that is borrowed.
+        unsafe { $call }
+    }};
+}
+
+impl Token {
+    #[inline]
+    pub fn new() -> Option<Self> {
+        detect::has(detect::AVX512_VNNI).then_some(Self(()))
+    }
+
+    /// See [`crate::isa::Isa::conv2d`].
+    #[inline]
+    pub fn conv2d<X: Code, F: Finish>(
+        self,
+        convolution: &Convolution<'_, X>,
+        finish: &F,
+        scratch: &mut [i32],
+        output: &mut [F::Element],
+    ) {
+        intrinsic!(conv2d_here(self, convolution, finish, scratch, output));
+    }
+
+    /// See [`crate::isa::Isa::channel_sums`].
+    #[inline]
+    pub fn channel_sums(self, map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+        fn here(token: Token, map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+            maps::channel_sums(token, map, sums, squares);
+        }
+        intrinsic!(here(self, map, sums, squares));
+    }
+
+    /// See [`crate::isa::Isa::affine`].
+    #[inline]
+    pub fn affine(self, factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+        fn here(token: Token, factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
+            maps::affine(token, factors, offsets, table, map);
+        }
+        intrinsic!(here(self, factors, offsets, table, map));
+    }
+
+    /// See [`crate::isa::Isa::weighted_sums`].
+    #[inline]
+    pub fn weighted_sums(self, weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+        fn here(token: Token, weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
+            maps::weighted_sums(token, weights, values, stride, sums);
+        }
+        intrinsic!(here(self, weights, values, stride, sums));
+    }
+
+    /// See [`crate::isa::Isa::vectorize`].
+    pub fn vectorize<W: Work>(self, work: W) -> W::Output {
+        intrinsic!(vectorize_here(work))
+    }
+}
+
+/// Tiles leave four of 32 registers for weights and taps.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn conv2d_here<X: Code, F: Finish>(
+    token: Token,
+    convolution: &Convolution<'_, X>,
+    finish: &F,
+    scratch: &mut [i32],
+    output: &mut [F::Element],
+) {
+    let shape = convolution.geometry.output;
+    match (X::bytes(&[]).is_some(), shape.channels) {
+        (true, 0..=4) => conv2d::run::<_, Narrow, X, F, 32, 0>(token, convolution, finish, scratch, output),
+        (true, 5..=16) => conv2d::run::<_, Narrow, X, F, 14, 1>(token, convolution, finish, scratch, output),
+        (true, 33..) if shape.width <= 7 => {
+            conv2d::run::<_, Narrow, X, F, 7, 4>(token, convolution, finish, scratch, output);
+        }
+        (true, _) => conv2d::run::<_, Narrow, X, F, 14, 2>(token, convolution, finish, scratch, output),
+        (false, 0..=4) => conv2d::run::<_, Wide, X, F, 32, 0>(token, convolution, finish, scratch, output),
+        (false, _) => conv2d::run::<_, Wide, X, F, 14, 1>(token, convolution, finish, scratch, output),
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn vectorize_here<W: Work>(work: W) -> W::Output {
+    work.run()
+}
+
+impl Vector for Token {
+    const LANES: usize = 16;
+    type Lanes = __m512i;
+    type Narrow = Narrow;
+    type Wide = Wide;
+
+    #[inline(always)]
+    fn load(self, values: &[i32]) -> __m512i {
+        bytemuck::must_cast(whole(values))
+    }
+
+    #[inline(always)]
+    fn widen(self, values: &[i8]) -> __m512i {
+        intrinsic!(_mm512_cvtepi8_epi32(bytemuck::must_cast(whole(values))))
+    }
+
+    #[inline(always)]
+    fn store(self, lanes: __m512i, output: &mut [i32]) {
+        keep(output, bytemuck::must_cast(lanes));
+    }
+
+    #[inline(always)]
+    fn saturate(self, lanes: __m512i, output: &mut [i8]) {
+        keep(output, bytemuck::must_cast(intrinsic!(_mm512_cvtsepi32_epi8(lanes))));
+    }
+
+    #[inline(always)]
+    fn splat(self, value: i32) -> __m512i {
+        intrinsic!(_mm512_set1_epi32(value))
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512i, b: __m512i) -> __m512i {
+        intrinsic!(_mm512_add_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn multiply(self, a: __m512i, b: __m512i) -> __m512i {
+        intrinsic!(_mm512_mullo_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn shift_right(self, lanes: __m512i, bits: u32) -> __m512i {
+        intrinsic!(_mm512_sra_epi32(lanes, _mm_cvtsi32_si128(bits as i32)))
+    }
+
+    /// Even and odd lanes apart, in 64 bits.
+    #[inline(always)]
+    fn requantize(self, acc: __m512i, shift: u32, multipliers: __m512i) -> __m512i {
+        let half = intrinsic!(_mm512_set1_epi64(1 << 31));
+        let count = intrinsic!(_mm_cvtsi32_si128(shift as i32));
+        let even = intrinsic!(_mm512_sll_epi32(acc, count));
+        let odd = intrinsic!(_mm512_srli_epi64::<32>(even));
+        let odd_multipliers = intrinsic!(_mm512_srli_epi64::<32>(multipliers));
+        let even = intrinsic!(_mm512_mul_epi32(even, multipliers));
+        let odd = intrinsic!(_mm512_mul_epi32(odd, odd_multipliers));
+        let even = intrinsic!(_mm512_add_epi64(even, half));
+        let odd = intrinsic!(_mm512_add_epi64(odd, half));
+        let even = intrinsic!(_mm512_srli_epi64::<32>(even));
+        intrinsic!(_mm512_mask_blend_epi32(0xaaaa, even, odd))
+    }
+
+    /// One of four would cost the same.
+    #[inline(always)]
+    fn look_up(self, table: &Table, indices: __m512i, output: &mut [i8]) {
+        let [values, ..] = self.look_up_four(table, [indices; 4]);
+        keep(output, values);
+    }
+
+    /// Eight permutations find bits 0 to 6 of the index in as many eighths of the table; bits 7 to 9 choose the eighth.
+    #[inline(always)]
+    fn look_up_four(self, table: &Table, [a, b, c, d]: [__m512i; 4]) -> [[i8; 16]; 4] {
+        // Packing works within quarters of 128 bits: words come as 0–3 of a, 0–3 of b, 4–7 of a and so on.
+        let words = [intrinsic!(_mm512_packs_epi32(a, b)), intrinsic!(_mm512_packs_epi32(c, d))];
+        let [low, high] = words.map(|words| {
+            let index = intrinsic!(_mm512_adds_epi16(words, _mm512_set1_epi16(512)));
+            let index = intrinsic!(_mm512_max_epi16(index, _mm512_setzero_si512()));
+            intrinsic!(_mm512_min_epi16(index, _mm512_set1_epi16(1023)))
+        });
+        let pick = |bytes: &[u8; 64]| intrinsic!(_mm512_permutex2var_epi8(low, bytemuck::must_cast(*bytes), high));
+        let (index, eighth) = (pick(&LOW_BYTES), pick(&HIGH_BYTES));
+        let mut found = [index; 8];
+        for (found, eighth) in found.iter_mut().zip(table.as_chunks::<128>().0) {
+            let [low, high]: [__m512i; 2] = bytemuck::must_cast(*eighth);
+            *found = intrinsic!(_mm512_permutex2var_epi8(low, index, high));
+        }
+        let bits = [
+            intrinsic!(_mm512_movepi8_mask(index)),
+            intrinsic!(_mm512_test_epi8_mask(eighth, _mm512_set1_epi8(1))),
+            intrinsic!(_mm512_test_epi8_mask(eighth, _mm512_set1_epi8(2))),
+        ];
+        let choose = |bit: usize, low, high| intrinsic!(_mm512_mask_blend_epi8(bits[bit], low, high));
+        let [a, b, c, d, e, f, g, h] = found;
+        let low = choose(1, choose(0, a, b), choose(0, c, d));
+        let high = choose(1, choose(0, e, f), choose(0, g, h));
+        bytemuck::must_cast(choose(2, low, high))
+    }
+}
+
+/// Where the low bytes of four vectors' lanes are, after packing to two vectors of words.
+const LOW_BYTES: [u8; 64] = bytes_of_words(0);
+/// The high bytes.
+const HIGH_BYTES: [u8; 64] = bytes_of_words(1);
+
+const fn bytes_of_words(byte: usize) -> [u8; 64] {
+    let mut places = [0; 64];
+    let mut lane = 0;
+    while lane < 64 {
+        let (vector, lane_of) = (lane / 16, lane % 16);
+        let word = vector / 2 * 32 + lane_of / 4 * 8 + vector % 2 * 4 + lane_of % 4;
+        places[lane] = (2 * word + byte) as u8;
+        lane += 1;
+    }
+    places
+}
+
+/// VPDPBUSD, whose first operand is unsigned: activations + 128.
+pub(super) struct Narrow;
+
+impl Products<Token> for Narrow {
+    type Element = u8;
+    const OFFSET: i16 = 128;
+    type Weights = __m512i;
+    type Sums = __m512i;
+
+    #[inline(always)]
+    fn element(value: i16) -> u8 {
+        value as u8 ^ 0x80
+    }
+
+    #[inline(always)]
+    fn zero(_: Token) -> __m512i {
+        intrinsic!(_mm512_setzero_si512())
+    }
+
+    #[inline(always)]
+    fn weights(token: Token, step: &[i8]) -> __m512i {
+        match step.first_chunk::<64>() {
+            Some(step) => bytemuck::must_cast(*step),
+            None => Self::zero(token),
+        }
+    }
+
+    #[inline(always)]
+    fn multiply_add(_: Token, sums: __m512i, weights: __m512i, taps: [u8; DEPTH]) -> __m512i {
+        let taps = intrinsic!(_mm512_set1_epi32(i32::from_le_bytes(taps)));
+        intrinsic!(_mm512_dpbusd_epi32(sums, taps, weights))
+    }
+
+    #[inline(always)]
+    fn pixels(token: Token, taps: &[[u8; DEPTH]]) -> __m512i {
+        match taps.first_chunk::<16>() {
+            Some(taps) => bytemuck::must_cast(*taps),
+            None => Self::zero(token),
+        }
+    }
+
+    #[inline(always)]
+    fn multiply_add_pixels(_: Token, sums: __m512i, pixels: __m512i, weights: [i8; DEPTH]) -> __m512i {
+        let weights = intrinsic!(_mm512_set1_epi32(bytemuck::must_cast(weights)));
+        intrinsic!(_mm512_dpbusd_epi32(sums, pixels, weights))
+    }
+
+    #[inline(always)]
+    fn total(_: Token, sums: __m512i) -> __m512i {
+        sums
+    }
+}
+
+/// VPDPWSSD: each lane has half of a channel's products.
+pub(super) struct Wide;
+
+impl Products<Token> for Wide {
+    type Element = i16;
+    const OFFSET: i16 = 0;
+    type Weights = [__m512i; 2];
+    type Sums = [__m512i; 2];
+
+    #[inline(always)]
+    fn element(value: i16) -> i16 {
+        value
+    }
+
+    #[inline(always)]
+    fn zero(_: Token) -> [__m512i; 2] {
+        [intrinsic!(_mm512_setzero_si512()); 2]
+    }
+
+    #[inline(always)]
+    fn weights(token: Token, step: &[i8]) -> [__m512i; 2] {
+        let Some(step) = step.first_chunk::<64>() else { return Self::zero(token) };
+        let step = intrinsic!(_mm512_loadu_epi8(step.as_ptr()));
+        let [low, high] = [intrinsic!(_mm512_castsi512_si256(step)), intrinsic!(_mm512_extracti64x4_epi64::<1>(step))];
+        [intrinsic!(_mm512_cvtepi8_epi16(low)), intrinsic!(_mm512_cvtepi8_epi16(high))]
+    }
+
+    #[inline(always)]
+    fn multiply_add(_: Token, sums: [__m512i; 2], weights: [__m512i; 2], taps: [i16; DEPTH]) -> [__m512i; 2] {
+        let taps = intrinsic!(_mm512_set1_epi64(bytemuck::must_cast(taps)));
+        [
+            intrinsic!(_mm512_dpwssd_epi32(sums[0], taps, weights[0])),
+            intrinsic!(_mm512_dpwssd_epi32(sums[1], taps, weights[1])),
+        ]
+    }
+
+    #[inline(always)]
+    fn pixels(token: Token, taps: &[[i16; DEPTH]]) -> [__m512i; 2] {
+        match taps.first_chunk::<16>() {
+            Some(taps) => bytemuck::must_cast(*taps),
+            None => Self::zero(token),
+        }
+    }
+
+    #[inline(always)]
+    fn multiply_add_pixels(
+        token: Token,
+        sums: [__m512i; 2],
+        pixels: [__m512i; 2],
+        weights: [i8; DEPTH],
+    ) -> [__m512i; 2] {
+        Self::multiply_add(token, sums, pixels, weights.map(i16::from))
+    }
+
+    #[inline(always)]
+    fn total(token: Token, sums: [__m512i; 2]) -> __m512i {
+        let mut halves = [intrinsic!(_mm256_setzero_si256()); 2];
+        for (half, sums) in halves.iter_mut().zip(sums) {
+            let odd = intrinsic!(_mm512_srli_epi64::<32>(sums));
+            *half = intrinsic!(_mm512_cvtepi64_epi32(token.add(sums, odd)));
+        }
+        let low = intrinsic!(_mm512_castsi256_si512(halves[0]));
+        intrinsic!(_mm512_inserti64x4::<1>(low, halves[1]))
+    }
+}
