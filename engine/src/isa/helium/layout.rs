@@ -20,6 +20,8 @@ pub(super) enum Method {
     Windows,
     /// 1×1 that reads pixel after pixel of one map: patches lie in the map as they are.
     Pixels,
+    /// The same for a single pixel on whole steps of channels: it is no tile's fourth, but has eight channels at once.
+    Single,
     /// Any other: patches are gathered from the halo.
     Patches,
 }
@@ -28,7 +30,8 @@ pub(super) enum Method {
 ///
 /// Weights, filled up with 0 to whole steps and to whole pairs of channels, lie as
 /// `[groups][out_c / 2][steps of the group][2][16]`. For [`Method::Windows`] a group is 16 input channels under all
-/// nine places of the kernel, else [`GROUP`] steps of the patch as it is (fewer in the last group).
+/// nine places of the kernel, else [`GROUP`] steps of the patch as it is (fewer in the last group). For
+/// [`Method::Single`] they lie as `[out_c / 8][steps][8][16]`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
     geometry: Geometry,
@@ -49,7 +52,9 @@ impl Layout {
             && padding[0] + padding[1] == 0
             && input.width == geometry.output.width
         {
-            (Method::Pixels, GROUP)
+            let single = geometry.output.width * geometry.output.height == 1;
+            let whole = input.channels % STEP == 0 && geometry.output.channels % TILE == 0;
+            (if single && whole { Method::Single } else { Method::Pixels }, GROUP)
         } else {
             (Method::Patches, GROUP)
         };
@@ -74,9 +79,12 @@ impl Layout {
                 let (place, channel) = (tap / in_c, tap % in_c);
                 (channel / STEP * 9 + place) * STEP + channel % STEP
             }
-            Method::Pixels | Method::Patches => tap,
+            Method::Pixels | Method::Single | Method::Patches => tap,
         };
         let (step, lane) = (tap / STEP, tap % STEP);
+        if matches!(self.method, Method::Single) {
+            return ((channel / TILE * self.steps() + step) * TILE + channel % TILE) * STEP + lane;
+        }
         let first = step / self.group * self.group;
         let left = self.steps() - first;
         let steps = if left < self.group { left } else { self.group };
@@ -95,7 +103,7 @@ impl Layout {
         match (self.method, self.geometry.stride[0]) {
             (Method::Windows, 1) => 4,
             (Method::Windows | Method::Patches, _) => self.geometry.kernel[0],
-            (Method::Pixels, _) => 0,
+            (Method::Pixels | Method::Single, _) => 0,
         }
     }
 
@@ -119,9 +127,17 @@ impl Layout {
         let taps = self.steps() * STEP;
         let columns = taps * PIXELS * self.element_bytes() / 4;
         match self.method {
-            Method::Windows => [0, 0],
+            Method::Windows | Method::Single => [0, 0],
             Method::Pixels => [columns, 0],
             Method::Patches => [columns, taps / 2],
+        }
+    }
+
+    /// 32-bit words of the biases: four pixels', or those of a single one, which become the sums.
+    pub const fn bias_words(&self) -> usize {
+        match self.method {
+            Method::Single => self.geometry.output.channels,
+            Method::Windows | Method::Pixels | Method::Patches => self.pairs() * TILE,
         }
     }
 
@@ -130,6 +146,7 @@ impl Layout {
         let tiles = match self.method {
             Method::Windows => self.geometry.output.width.div_ceil(PIXELS),
             Method::Pixels | Method::Patches => 1,
+            Method::Single => return 0,
         };
         tiles * self.pairs() * TILE
     }
@@ -137,7 +154,7 @@ impl Layout {
     /// 32-bit words of all scratch: biases, sums, halo, columns, offsets.
     pub const fn scratch_words(&self) -> usize {
         let [columns, offsets] = self.columns_words();
-        self.pairs() * TILE + self.sums_words() + self.halo_words() + columns + offsets
+        self.bias_words() + self.sums_words() + self.halo_words() + columns + offsets
     }
 }
 
