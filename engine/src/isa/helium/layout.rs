@@ -37,8 +37,6 @@ pub(super) struct Layout {
     geometry: Geometry,
     /// The loop.
     pub method: Method,
-    /// Steps of a group.
-    pub group: usize,
 }
 
 impl Layout {
@@ -46,19 +44,19 @@ impl Layout {
     pub const fn of(geometry: &Geometry) -> Self {
         let Geometry { kernel, stride, padding, upsample, input, .. } = *geometry;
         let square = stride[0] == stride[1] && stride[0] <= 2;
-        let (method, group) = if kernel[0] == 3 && kernel[1] == 3 && square && input.channels % STEP == 0 {
-            (Method::Windows, 9)
+        let method = if kernel[0] == 3 && kernel[1] == 3 && square && input.channels % STEP == 0 {
+            Method::Windows
         } else if kernel[0] * kernel[1] * stride[0] * stride[1] * upsample[0] * upsample[1] == 1
             && padding[0] + padding[1] == 0
             && input.width == geometry.output.width
         {
             let single = geometry.output.width * geometry.output.height == 1;
-            let whole = input.channels % STEP == 0 && geometry.output.channels % TILE == 0;
-            (if single && whole { Method::Single } else { Method::Pixels }, GROUP)
+            let whole = input.channels.is_multiple_of(STEP) && geometry.output.channels.is_multiple_of(TILE);
+            if single && whole { Method::Single } else { Method::Pixels }
         } else {
-            (Method::Patches, GROUP)
+            Method::Patches
         };
-        Self { geometry: *geometry, method, group }
+        Self { geometry: *geometry, method }
     }
 
     /// Pairs of output channels.
@@ -75,7 +73,7 @@ impl Layout {
     pub const fn place(&self, channel: usize, tap: usize) -> usize {
         let tap = match self.method {
             Method::Windows => {
-                let in_c = self.geometry.input.channels;
+                let in_c = if self.geometry.input.channels == 0 { 1 } else { self.geometry.input.channels };
                 let (place, channel) = (tap / in_c, tap % in_c);
                 (channel / STEP * 9 + place) * STEP + channel % STEP
             }
@@ -85,9 +83,10 @@ impl Layout {
         if matches!(self.method, Method::Single) {
             return ((channel / TILE * self.steps() + step) * TILE + channel % TILE) * STEP + lane;
         }
-        let first = step / self.group * self.group;
+        let group = if matches!(self.method, Method::Windows) { 9 } else { GROUP };
+        let first = step / group * group;
         let left = self.steps() - first;
-        let steps = if left < self.group { left } else { self.group };
+        let steps = if left < group { left } else { group };
         let (pair, member) = (channel / CHANNELS, channel % CHANNELS);
         ((first * self.pairs() + pair * steps + step - first) * CHANNELS + member) * STEP + lane
     }
