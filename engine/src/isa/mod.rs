@@ -255,7 +255,10 @@ impl<X> Convolution<'_, X> {
     /// Adds up the rows of biases.
     #[inline]
     pub(crate) fn fill_bias(&self, bias: &mut [i32]) {
-        bias.iter_mut().enumerate().for_each(|(channel, bias)| *bias = self.bias(channel));
+        bias.fill(0);
+        for row in self.biases {
+            bias.iter_mut().zip(row).for_each(|(bias, value)| *bias = bias.wrapping_add(*value));
+        }
     }
 }
 
