@@ -92,7 +92,7 @@ impl<'a, X: Code> Patches<'a, X> {
         });
         let words: &mut [u32] = bytemuck::try_cast_slice_mut(columns).unwrap_or_default();
         let mut words = words.get_mut(pixel..).unwrap_or_default().iter_mut().step_by(P);
-        let pairs: &[u32; FEW / 2] = bytemuck::cast_ref(&patch);
+        let pairs: [u32; FEW / 2] = bytemuck::must_cast(patch);
         let pairs = pairs.get(..taps.div_ceil(2)).unwrap_or_default();
         let (quads, rest) = pairs.split_at(pairs.len().min(taps / 4 * 2));
         for quad in quads.chunks_exact(2) {

@@ -213,7 +213,7 @@ fn spread<const ENLARGED: bool>(
             copy(winograd, part, [scale * y, scale * x], side, patch);
             [0, SIDE * MAX_CHANNELS, MAX_CHANNELS]
         };
-        let source = if inside { map } else { bytemuck::cast_slice(patch.as_flattened()) };
+        let source = if inside { map } else { bytemuck::try_cast_slice(patch.as_flattened()).unwrap_or_default() };
         let quads = channels / 4;
         if quads > 0 {
             let spread = Spread {

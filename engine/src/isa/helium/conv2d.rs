@@ -200,7 +200,7 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
 
     /// A tile's columns in a buffer; none if that is too short.
     fn columns<'b>(&self, buffer: &'b mut [i32]) -> Option<&'b mut [X]> {
-        bytemuck::cast_slice_mut(buffer).get_mut(..self.layout.steps() * STEP * PIXELS)
+        bytemuck::try_cast_slice_mut(buffer).unwrap_or_default().get_mut(..self.layout.steps() * STEP * PIXELS)
     }
 
     /// What the loops read and write, all weights.
