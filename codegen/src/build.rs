@@ -102,7 +102,7 @@ impl Build {
             Precision::Int8 => quantize(&folded, model.header.ranges.get(DENOISER).unwrap_or(&Ranges::default()))?,
             precision => float::kernels(&folded, precision.float())?,
         };
-        let program = lower(&folded, kernels, self.target)?;
+        let program = lower(&folded, &kernels, self.target)?;
         let tables: Vec<Table> = samplers.iter().map(|(_, table)| table.clone()).collect();
         let generated = emit(
             &program,

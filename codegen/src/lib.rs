@@ -9,7 +9,7 @@
 //! - [`fold`]: rewrites that are equal in real numbers;
 //! - [`target`]: the chip;
 //! - [`quantize`] and [`float`]: the folded network in the numbers of the device ([`precision`], [`kernel`]);
-//! - [`lower`] and [`plan`]: kernel calls on buffers, buffers in one arena;
+//! - [`order`], [`lower`] and [`plan`]: layers in an order, kernel calls on buffers, buffers in one arena;
 //! - [`schedule`]: samplers as tables;
 //! - [`emit`] and [`report`]: code, constants and `plan.txt`.
 
@@ -24,6 +24,7 @@ pub mod kernel;
 pub mod load;
 pub mod lower;
 pub mod model;
+pub mod order;
 pub mod plan;
 pub mod precision;
 pub mod quantize;

@@ -271,11 +271,17 @@ impl Emitter<'_> {
         let kind_ident = Ident::new(kind, Span::call_site());
         let generics = (kind == "Conv2dFloat").then(|| quote!(<#float>));
         let generic = Self::uses_isa(&call.kernel).then(|| quote!(<I: Isa>));
-        let body = self.body(call, &parameters);
+        let to_space = call.block.map(|block| {
+            let name = self.item(&format!("{function}_to_space"));
+            (block, format_ident!("{}", name.to_string().to_ascii_uppercase()))
+        });
+        let to_space_static = to_space.as_ref().map(|(block, name)| self.to_space(call.shape, *block, name));
+        let body = self.body(call, &parameters, to_space.as_ref().map(|(_, name)| name));
         let declared = Arguments::of(call).declare();
         let arena = quote!(arena: &mut Arena<ARENA_BYTES>);
         quote! {
             static #parameters: #kind_ident #generics = #value;
+            #to_space_static
 
             #[doc = #doc]
             fn #function #generic (#arena, #declared) {
@@ -301,7 +307,7 @@ impl Emitter<'_> {
     }
 
     /// Borrows the buffers and runs the kernel.
-    fn body(&mut self, call: &Call, parameters: &Ident) -> TokenStream {
+    fn body(&mut self, call: &Call, parameters: &Ident, to_space: Option<&Ident>) -> TokenStream {
         let mut borrowed: Vec<(Ident, TokenStream)> = Vec::new();
         let element = |buffer: usize| Ident::new(self.program.buffers[buffer].element.rust(), Span::call_site());
         let mut typed = |variable: &str, buffer: usize| {
@@ -352,13 +358,22 @@ impl Emitter<'_> {
                 quote!(#parameters.run(#source, #output))
             }
         };
+        let to_space = to_space.map(|to_space| quote!(#to_space.run_in_place(elements(scratch), #output);));
         let (variables, constants): (Vec<_>, Vec<_>) = borrowed.into_iter().unzip();
         quote! {
             if let Some([#(#variables),*]) = arena.split([#(#constants),*]) {
                 #let_input
                 #run;
+                #to_space
             }
         }
+    }
+
+    /// The static of a depth_to_space in place.
+    fn to_space(&mut self, [c, h, w]: [usize; 3], block: usize, name: &Ident) -> TokenStream {
+        let input = shape([c * block * block, h / block, w / block]);
+        self.used.insert("DepthToSpace");
+        quote!(static #name: DepthToSpace = DepthToSpace { input: #input, block: #block }.checked();)
     }
 
     /// Where a layer's value can be read after it has run.
