@@ -11,7 +11,8 @@ use crate::{
 };
 
 /// Every target that a board or a check of ours is built for.
-const TARGETS: [&str; 3] = ["thumbv7em-none-eabihf", "thumbv6m-none-eabi", "riscv32imc-unknown-none-elf"];
+const TARGETS: [&str; 4] =
+    ["thumbv6m-none-eabi", "thumbv7em-none-eabihf", "thumbv8m.main-none-eabihf", "riscv32imc-unknown-none-elf"];
 
 /// How to call cargo for a chip.
 #[derive(Clone, Debug)]
@@ -22,23 +23,28 @@ pub struct BareMetal {
 }
 
 impl BareMetal {
-    /// `cargo SUBCOMMAND --target TARGET …`
-    pub fn cargo(&self, subcommand: &str, target: &str) -> Shell {
-        let command = [subcommand, "--target", target];
-        if !self.debian {
-            return cargo().args(command);
+    /// `cargo SUBCOMMAND --target TARGET …`; the flags go to the compiler for that target alone, not to build scripts'.
+    pub fn cargo(&self, subcommand: &str, target: &str, rustflags: &[String]) -> Shell {
+        let shell = if self.debian { debian_cargo(subcommand, target) } else { cargo().args([subcommand]) };
+        let shell = shell.args(["--target", target]);
+        match rustflags {
+            [] => shell,
+            flags => shell.env("RUSTFLAGS", flags.join(" ")),
         }
-        // `/usr/bin/cargo clippy` would take rustup's clippy, which cannot read what Debian's compiler builds.
-        let program = if subcommand == "clippy" { "/usr/bin/cargo-clippy" } else { "/usr/bin/cargo" };
-        // `-Zbuild-std` is not stable yet, hence RUSTC_BOOTSTRAP; our own code uses nothing unstable. rustup's
-        // toolchains bring a linker, Debian's does not.
-        let linker = format!("target.{target}.linker=\"ld.lld\"");
-        Shell::new(program)
-            .args(command)
-            .args(["-Zbuild-std=core", "--config", "build.rustc=\"/usr/bin/rustc\"", "--config", &linker])
-            .env("CARGO", "/usr/bin/cargo")
-            .env("RUSTC_BOOTSTRAP", "1")
     }
+}
+
+/// Debian's cargo with what it needs to build `core` for a target.
+fn debian_cargo(subcommand: &str, target: &str) -> Shell {
+    // `/usr/bin/cargo clippy` would take rustup's clippy, which cannot read what Debian's compiler builds.
+    let program = if subcommand == "clippy" { "/usr/bin/cargo-clippy" } else { "/usr/bin/cargo" };
+    // `-Zbuild-std` is not stable yet, hence RUSTC_BOOTSTRAP; our own code uses nothing unstable. rustup's
+    // toolchains bring a linker, Debian's does not.
+    let linker = format!("target.{target}.linker=\"ld.lld\"");
+    Shell::new(program)
+        .args([subcommand, "-Zbuild-std=core", "--config", "build.rustc=\"/usr/bin/rustc\"", "--config", &linker])
+        .env("CARGO", "/usr/bin/cargo")
+        .env("RUSTC_BOOTSTRAP", "1")
 }
 
 /// Finds a compiler for every target, and installs what is missing.

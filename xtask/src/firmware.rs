@@ -3,7 +3,7 @@
 //! A board is a folder of `boards/firmware` whose manifest has a table `[package.metadata.board]`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     time::Duration,
@@ -27,7 +27,11 @@ const QEMU_LIMIT: Duration = Duration::from_secs(900);
 pub struct Board {
     /// Rust's name of the target.
     pub target: String,
-    /// The emulator's command line up to the machine; none for a board that exists.
+    /// What the compiler must know beyond the target.
+    #[serde(default)]
+    pub rustflags: Vec<String>,
+    /// The emulator's command line with the machine, and with the pace of its clock, which the board's counter relies
+    /// on; none for a board that exists.
     #[serde(default)]
     pub qemu: Vec<String>,
     /// What probe-rs calls the chip.
@@ -42,8 +46,13 @@ pub struct Board {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Binary {
+    /// The network, such as `fashion`.
+    pub network: String,
     /// The network's numbers, as `grano sample --precision` takes them.
     pub precision: String,
+    /// Whether its figures hold a whole picture too: that takes minutes, an evaluation seconds.
+    #[serde(default)]
+    pub draws: bool,
     /// The most flash that the program may take.
     pub flash_bytes: u64,
     /// The most RAM, statics and stack together.
@@ -116,34 +125,52 @@ pub fn program(name: &str) -> Result<Program> {
 }
 
 impl Program {
+    /// Whether it is for a board in the emulator.
+    pub fn in_emulator(&self) -> bool {
+        !self.board.qemu.is_empty()
+    }
+
     /// Builds the program and gives the path of the ELF file.
     pub fn build(&self, bare_metal: &BareMetal) -> Result<PathBuf> {
         self.cargo(bare_metal, "build").args(["--bin", &self.name]).run()?;
+        Ok(self.elf())
+    }
+
+    /// Builds an example of the program's package and gives the path of the ELF file.
+    pub fn build_example(&self, bare_metal: &BareMetal, example: &str) -> Result<PathBuf> {
+        self.cargo(bare_metal, "build").args(["--example", example]).run()?;
+        Ok(self.folder().join("examples").join(example))
+    }
+
+    /// Where the program is when it has been built.
+    pub fn elf(&self) -> PathBuf {
+        self.folder().join(&self.name)
+    }
+
+    fn folder(&self) -> PathBuf {
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
-        Ok(target.join(&self.board.target).join("release").join(&self.name))
+        target.join(&self.board.target).join("release")
     }
 
     /// `cargo SUBCOMMAND --release` for this program's package.
     pub fn cargo(&self, bare_metal: &BareMetal, subcommand: &str) -> Shell {
-        let shell = bare_metal.cargo(subcommand, &self.board.target).folder(workspace());
-        shell.args(["--release", "--package", &self.package])
+        cargo(bare_metal, subcommand, &self.board).args(["--package", &self.package])
     }
 
-    /// The emulator's command line for an ELF file that draws `label` from `seed`.
-    pub fn qemu(&self, elf: &Path, label: &str, seed: u64) -> Result<Shell> {
+    /// The emulator's command line for an ELF file with words for it: none, or the label and the seed of a picture.
+    pub fn qemu(&self, elf: &Path, words: &[&str]) -> Result<Shell> {
         let [program, machine @ ..] = self.board.qemu.as_slice() else {
             bail!("`{}` is a real board: `cargo xtask flash {}`", self.name, self.name)
         };
-        // One instruction a nanosecond of the machine's clock: its timers count instructions, alike in every run.
-        let options = ["-nographic", "-icount", "shift=0", "-semihosting-config"];
-        let semihosting = format!("enable=on,target=native,arg={},arg={label},arg={seed}", self.name);
-        let kernel = elf.display().to_string();
-        Ok(Shell::new(program).args(machine).args(options).args([&semihosting, "-kernel", &kernel]))
+        let mut semihosting = format!("enable=on,target=native,arg={}", self.name);
+        words.iter().for_each(|word| semihosting.push_str(&format!(",arg={word}")));
+        let options = ["-nographic", "-semihosting-config", &semihosting, "-kernel"];
+        Ok(Shell::new(program).args(machine).args(options).args([elf.display().to_string()]))
     }
 
     /// Runs the program in the emulator and gives what it printed.
-    pub fn picture(&self, elf: &Path, label: &str, seed: u64) -> Result<String> {
-        let qemu = self.qemu(elf, label, seed)?;
+    pub fn print(&self, words: &[&str]) -> Result<String> {
+        let qemu = self.qemu(&self.elf(), words)?;
         println!("$ {qemu}");
         let output = qemu.output(Some(QEMU_LIMIT))?;
         let log = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -151,6 +178,26 @@ impl Program {
         ensure!(output.status.success(), "{}: {}{}", self.name, output.status, String::from_utf8_lossy(&output.stderr));
         Ok(log)
     }
+}
+
+/// `cargo SUBCOMMAND --release` for a board's target.
+fn cargo(bare_metal: &BareMetal, subcommand: &str, board: &Board) -> Shell {
+    bare_metal.cargo(subcommand, &board.target, &board.rustflags).folder(workspace()).args(["--release"])
+}
+
+/// One call of cargo for all programs whose boards share target and flags: `cargo SUBCOMMAND --bin … ARGUMENTS`.
+pub fn cargo_all(bare_metal: &BareMetal, subcommand: &str, programs: &[Program], arguments: &[&str]) -> Result<()> {
+    let key = |program: &Program| (program.board.target.clone(), program.board.rustflags.clone());
+    for target in programs.iter().map(key).collect::<BTreeSet<_>>() {
+        let alike: Vec<_> = programs.iter().filter(|program| key(program) == target).collect();
+        let Some(first) = alike.first() else { continue };
+        let packages: BTreeSet<_> = alike.iter().map(|program| &*program.package).collect();
+        let packages = packages.into_iter().flat_map(|package| ["--package", package]);
+        let binaries = alike.iter().flat_map(|program| ["--bin", &*program.name]);
+        let shell = cargo(bare_metal, subcommand, &first.board);
+        shell.args(packages).args(binaries).args(arguments.iter().copied()).run()?;
+    }
+    Ok(())
 }
 
 /// Reads the sizes from a linked program's sections.
@@ -176,8 +223,8 @@ pub fn size(elf: &Path) -> Result<Size> {
 
 /// Fails when a symbol tells of a panic or of a heap. `panic-never` stops a panic at link time already, and Rust a
 /// heap; this looks once more, with other eyes.
-pub fn check_symbols(program: &Program, elf: &Path) -> Result<()> {
-    let data = fs::read(elf)?;
+pub fn check_symbols(program: &Program) -> Result<()> {
+    let data = fs::read(program.elf())?;
     let object = object::File::parse(&*data)?;
     let names: Vec<String> = object
         .symbols()

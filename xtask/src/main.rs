@@ -8,11 +8,12 @@
 //! | `qemu` | builds a board's firmware and runs it in the emulator |
 //! | `flash` | builds a board's firmware and runs it on the board |
 //! | `size` | flash and RAM of every firmware |
-//! | `bench` | instructions, flash, RAM and stack of every firmware, compared with the committed figures |
+//! | `bench mcu` | instructions by layer, flash, RAM and stack of every firmware, compared with the committed figures |
 
 mod bare_metal;
 mod figures;
 mod firmware;
+mod mcu;
 mod setup;
 mod shell;
 mod stages;
@@ -52,12 +53,15 @@ enum Command {
     Qemu {
         /// The program, such as qemu-m4f
         board: String,
-        /// The class to draw
-        #[arg(long, default_value = stages::LABEL)]
-        label: String,
+        /// The class to draw; without it, the network is evaluated once and its layers are counted
+        #[arg(long)]
+        label: Option<String>,
         /// Where the noise begins
         #[arg(long, default_value_t = stages::SEED)]
         seed: u64,
+        /// Run an example of the board's package instead, such as count
+        #[arg(long, conflicts_with_all = ["label", "seed"])]
+        example: Option<String>,
     },
     /// Build a board's firmware and run it on the board, with probe-rs
     Flash {
@@ -66,11 +70,23 @@ enum Command {
     },
     /// Flash and RAM of every firmware
     Size,
-    /// Run every firmware in QEMU and compare with the committed figures
+    /// Measure, and compare with what is committed
     Bench {
-        /// Write the figures instead
+        #[command(subcommand)]
+        bench: Bench,
+    },
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Run every firmware in QEMU: instructions by layer, flash, RAM and stack
+    Mcu {
+        /// Write the figures instead of comparing
         #[arg(long)]
         bless: bool,
+        /// One board alone, such as qemu-m55
+        #[arg(long)]
+        board: Option<String>,
     },
 }
 
@@ -90,15 +106,21 @@ fn run(command: Command) -> Result<()> {
         Command::Test => stages::run(),
         Command::Trainer { arguments } => setup::trainer(&setup::libtorch()?, "run").args(["--"]).args(arguments).run(),
         Command::Setup { part } => setup::run(part),
-        Command::Qemu { board, label, seed } => {
+        Command::Qemu { board, label, seed, example } => {
             let program = firmware::program(&board)?;
             setup::qemu()?;
-            let elf = program.build(&bare_metal::set_up()?)?;
-            program.qemu(&elf, &label, seed)?.run()
+            let bare_metal = bare_metal::set_up()?;
+            let elf = match example {
+                Some(example) => program.build_example(&bare_metal, &example)?,
+                None => program.build(&bare_metal)?,
+            };
+            let seed = seed.to_string();
+            let words: Vec<&str> = label.iter().flat_map(|label| [label, seed.as_str()]).collect();
+            program.qemu(&elf, &words)?.run()
         }
         Command::Flash { board } => flash(&board),
         Command::Size => size(),
-        Command::Bench { bless } => bench(bless),
+        Command::Bench { bench: Bench::Mcu { bless, board } } => mcu::run(board.as_deref(), bless),
     }
 }
 
@@ -116,25 +138,13 @@ fn flash(board: &str) -> Result<()> {
 }
 
 fn size() -> Result<()> {
-    let bare_metal = bare_metal::set_up()?;
     let programs = firmware::programs()?;
-    let sizes =
-        programs.iter().map(|program| firmware::size(&program.build(&bare_metal)?)).collect::<Result<Vec<_>>>()?;
-    println!("\n{:16} {:>12} {:>12} {:>14} {:>12}", "program", "flash", "of", "static RAM", "of");
-    for (program, size) in programs.iter().zip(sizes) {
+    firmware::cargo_all(&bare_metal::set_up()?, "build", &programs, &[])?;
+    println!("\n{:20} {:>12} {:>12} {:>14} {:>12}", "program", "flash", "of", "static RAM", "of");
+    for program in programs {
+        let size = firmware::size(&program.elf())?;
         let Binary { flash_bytes, ram_bytes, .. } = program.binary;
-        println!("{:16} {:>12} {flash_bytes:>12} {:>14} {ram_bytes:>12}", program.name, size.flash, size.ram);
-    }
-    Ok(())
-}
-
-fn bench(bless: bool) -> Result<()> {
-    setup::qemu()?;
-    let bare_metal = bare_metal::set_up()?;
-    for program in firmware::programs()?.iter().filter(|program| !program.board.qemu.is_empty()) {
-        let figures = stages::measure(program, &bare_metal, &program.build(&bare_metal)?)?;
-        figures.check_budget(program)?;
-        if bless { figures.bless()? } else { figures.check()? }
+        println!("{:20} {:>12} {flash_bytes:>12} {:>14} {ram_bytes:>12}", program.name, size.flash, size.ram);
     }
     Ok(())
 }

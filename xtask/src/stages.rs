@@ -1,14 +1,14 @@
 //! `cargo xtask test`: everything CI does, in order, up to the first failure.
 
-use std::{path::Path, time::Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use toml::Table;
 
 use crate::{
     bare_metal::{self, BareMetal},
-    figures::Figures,
-    firmware::{self, Program},
-    setup,
+    firmware::{self, Binary, Program},
+    mcu, setup,
     shell::cargo,
 };
 
@@ -34,11 +34,17 @@ pub fn run() -> Result<()> {
         bare_metal::set_up()
     })?;
     stage("engine alone, without std", || {
-        let engine = bare_metal.cargo("build", "thumbv6m-none-eabi");
+        let engine = bare_metal.cargo("build", "thumbv6m-none-eabi", &[]);
         engine.args(["--release", "--package", "grano"]).run()
     })?;
-    for program in firmware::programs()? {
-        stage(&format!("firmware {}", program.name), || check_firmware(&program, &bare_metal))?;
+    let programs = firmware::programs()?;
+    stage("lints of the firmware", || {
+        firmware::cargo_all(&bare_metal, "clippy", &programs, &["--", "-D", "warnings"])
+    })?;
+    stage("build of the firmware", || firmware::cargo_all(&bare_metal, "build", &programs, &[]))?;
+    let host = stage("evaluations on the host", host_evaluations)?;
+    for program in &programs {
+        stage(&format!("firmware {}", program.name), || check_firmware(program, &bare_metal, &host))?;
     }
     stage("a panic or a heap in the firmware is found", || {
         firmware::check_the_checks(&firmware::program("qemu-m4f")?, &bare_metal)
@@ -61,25 +67,35 @@ fn stage<T>(name: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
     result.with_context(|| format!("stage `{name}`"))
 }
 
-fn check_firmware(program: &Program, bare_metal: &BareMetal) -> Result<()> {
-    program.cargo(bare_metal, "clippy").args(["--bins", "--", "-D", "warnings"]).run()?;
-    let elf = program.build(bare_metal)?;
-    firmware::check_symbols(program, &elf)?;
-    if program.board.qemu.is_empty() {
+fn check_firmware(program: &Program, bare_metal: &BareMetal, host: &Table) -> Result<()> {
+    firmware::check_symbols(program)?;
+    if !program.in_emulator() {
         return Ok(());
     }
-    let figures = measure(program, bare_metal, &elf)?;
+    let figures = mcu::measure(program, bare_metal)?;
     figures.check_budget(program)?;
     figures.check()?;
-    let (picture, host) = (figures.text("crc32")?, host_crc32(&program.binary.precision, figures.text("sampler")?)?);
-    ensure!(picture == host, "{}: the picture's CRC-32 is {picture}, the host's {host}", program.name);
+    let Binary { network, precision, draws, .. } = &program.binary;
+    let key = format!("{network}-{precision}");
+    let evaluation = host.get(&key).and_then(|report| report.get("evaluation_crc32")?.as_str());
+    let evaluation = evaluation.with_context(|| format!("the host knows no {key}"))?;
+    equal(program, "evaluation", figures.text("evaluation_crc32")?, evaluation)?;
+    if *draws {
+        equal(program, "picture", figures.text("crc32")?, &host_crc32(precision, figures.text("sampler")?)?)?;
+    }
     Ok(())
 }
 
-/// Runs a program in the emulator.
-pub fn measure(program: &Program, bare_metal: &BareMetal, elf: &Path) -> Result<Figures> {
-    let log = program.picture(elf, LABEL, SEED)?;
-    Figures::new(program, &bare_metal.compiler, &log, firmware::size(elf)?)
+fn equal(program: &Program, what: &str, board: &str, host: &str) -> Result<()> {
+    ensure!(board == host, "{}: the {what}'s CRC-32 is {board}, the host's {host}", program.name);
+    Ok(())
+}
+
+/// What the host reports of one evaluation of each network, by `{network}-{precision}`.
+fn host_evaluations() -> Result<Table> {
+    let text = cargo().args(["run", "--quiet", "--release", "--package", "grano-tests", "--bin", "evaluate"]).text()?;
+    println!("{text}");
+    Ok(toml::from_str(&text)?)
 }
 
 /// The CRC-32 that the host's network gives for the same request.

@@ -1,12 +1,9 @@
 //! Generates the network and shows the linker the board's memory.
 
-use grano_codegen::Build;
+use grano_firmware_build::{Target, fashion, link};
 
 fn main() {
-    Build::new("../../../models/fashion.safetensors").samplers(["ddim-20"]).emit("fashion");
-
-    println!("cargo::rustc-link-search={}", env!("CARGO_MANIFEST_DIR"));
-    println!("cargo::rustc-link-arg=-Tlink.x");
+    fashion(Target::CortexM4).emit("fashion");
+    link();
     println!("cargo::rustc-link-arg=-Tdefmt.x");
-    println!("cargo::rerun-if-changed=memory.x");
 }

@@ -1,14 +1,11 @@
 //! Generates the networks and shows the linker the board's memory.
 
-use grano_codegen::{Build, Precision};
+use grano_firmware_build::{Precision, Target, fashion, link};
 
 fn main() {
-    let build = Build::new("../../../models/fashion.safetensors").samplers(["ddim-20"]);
+    let fashion = fashion(Target::CortexM4);
     // The rest of 256 KiB of flash and 64 KiB of RAM is for code and stack.
-    build.clone().flash_budget(216 << 10).ram_budget(60 << 10).emit("fashion");
-    build.precision(Precision::F16).emit("fashion_f16");
-
-    println!("cargo::rustc-link-search={}", env!("CARGO_MANIFEST_DIR"));
-    println!("cargo::rustc-link-arg=-Tlink.x");
-    println!("cargo::rerun-if-changed=memory.x");
+    fashion.clone().flash_budget(216 << 10).ram_budget(60 << 10).emit("fashion");
+    fashion.precision(Precision::F16).emit("fashion_f16");
+    link();
 }

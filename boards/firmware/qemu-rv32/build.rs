@@ -1,16 +1,9 @@
 //! Generates the network and shows the linker the board's memory.
 
-use grano_codegen::Build;
+use grano_firmware_build::{Target, fashion, link};
 
 fn main() {
     // The rest of 256 KiB of flash and 64 KiB of RAM is for code and stack.
-    Build::new("../../../models/fashion.safetensors")
-        .samplers(["ddim-20"])
-        .flash_budget(216 << 10)
-        .ram_budget(60 << 10)
-        .emit("fashion");
-
-    println!("cargo::rustc-link-search={}", env!("CARGO_MANIFEST_DIR"));
-    println!("cargo::rustc-link-arg=-Tlink.x");
-    println!("cargo::rerun-if-changed=memory.x");
+    fashion(Target::Riscv32).flash_budget(216 << 10).ram_budget(60 << 10).emit("fashion");
+    link();
 }

@@ -8,5 +8,6 @@ pub struct Dsp;
 
 impl Isa for Dsp {
     const NAME: &'static str = "Arm DSP";
-    const PACKING: Packing = Packing { channels: 4, pixels: 2, depth: 2, interleave: 2 };
+    const PACKING: Packing = Packing { channels: 2, pixels: 4, depth: 2, interleave: 2, run: 4 };
+    const WIDE: Packing = Packing { channels: 4, pixels: 2, depth: 2, interleave: 1, run: 4 };
 }

@@ -8,5 +8,5 @@ pub struct Helium;
 
 impl Isa for Helium {
     const NAME: &'static str = "Arm Helium";
-    const PACKING: Packing = Packing { channels: 4, pixels: 2, depth: 16, interleave: 1 };
+    const PACKING: Packing = Packing { channels: 4, pixels: 2, depth: 16, interleave: 1, run: 1 };
 }

@@ -7,6 +7,7 @@
 
 mod packing;
 mod portable;
+pub mod winograd;
 
 mod dsp;
 mod helium;
@@ -20,6 +21,7 @@ use crate::epilogue::{AddInt8, Epilogue};
 use crate::geometry::Geometry;
 use crate::maps::{Code, Maps};
 use crate::residual::Residual;
+use winograd::Winograd;
 
 pub use dsp::Dsp;
 pub use helium::Helium;
@@ -35,6 +37,8 @@ pub trait Isa: Copy + 'static {
     const NAME: &'static str;
     /// How it wants convolutions' weights, and how many pixels it works on at once.
     const PACKING: Packing;
+    /// The same for [`winograd`], whose weights are int16; its pixels are blocks of 2×2 outputs.
+    const WIDE: Packing = Packing { channels: 4, pixels: 1, depth: 1, interleave: 1, run: 1 };
 
     /// A whole convolution: `finish` is given every pixel's sums, biases included. Scratch: [`Packing::scratch_words`].
     #[inline]
@@ -48,10 +52,10 @@ pub trait Isa: Copy + 'static {
     }
 
     /// Writes a piece of a pixel's patch into the columns of a tile, for its pixel `pixel`: the piece's first value is
-    /// tap `tap`, and tap k goes to `(k / depth · pixels + pixel) · depth + k % depth`.
+    /// tap `tap` of `taps`, and each goes to its [`Packing::column`].
     #[inline(always)]
-    fn place<X: Code>(piece: &[X], columns: &mut [i16], pixel: usize, tap: usize) {
-        portable::place(Self::PACKING, piece, columns, pixel, tap);
+    fn place<X: Code>(piece: &[X], columns: &mut [i16], pixel: usize, tap: usize, taps: usize) {
+        portable::place(Self::PACKING, piece, columns, [pixel, tap, taps]);
     }
 
     /// `sums[pixel][channel] = Σ_k weights[channel][k] · columns[pixel][k]` for one tile of pixels × channels.
@@ -60,6 +64,25 @@ pub trait Isa: Copy + 'static {
     #[inline(always)]
     fn dot(weights: &[i8], columns: &[i16], sums: &mut [i32]) {
         portable::dot(Self::PACKING, weights, columns, sums);
+    }
+
+    /// A whole convolution, or some of its output channels. Scratch: [`winograd::scratch_words`] without a group.
+    #[inline]
+    fn winograd(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch: &mut [i32], output: &mut [i8]) {
+        winograd::run::<Self>(winograd, finish, scratch, output);
+    }
+
+    /// Transforms `plain` weights of as many output channels as there are, see [`winograd::plain_place`], into
+    /// `transformed` ones, see [`winograd::place`].
+    #[inline]
+    fn winograd_weights(geometry: &Geometry, plain: &[i8], transformed: &mut [i16]) {
+        winograd::weights(Self::WIDE, geometry, plain, transformed);
+    }
+
+    /// As [`Self::dot`] for int16 weights packed as [`Self::WIDE`] says. Sums wrap.
+    #[inline(always)]
+    fn wide_dot(weights: &[i16], columns: &[i16], sums: &mut [i32]) {
+        portable::dot(Self::WIDE, weights, columns, sums);
     }
 
     /// Sums of neighbouring channels of one pixel to int8, as [`Epilogue`] says. `channel` is the first's number,
@@ -158,5 +181,5 @@ pub struct Portable;
 
 impl Isa for Portable {
     const NAME: &'static str = "portable";
-    const PACKING: Packing = Packing { channels: 4, pixels: 1, depth: 1, interleave: 1 };
+    const PACKING: Packing = Packing { channels: 4, pixels: 1, depth: 1, interleave: 1, run: 1 };
 }

@@ -29,15 +29,17 @@ pub(super) fn conv2d<I: Isa, X: Code, F: Finish>(
         // After the last pixel, columns keep what an earlier tile left; their sums are not stored.
         for (pixel, position) in positions.by_ref().take(pixels).enumerate() {
             geometry.pieces(position, &convolution.input, |tap, piece| match piece {
-                Piece::Values(values) => I::place(values, columns, pixel, tap),
-                Piece::Padding(zero_point, len) => fill(I::PACKING, zero_point, len, columns, pixel, tap),
+                Piece::Values(values) => I::place(values, columns, pixel, tap, taps),
+                Piece::Padding(zero_point, len) => fill(I::PACKING, zero_point, len, columns, [pixel, tap, taps]),
             });
         }
         let blocks = convolution.weights.chunks_exact(I::PACKING.block_len(taps).max(1));
         for (block, (weights, bias)) in blocks.zip(bias.chunks_exact(channels)).enumerate() {
             I::dot(weights, columns, sums);
             let first = block * channels;
-            for (pixel, (sums, outs)) in sums.chunks_exact_mut(channels).zip(outs.chunks_exact_mut(out_c)).enumerate() {
+            for (pixel, (sums, outs)) in
+                sums.chunks_exact_mut(channels).zip(outs.chunks_exact_mut(out_c.max(1))).enumerate()
+            {
                 let Some(outs) = outs.get_mut(first..) else { continue };
                 let outs = match outs.split_at_mut_checked(channels) {
                     Some((outs, _)) => outs,
@@ -52,9 +54,9 @@ pub(super) fn conv2d<I: Isa, X: Code, F: Finish>(
 
 /// See [`Isa::place`].
 #[inline(always)]
-pub(super) fn place<X: Code>(packing: Packing, piece: &[X], columns: &mut [i16], pixel: usize, tap: usize) {
+pub(super) fn place<X: Code>(packing: Packing, piece: &[X], columns: &mut [i16], [pixel, tap, taps]: [usize; 3]) {
     for (k, value) in (tap..).zip(piece) {
-        if let Some(column) = columns.get_mut(packing.column(pixel, k)) {
+        if let Some(column) = columns.get_mut(packing.column(taps, pixel, k)) {
             *column = (*value).into();
         }
     }
@@ -62,17 +64,17 @@ pub(super) fn place<X: Code>(packing: Packing, piece: &[X], columns: &mut [i16],
 
 /// As [`place`], `len` times the same value.
 #[inline(always)]
-fn fill(packing: Packing, value: i16, len: usize, columns: &mut [i16], pixel: usize, tap: usize) {
+fn fill(packing: Packing, value: i16, len: usize, columns: &mut [i16], [pixel, tap, taps]: [usize; 3]) {
     for k in tap..tap + len {
-        if let Some(column) = columns.get_mut(packing.column(pixel, k)) {
+        if let Some(column) = columns.get_mut(packing.column(taps, pixel, k)) {
             *column = value;
         }
     }
 }
 
-/// See [`Isa::dot`].
+/// See [`Isa::dot`] and [`Isa::wide_dot`].
 #[inline(always)]
-pub(super) fn dot(packing: Packing, weights: &[i8], columns: &[i16], sums: &mut [i32]) {
+pub(super) fn dot<W: Code + Default>(packing: Packing, weights: &[W], columns: &[i16], sums: &mut [i32]) {
     let Packing { channels, pixels, depth, .. } = packing;
     sums.fill(0);
     let steps = weights.chunks_exact(channels * depth).zip(columns.chunks_exact(pixels * depth));
@@ -80,7 +82,7 @@ pub(super) fn dot(packing: Packing, weights: &[i8], columns: &[i16], sums: &mut 
         for (column, sums) in columns.chunks_exact(depth).zip(sums.chunks_exact_mut(channels)) {
             for (channel, sum) in sums.iter_mut().enumerate() {
                 for (tap, value) in column.iter().enumerate() {
-                    let weight = at(weights, packing.place_in_step(channel, tap));
+                    let weight: i16 = at(weights, packing.place_in_step(channel, tap)).into();
                     *sum = sum.wrapping_add(i32::from(weight) * i32::from(*value));
                 }
             }

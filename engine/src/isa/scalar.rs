@@ -8,7 +8,7 @@ pub struct Armv6m;
 
 impl Isa for Armv6m {
     const NAME: &'static str = "ARMv6-M";
-    const PACKING: Packing = Packing { channels: 2, pixels: 2, depth: 1, interleave: 1 };
+    const PACKING: Packing = Packing { channels: 2, pixels: 2, depth: 1, interleave: 1, run: 1 };
 }
 
 /// RV32IM, RV32IMC: thirty-one registers.
@@ -17,5 +17,5 @@ pub struct Riscv32;
 
 impl Isa for Riscv32 {
     const NAME: &'static str = "RV32IM";
-    const PACKING: Packing = Packing { channels: 4, pixels: 2, depth: 1, interleave: 1 };
+    const PACKING: Packing = Packing { channels: 4, pixels: 2, depth: 1, interleave: 1, run: 1 };
 }

@@ -8,5 +8,5 @@ pub struct Simd128;
 
 impl Isa for Simd128 {
     const NAME: &'static str = "WebAssembly simd128";
-    const PACKING: Packing = Packing { channels: 4, pixels: 4, depth: 2, interleave: 1 };
+    const PACKING: Packing = Packing { channels: 4, pixels: 4, depth: 2, interleave: 1, run: 1 };
 }

@@ -8,7 +8,7 @@ pub struct Avx2;
 
 impl Isa for Avx2 {
     const NAME: &'static str = "AVX2";
-    const PACKING: Packing = Packing { channels: 16, pixels: 4, depth: 4, interleave: 1 };
+    const PACKING: Packing = Packing { channels: 16, pixels: 4, depth: 4, interleave: 1, run: 1 };
 }
 
 /// Quadruples of 8-bit products: VPDPBUSD.
@@ -17,5 +17,5 @@ pub struct Avx512Vnni;
 
 impl Isa for Avx512Vnni {
     const NAME: &'static str = "AVX-512 VNNI";
-    const PACKING: Packing = Packing { channels: 16, pixels: 4, depth: 4, interleave: 1 };
+    const PACKING: Packing = Packing { channels: 16, pixels: 4, depth: 4, interleave: 1, run: 1 };
 }

@@ -127,148 +127,19 @@ impl Conv2dInt8Head {
 mod tests {
     use super::*;
     use crate::geometry::tests::geometries;
-    use crate::isa::{Packing, Portable};
-    use crate::requantize::{Requantize, Table};
+    use crate::isa::Portable;
+    use crate::kernel::oracle::{Pairs, Plain, Quads, bytes, convolutions, finish, leak, maps};
+    use crate::requantize::Requantize;
     use crate::shape::Shape;
     use proptest::prelude::*;
     use std::{vec, vec::Vec};
 
-    /// Leaks: tests make their statics as they go.
-    fn leak<T: Clone>(values: &[T]) -> &'static [T] {
-        values.to_vec().leak()
-    }
-
-    /// Packings of every kind, without instructions.
-    macro_rules! packings {
-        ($($name:ident: $packing:expr;)*) => {$(
-            #[derive(Clone, Copy, Debug)]
-            struct $name;
-            impl Isa for $name {
-                const NAME: &'static str = stringify!($name);
-                const PACKING: Packing = $packing;
-            }
-        )*};
-    }
-    packings! {
-        Pairs: Packing { channels: 4, pixels: 2, depth: 2, interleave: 2 };
-        Quads: Packing { channels: 16, pixels: 3, depth: 4, interleave: 1 };
-    }
-
-    /// A convolution before its weights are packed.
-    #[derive(Clone, Copy, Debug)]
-    struct Plain(Conv2dInt8);
-
-    impl Plain {
-        fn pack<I: Isa>(self) -> Conv2dInt8 {
-            let Sums { geometry, weights, .. } = self.0.sums;
-            let (taps, out_c) = (geometry.patch_len(), geometry.output.channels);
-            let mut packed = vec![0; I::PACKING.packed_len(taps, out_c)];
-            for (i, weight) in weights.iter().enumerate() {
-                packed[I::PACKING.place(taps, i / taps, i % taps)] = *weight;
-            }
-            Conv2dInt8 { sums: Sums { weights: packed.leak(), ..self.0.sums }, ..self.0 }.checked::<I>()
-        }
-
-        /// The sums as the documentation defines them, in 64 bits.
-        fn oracle<X: Copy + Into<i64>>(
-            &self,
-            condition: Condition,
-            maps: [&[X]; 2],
-            residual: Option<&[i8]>,
-        ) -> Vec<i64> {
-            let Conv2dInt8 { sums: Sums { geometry, channels, zero_points, weights, bias }, epilogue } = self.0;
-            let Geometry { output, kernel, input: Shape { channels: in_c, .. }, .. } = geometry;
-            let parts = [0, 1].map(|part| {
-                let input = Shape { channels: channels[part], ..geometry.input };
-                Geometry { input, ..geometry }
-            });
-            let mut accs = Vec::new();
-            for (y, x) in output.positions() {
-                for oc in 0..output.channels {
-                    let step = if bias.steps.len() == output.channels { 0 } else { condition.step };
-                    let mut acc = i64::from(bias.steps[step * output.channels + oc]);
-                    if !bias.classes.is_empty() {
-                        acc += i64::from(bias.classes[condition.class * output.channels + oc]);
-                    }
-                    for (ky, kx) in (Shape { height: kernel[0], width: kernel[1], channels: 0 }).positions() {
-                        for ic in 0..in_c {
-                            let weight = weights[((oc * kernel[0] + ky) * kernel[1] + kx) * in_c + ic];
-                            let part = usize::from(ic >= channels[0]);
-                            let value = parts[part].oracle(maps[part], [y, x], [ky, kx, ic - part * channels[0]]);
-                            acc += i64::from(weight) * value.map_or(i64::from(zero_points[part]), X::into);
-                        }
-                    }
-                    if let Some(residual) = residual {
-                        acc += i64::from(epilogue.residual_multipliers[oc]) * i64::from(residual[accs.len()]);
-                    }
-                    accs.push(acc);
-                }
-            }
-            accs
-        }
-    }
-
-    /// The epilogue as the documentation defines it.
-    fn finish(epilogue: &Epilogue, accs: &[i64]) -> Vec<i8> {
-        let Requantize { shift, multipliers, zero_point } = epilogue.requantize;
-        let index = |(i, acc): (usize, &i64)| {
-            let product = i128::from(*acc) * (1 << shift) * i128::from(multipliers[i % multipliers.len()]);
-            (product + (1 << 31)).div_euclid(1 << 32) + i128::from(zero_point)
-        };
-        let output = accs.iter().enumerate().map(index);
-        let value = |index: i128| match epilogue.table {
-            Some(table) => table[(index.clamp(-512, 511) + 512) as usize],
-            None => index.clamp(-128, 127) as i8,
-        };
-        output.map(value).collect()
-    }
-
-    prop_compose! {
-        fn convolutions()(geometry in geometries())(
-            weights in prop::collection::vec(any::<i8>(), geometry.output.channels * geometry.patch_len()),
-            steps in prop::collection::vec(-100_000..=100_000, [1, 3][geometry.input.width % 2] * geometry.output.channels),
-            classes in prop::collection::vec(-100_000..=100_000, [0, 2][geometry.input.channels % 2] * geometry.output.channels),
-            second in 0..geometry.input.channels,
-            zero_points in [-128i16..=127, -128i16..=127],
-            residual_multipliers in prop::collection::vec(-2000..=2000, geometry.output.channels),
-            multipliers in prop::collection::vec((1 << 20)..=(1 << 24), geometry.output.channels),
-            output_zero_point in -128..=127,
-            table in prop::option::of(prop::collection::vec(any::<i8>(), 1024)),
-            geometry in Just(geometry),
-        ) -> Plain {
-            let sums = Sums {
-                geometry,
-                channels: [geometry.input.channels - second, second],
-                zero_points,
-                weights: leak(&weights),
-                bias: Bias { steps: leak(&steps), classes: leak(&classes) },
-            };
-            let epilogue = Epilogue {
-                residual_multipliers: leak(&residual_multipliers),
-                requantize: Requantize {
-                    shift: 3,
-                    multipliers: multipliers.iter().map(|m| m * 2).collect::<Vec<i32>>().leak(),
-                    zero_point: output_zero_point,
-                },
-                table: table.map(|table| <&Table>::try_from(leak(&table)).unwrap()),
-            };
-            Plain(Conv2dInt8 { sums, epilogue })
-        }
-    }
-
-    /// Both maps of a convolution.
-    fn maps<X>(sums: &Sums, value: impl Fn(usize) -> X + Copy) -> [Vec<X>; 2] {
-        let pixels = sums.geometry.input.height * sums.geometry.input.width;
-        sums.channels.map(|channels| (channels..channels * (pixels + 1)).map(value).collect())
-    }
-
     fn check<I: Isa>(plain: Plain, seed: u64) -> Result<(), TestCaseError> {
         let conv = plain.pack::<I>();
         let condition = Condition { step: (seed % 3) as usize, class: (seed % 2) as usize };
-        let bytes = |salt: u64| move |i: usize| ((i as u64 + salt).wrapping_mul(seed | 1) >> 24) as i8;
-        let (input, wide) = (maps(&conv.sums, bytes(1)), maps(&conv.sums, |i| i16::from(bytes(5)(i)) * 40));
+        let (input, wide) = (maps(&conv.sums, bytes(seed, 1)), maps(&conv.sums, |i| i16::from(bytes(seed, 5)(i)) * 40));
         let (input, wide) = ([&input[0][..], &input[1]], [&wide[0][..], &wide[1]]);
-        let residual: Vec<i8> = (0..conv.sums.geometry.output.len()).map(bytes(9)).collect();
+        let residual: Vec<i8> = (0..conv.sums.geometry.output.len()).map(bytes(seed, 9)).collect();
         let mut scratch = vec![i32::MIN; I::PACKING.scratch_words(&conv.sums.geometry)];
 
         let mut output = vec![0; residual.len()];
@@ -297,7 +168,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn equals_the_definition(plain in convolutions(), seed in any::<u64>()) {
+        fn equals_the_definition(plain in convolutions(geometries()), seed in any::<u64>()) {
             check::<Portable>(plain, seed)?;
             check::<Pairs>(plain, seed)?;
             check::<Quads>(plain, seed)?;

@@ -69,11 +69,15 @@ mod add;
 mod conv2d_float;
 mod conv2d_int8;
 mod depth_to_space;
+#[cfg(test)]
+mod oracle;
 mod quantize;
+mod winograd_int8;
 
 pub use crate::conditioning::{Bias, Condition};
 pub use crate::epilogue::{AddInt8, Epilogue};
 pub use crate::geometry::Geometry;
+pub use crate::isa::winograd;
 pub use crate::residual::Residual;
 pub use activation::{ActivationFloat, ActivationInt8};
 pub use add::AddFloat;
@@ -83,3 +87,4 @@ pub use depth_to_space::DepthToSpace;
 pub use half::f16;
 pub use quantize::Quantize;
 pub use real::{Activation, Real};
+pub use winograd_int8::{WinogradInRamInt8, WinogradInt8, WinogradSums};

@@ -12,7 +12,12 @@ use semihosting::{
     sys::arm_compat::syscall::{OperationNumber, ParamRegW, syscall},
 };
 
-use crate::{Board, BoardSampler, Failed, Job, Model, draw};
+use crate::{
+    Board, BoardSampler, Failed, Model,
+    draw::{Job, draw},
+    evaluate::evaluate,
+    stack,
+};
 
 /// Room for the program's name and its words, with the NUL at the end.
 const COMMAND_LINE_BYTES: usize = 96;
@@ -37,17 +42,25 @@ fn words(buffer: &mut [u8; COMMAND_LINE_BYTES]) -> impl Iterator<Item = &str> {
     line.and_then(|line| line.to_str().ok()).unwrap_or_default().split_ascii_whitespace().skip(1)
 }
 
-/// Draws what the command line asks for, `PROGRAM LABEL SEED`, and ends the emulator; with 1 when that was not possible.
-/// The board and the sampler are those that `main` has just taken, so they are there.
-pub fn run<B: Board, D: Denoiser>(board: Option<B>, sampler: Option<&mut BoardSampler<D>>, model: &Model) -> ! {
+/// Draws what the command line asks for, `PROGRAM LABEL [SEED]`, or evaluates the network once when it asks for nothing.
+/// Then it prints how deep the stack was and ends the emulator; with 1 when something could not be done.
+/// The sampler is the one that `main` has just taken, so it is there.
+pub fn run<B: Board, D: Denoiser>(board: &mut B, sampler: Option<&mut BoardSampler<D>>, model: &Model) -> ! {
     let mut command_line = [0; COMMAND_LINE_BYTES];
-    let job = Job::from_words(words(&mut command_line));
-    let drawn = match (board, sampler, job) {
-        (Some(mut board), Some(sampler), Some(job)) => draw(&mut board, sampler, model, job),
+    let mut words = words(&mut command_line);
+    let done = match (sampler, words.next(), words.next().map_or(Ok(0), str::parse)) {
+        (Some(sampler), None, _) => evaluate(board, sampler, model),
+        (Some(sampler), Some(label), Ok(seed)) => draw(board, sampler, model, Job { label, seed }),
         _ => {
             print_line("usage: PROGRAM [LABEL [SEED]]; the seed is a whole number");
             Err(Failed)
         }
     };
-    exit(i32::from(drawn.is_err()))
+    stack::report(board);
+    end(done.is_ok())
+}
+
+/// Ends the emulator, with 0 when all went well and with 1 otherwise.
+pub fn end(well: bool) -> ! {
+    exit(i32::from(!well))
 }

@@ -3,6 +3,8 @@
 
 use core::ptr;
 
+use crate::{Board, print};
+
 /// Unlikely to be what a program leaves on its stack.
 const PAINT: u32 = 0x6772_6e6f;
 
@@ -30,10 +32,14 @@ pub fn paint() {
     }
 }
 
+/// Prints the bytes of stack used at the deepest since [`paint`].
+pub fn report<B: Board>(board: &mut B) {
+    print(board, format_args!("stack_bytes = {}", high_water_bytes()));
+}
+
 /// Bytes of stack used at the deepest since [`paint`], rounded up to a word.
-#[must_use]
 #[inline(never)]
-pub fn high_water_bytes() -> usize {
+fn high_water_bytes() -> usize {
     let top = &raw const _stack_start;
     let mut word = &raw const __sheap;
     // SAFETY: as in `paint`; between `__sheap` and the top of the stack there is RAM to read.

@@ -6,7 +6,12 @@
 use cortex_m::{Peripherals, asm, peripheral::DWT};
 use cortex_m_rt::entry;
 use defmt_rtt as _;
-use grano_firmware::{Board, BoardSampler, Job, Model, Wrapping, draw, stack};
+use grano_firmware::{
+    Board, BoardSampler,
+    draw::{Job, draw},
+    evaluate::evaluate,
+    model, stack,
+};
 use panic_probe as _;
 use static_cell::ConstStaticCell;
 
@@ -15,23 +20,28 @@ mod fashion {
 }
 
 static SAMPLER: ConstStaticCell<BoardSampler<fashion::Fashion>> = ConstStaticCell::new(BoardSampler::new());
-const MODEL: Model = Model { labels: fashion::LABELS, table: &fashion::SAMPLERS[0], guidance: fashion::GUIDANCE };
 
 /// The board; its processor counts cycles, 67 s a turn.
-struct Nrf52840Dk {
-    cycles: Wrapping<32>,
-}
+struct Nrf52840Dk;
 
 impl Board for Nrf52840Dk {
-    const NAME: &'static str = "nRF52840-DK (Cortex-M4F, 64 MHz)";
     const UNIT: &'static str = "cycles";
+
+    fn name(&self) -> &'static str {
+        "nRF52840-DK (Cortex-M4F, 64 MHz)"
+    }
 
     fn print_line(&mut self, text: &str) {
         defmt::println!("{=str}", text);
     }
 
-    fn count(&mut self) -> u64 {
-        self.cycles.advance(DWT::cycle_count())
+    #[inline(always)]
+    fn ticks(&self) -> u32 {
+        DWT::cycle_count()
+    }
+
+    fn between(&self, start: u32, end: u32) -> u64 {
+        end.wrapping_sub(start).into()
     }
 }
 
@@ -41,9 +51,13 @@ fn main() -> ! {
     if let (Some(mut peripherals), Some(sampler)) = (Peripherals::take(), SAMPLER.try_take()) {
         peripherals.DCB.enable_trace();
         peripherals.DWT.enable_cycle_counter();
-        let mut board = Nrf52840Dk { cycles: Wrapping::new() };
-        // What went wrong is printed already.
-        let _ = draw(&mut board, sampler, &MODEL, Job::default());
+        let model = model!(fashion);
+        let evaluated = evaluate(&mut Nrf52840Dk, sampler, &model);
+        let drawn = draw(&mut Nrf52840Dk, sampler, &model, Job { label: "sneaker", seed: 0 });
+        if evaluated.and(drawn).is_err() {
+            defmt::println!("that failed");
+        }
+        stack::report(&mut Nrf52840Dk);
     }
     loop {
         asm::wfi();

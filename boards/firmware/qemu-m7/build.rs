@@ -1,0 +1,8 @@
+//! Generates the network and shows the linker the board's memory.
+
+use grano_firmware_build::{Target, fashion, link};
+
+fn main() {
+    fashion(Target::CortexM7).emit("fashion");
+    link();
+}

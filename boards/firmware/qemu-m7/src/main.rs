@@ -1,0 +1,11 @@
+//! The int8 network on an emulated Cortex-M7. `cargo xtask qemu qemu-m7`
+
+#![no_std]
+#![no_main]
+
+use cortex_m as _;
+use cortex_m_rt::entry;
+use grano_firmware::{mps, program};
+use panic_never as _;
+
+program!(#[entry] fashion::Fashion on mps::AN500);

@@ -1,0 +1,48 @@
+//! Evaluates each network of the boards once, on this machine: the report that the boards print, a table a network.
+//!
+//! `cargo xtask test` compares the checksums. Times are of one run, uninteresting but for their order.
+
+use std::time::Instant;
+
+use grano_firmware::{Board, BoardSampler, Failed, evaluate::evaluate, model};
+use grano_tests::models::{fashion_f16, fashion_int8};
+
+/// This machine.
+struct Host(Instant);
+
+impl Board for Host {
+    const UNIT: &'static str = "nanoseconds";
+
+    fn name(&self) -> &'static str {
+        "the host"
+    }
+
+    fn print_line(&mut self, text: &str) {
+        println!("{text}");
+    }
+
+    fn ticks(&self) -> u32 {
+        self.0.elapsed().as_nanos() as u32
+    }
+
+    fn between(&self, start: u32, end: u32) -> u64 {
+        end.wrapping_sub(start).into()
+    }
+}
+
+/// `"name": network`, the names being those that `cargo xtask` makes of the boards' manifests.
+macro_rules! evaluate {
+    ($($name:literal: $module:ident::$network:ident;)*) => {$(
+        println!("[{}]", $name);
+        let mut sampler = Box::new(BoardSampler::<$module::$network>::new());
+        evaluate(&mut Host(Instant::now()), &mut sampler, &model!($module))?;
+    )*};
+}
+
+fn main() -> Result<(), Failed> {
+    evaluate! {
+        "fashion-int8": fashion_int8::FashionInt8;
+        "fashion-f16": fashion_f16::FashionF16;
+    }
+    Ok(())
+}
