@@ -5,7 +5,7 @@ mod toy;
 
 use std::path::PathBuf;
 
-use grano_codegen::{Build, Precision};
+use grano_codegen::{Build, Precision, Target};
 
 fn main() {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
@@ -23,5 +23,12 @@ fn main() {
             .emit(&format!("fashion-{name}"));
         Build::new(&toy).precision(precision).samplers(["ddim-4", "ancestral-4"]).emit(&format!("toy-{name}"));
     }
+    // Every algorithm at least once. Flash that the chip's slowest network fills leaves none for transformed weights.
+    let dsp = Build::new("../models/fashion.safetensors").target(Target::CortexM4).samplers(["ddim-20"]);
+    dsp.clone().flash_budget(209_000).emit("fashion-in-ram");
+    dsp.target(Target::X86).emit("fashion-x86");
+    let toy = Build::new(&toy).samplers(["ddim-4", "ancestral-4"]);
+    toy.clone().target(Target::CortexM4).flash_budget(7_600).emit("toy-in-ram");
+    toy.target(Target::X86).emit("toy-x86");
     println!("cargo::rerun-if-changed=src/toy.rs");
 }

@@ -91,6 +91,21 @@ impl Target {
             Self::Wasm32 => Simd128::PACKING,
         }
     }
+
+    /// How transformed weights are packed, see the engine's `kernel::winograd`.
+    #[must_use]
+    pub fn wide_packing(self) -> Packing {
+        match self {
+            Self::Portable => Portable::WIDE,
+            Self::CortexM0 => Armv6m::WIDE,
+            Self::CortexM4 | Self::CortexM7 | Self::CortexM33 => Dsp::WIDE,
+            Self::CortexM55 => Helium::WIDE,
+            Self::Riscv32 => Riscv32::WIDE,
+            Self::X86 => Avx2::WIDE,
+            Self::Aarch64 => Neon::WIDE,
+            Self::Wasm32 => Simd128::WIDE,
+        }
+    }
 }
 
 impl std::str::FromStr for Target {

@@ -32,6 +32,10 @@ generated! {
     toy_int8: ToyInt8 in "toy-int8";
     toy_f16: ToyF16 in "toy-f16";
     toy_f32: ToyF32 in "toy-f32";
+    fashion_in_ram: FashionInRam in "fashion-in-ram";
+    fashion_x86: FashionX86 in "fashion-x86";
+    toy_in_ram: ToyInRam in "toy-in-ram";
+    toy_x86: ToyX86 in "toy-x86";
 }
 
 /// A generated network whose intermediate values can be read.

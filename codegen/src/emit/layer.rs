@@ -8,6 +8,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
 
 use super::tokens::{describe, float_activation, shape};
+use crate::algorithm::Algorithm;
 use crate::graph::X;
 use crate::kernel::{Element, Kernel, Requantize, Sums};
 use crate::lower::{Call, Place, Program, Residual};
@@ -38,6 +39,7 @@ pub(super) struct Emitter<'a> {
     pub(super) constants: Vec<u8>,
     pub(super) float: Element,
     pub(super) packing: Packing,
+    pub(super) wide_packing: Packing,
     /// The instruction set's name.
     pub(super) isa: &'static str,
     pub(super) program: &'a Program,
@@ -118,7 +120,7 @@ impl Emitter<'_> {
         (kernels.into_iter().collect(), ["Arena", "Blob", "Buffer", "elements"].iter().map(ident).collect())
     }
 
-    fn view(&mut self, values: impl IntoIterator<Item = impl AsRef<[u8]>>) -> TokenStream {
+    pub(super) fn view(&mut self, values: impl IntoIterator<Item = impl AsRef<[u8]>>) -> TokenStream {
         self.constants.resize(self.constants.len().next_multiple_of(4), 0);
         let (offset, mut count) = (self.constants.len(), 0usize);
         for value in values {
@@ -132,7 +134,7 @@ impl Emitter<'_> {
         self.view(values.iter().map(|v| v.to_le_bytes()))
     }
 
-    fn bytes(&mut self, values: &[i8]) -> TokenStream {
+    pub(super) fn bytes(&mut self, values: &[i8]) -> TokenStream {
         self.view(values.iter().map(|v| v.to_le_bytes()))
     }
 
@@ -150,14 +152,20 @@ impl Emitter<'_> {
         quote!(&MODEL.view::<[i8; #N]>(#offset, 1)[0])
     }
 
-    fn sums(&mut self, sums: &Sums) -> TokenStream {
-        self.used.insert("Sums");
+    fn sums(&mut self, sums: &Sums, algorithm: Algorithm) -> TokenStream {
+        let name = if algorithm == Algorithm::Direct { "Sums" } else { "WinogradSums" };
+        self.used.insert(name);
+        let name = Ident::new(name, Span::call_site());
         let geometry = self.geometry(&sums.geometry);
-        let weights = self.packed(&sums.weights, sums.geometry.taps());
+        let weights = match algorithm {
+            Algorithm::Direct => self.packed(&sums.weights, sums.geometry.taps()),
+            Algorithm::Winograd => self.transformed(sums),
+            Algorithm::WinogradInRam { .. } => self.untransformed(sums),
+        };
         let [steps, classes] = [self.integers(&sums.bias[0]), self.integers(&sums.bias[1])];
         let (channels, zero_point) = (sums.geometry.input[0], sums.input_zero_point);
         quote! {
-            Sums {
+            #name {
                 geometry: #geometry,
                 channels: [#channels, 0],
                 zero_points: [#zero_point, 0],
@@ -202,6 +210,9 @@ impl Emitter<'_> {
         if call.macs > 0 {
             doc += &format!(", {} multiply–accumulates", call.macs);
         }
+        if call.algorithm() != Algorithm::Direct {
+            doc += &format!(", {}", call.algorithm());
+        }
         doc.push('.');
         self.used.extend(if call.residual.is_some() { vec!["Residual"] } else { Vec::new() });
         let float = Ident::new(self.float.rust(), Span::call_site());
@@ -209,7 +220,8 @@ impl Emitter<'_> {
         let (kind, value) = match &call.kernel {
             Kernel::Quantize { inverse_scale } => ("Quantize", quote!(Quantize { inverse_scale: #inverse_scale })),
             Kernel::Conv2dInt8 { sums, residual_multipliers, requantize, table } => {
-                let (sums, requantize) = (self.sums(sums), self.requantize(requantize));
+                let algorithm = call.algorithm();
+                let (sums, requantize) = (self.sums(sums, algorithm), self.requantize(requantize));
                 let residual = self.integers(residual_multipliers);
                 let table = table.as_ref().map_or(quote!(None), |table| {
                     let table = self.table(table);
@@ -218,10 +230,20 @@ impl Emitter<'_> {
                 self.used.extend(["Epilogue", "Residual"]);
                 let epilogue =
                     quote!(Epilogue { residual_multipliers: #residual, requantize: #requantize, table: #table });
-                ("Conv2dInt8", quote!(Conv2dInt8 { sums: #sums, epilogue: #epilogue }.checked::<#isa>()))
+                let kind = match algorithm {
+                    Algorithm::Direct => "Conv2dInt8",
+                    Algorithm::Winograd => "WinogradInt8",
+                    Algorithm::WinogradInRam { .. } => "WinogradInRamInt8",
+                };
+                let name = Ident::new(kind, Span::call_site());
+                let group = match algorithm {
+                    Algorithm::WinogradInRam { group } => quote!(, group: #group),
+                    _ => quote!(),
+                };
+                (kind, quote!(#name { sums: #sums, epilogue: #epilogue #group }.checked::<#isa>()))
             }
             Kernel::Conv2dInt8Head { sums, scales } => {
-                let (sums, scales) = (self.sums(sums), self.floats(scales, Element::F32));
+                let (sums, scales) = (self.sums(sums, Algorithm::Direct), self.floats(scales, Element::F32));
                 ("Conv2dInt8Head", quote!(Conv2dInt8Head { sums: #sums, scales: #scales }.checked::<#isa>()))
             }
             Kernel::Conv2dFloat { geometry, weights, bias, activation } => {
@@ -275,7 +297,7 @@ impl Emitter<'_> {
             let name = self.item(&format!("{function}_to_space"));
             (block, format_ident!("{}", name.to_string().to_ascii_uppercase()))
         });
-        let to_space_static = to_space.as_ref().map(|(block, name)| self.to_space(call.shape, *block, name));
+        let to_space_static = to_space.as_ref().map(|(block, name)| self.depth_to_space(call.shape, *block, name));
         let body = self.body(call, &parameters, to_space.as_ref().map(|(_, name)| name));
         let declared = Arguments::of(call).declare();
         let arena = quote!(arena: &mut Arena<ARENA_BYTES>);
@@ -344,7 +366,8 @@ impl Emitter<'_> {
         let run = match &call.kernel {
             Kernel::Quantize { .. } | Kernel::DepthToSpace { .. } => quote!(#parameters.run(#input, #output)),
             Kernel::Conv2dInt8 { .. } => {
-                quote!(#parameters.run::<I, _>(condition, [&*#input, &[]], #residual, #scratch, #output))
+                let code = (call.algorithm() == Algorithm::Direct).then(|| quote!(, _));
+                quote!(#parameters.run::<I #code>(condition, [&*#input, &[]], #residual, #scratch, #output))
             }
             Kernel::Conv2dInt8Head { .. } => {
                 quote!(#parameters.run::<I, _>(condition, [&*#input, &[]], #scratch, #output))
@@ -370,7 +393,7 @@ impl Emitter<'_> {
     }
 
     /// The static of a depth_to_space in place.
-    fn to_space(&mut self, [c, h, w]: [usize; 3], block: usize, name: &Ident) -> TokenStream {
+    fn depth_to_space(&mut self, [c, h, w]: [usize; 3], block: usize, name: &Ident) -> TokenStream {
         let input = shape([c * block * block, h / block, w / block]);
         self.used.insert("DepthToSpace");
         quote!(static #name: DepthToSpace = DepthToSpace { input: #input, block: #block }.checked();)

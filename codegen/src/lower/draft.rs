@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use grano::kernel::TILE_PIXELS;
 
+use super::choose::Choice;
+use crate::algorithm::{Candidate, candidates};
+use crate::cost::Cost;
 use crate::fold::{Folded, Kind, Layer};
 use crate::graph::X;
 use crate::kernel::{Element, Kernel};
@@ -30,6 +33,12 @@ pub(super) struct Draft<'a> {
     pub(super) block: Option<usize>,
     /// Type and number of the elements that the kernel works in.
     pub(super) scratch: Option<(Element, usize)>,
+    /// Least number of those elements, whatever the kernel's algorithm.
+    least_scratch: usize,
+    /// Its algorithms, where it is a convolution on integers.
+    pub(super) choice: Option<Choice>,
+    /// Predicted, on integers.
+    pub(super) instructions: Option<u64>,
     /// Whether the sampler takes the result.
     pub(super) is_output: bool,
 }
@@ -37,6 +46,7 @@ pub(super) struct Draft<'a> {
 /// The calls in the order of the layers.
 pub(super) fn drafts<'a>(folded: &'a Folded, (kernels, elements): &'a Kernels, target: Target) -> Vec<Draft<'a>> {
     let mut drafts = Vec::new();
+    let cost = Cost::of(target);
     let (quantize, kernels) = match kernels.split_first() {
         Some((quantize @ Kernel::Quantize { .. }, kernels)) => (Some(quantize), kernels),
         _ => (None, &kernels[..]),
@@ -52,11 +62,15 @@ pub(super) fn drafts<'a>(folded: &'a Folded, (kernels, elements): &'a Kernels, t
         second: None,
         block: None,
         scratch: None,
+        least_scratch: 0,
+        choice: None,
+        instructions: Some(cost.other(0, folded.input.iter().product())),
         is_output: false,
     }));
     drafts.extend(folded.layers.iter().zip(kernels).map(|(layer, kernel)| {
         let (name, input, second) = operands(layer);
-        Draft {
+        let candidates = candidates(kernel, elements[input], target);
+        let mut draft = Draft {
             name,
             value: &layer.name,
             shape: layer.shape,
@@ -66,9 +80,14 @@ pub(super) fn drafts<'a>(folded: &'a Folded, (kernels, elements): &'a Kernels, t
             input,
             second,
             block: None,
-            scratch: scratch(kernel, target),
+            scratch: scratch(kernel),
+            least_scratch: 0,
+            choice: (!candidates.is_empty()).then(|| Choice::new(candidates)),
+            instructions: quantize.map(|_| cost.other(layer.macs(), layer.shape.iter().product())),
             is_output: layer.name == folded.output,
-        }
+        };
+        draft.choose(0);
+        draft
     }));
     join_depth_to_space(&mut drafts);
     drafts
@@ -86,6 +105,7 @@ fn join_depth_to_space(drafts: &mut Vec<Draft<'_>>) {
     let (element, len) = head.scratch.unwrap_or((head.element, 0));
     let row_len = (channels * width * head.element.bytes()).div_ceil(element.bytes());
     head.scratch = Some((element, len.max(row_len)));
+    head.least_scratch = row_len;
     head.block = Some(block);
     (head.value, head.shape, head.is_output) = (last.value, last.shape, true);
     drafts.pop();
@@ -105,6 +125,15 @@ impl<'a> Draft<'a> {
             (_, Some(second)) => vec![second],
             _ => Vec::new(),
         }
+    }
+
+    /// Has the kernel use one of its algorithms.
+    pub(super) fn choose(&mut self, candidate: usize) {
+        let Some(choice) = &mut self.choice else { return };
+        choice.chosen = candidate;
+        let Candidate { scratch_words, instructions, .. } = *choice.candidate();
+        self.scratch = Some((Element::I32, scratch_words.max(self.least_scratch)));
+        self.instructions = Some(instructions);
     }
 
     /// Elements of the result.
@@ -143,8 +172,8 @@ pub(super) fn steps(drafts: &[Draft<'_>]) -> Vec<Step> {
 }
 
 /// For each call the last one that reads its result, or itself.
-pub(super) fn last_reads(drafts: &[Draft<'_>]) -> Vec<usize> {
-    let last_read = |(index, draft): (usize, &Draft<'_>)| {
+pub(super) fn last_reads(drafts: &[&Draft<'_>]) -> Vec<usize> {
+    let last_read = |(index, draft): (usize, &&Draft<'_>)| {
         drafts.iter().rposition(|reader| reader.reads().any(|value| value == draft.value)).unwrap_or(index)
     };
     drafts.iter().enumerate().map(last_read).collect()
@@ -162,12 +191,9 @@ fn operands(layer: &Layer) -> (&str, &str, Option<&str>) {
     }
 }
 
-/// Type and number of the elements of scratch that a kernel takes.
-fn scratch(kernel: &Kernel, target: Target) -> Option<(Element, usize)> {
+/// Type and number of the elements of scratch that a kernel without a choice takes.
+fn scratch(kernel: &Kernel) -> Option<(Element, usize)> {
     match kernel {
-        Kernel::Conv2dInt8 { sums, .. } | Kernel::Conv2dInt8Head { sums, .. } => {
-            Some((Element::I32, target.packing().scratch_words(&sums.geometry.engine())))
-        }
         Kernel::Conv2dFloat { geometry, .. } => Some((Element::F32, TILE_PIXELS * geometry.taps())),
         _ => None,
     }

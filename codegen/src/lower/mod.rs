@@ -1,9 +1,11 @@
 //! *Lower*: layers become kernel calls on buffers; what can be computed in place is.
 
+mod choose;
 mod draft;
 
 use std::collections::BTreeMap;
 
+use crate::algorithm::Algorithm;
 use crate::error::Result;
 use crate::fold::Folded;
 use crate::kernel::{Element, Kernel};
@@ -12,6 +14,9 @@ use crate::plan::{Lifetime, Plan, plan};
 use crate::quantize::Kernels;
 use crate::target::Target;
 
+pub use choose::{Choice, Room, Verdict};
+
+use choose::choose;
 use draft::{Draft, drafts, last_reads, steps};
 
 /// A network as a list of kernel calls on one arena.
@@ -52,6 +57,18 @@ pub struct Call {
     pub block: Option<usize>,
     /// Buffer that the kernel works in.
     pub scratch: Option<usize>,
+    /// The algorithms of a convolution on integers, and which of them it uses.
+    pub choice: Option<Choice>,
+    /// Predicted instructions, of networks on integers.
+    pub instructions: Option<u64>,
+}
+
+impl Call {
+    /// How it computes a convolution.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.choice.as_ref().map_or(Algorithm::Direct, Choice::algorithm)
+    }
 }
 
 /// Where a map lies.
@@ -93,23 +110,42 @@ impl Buffer {
     }
 }
 
-/// Orders the calls, gives every value a buffer, and the buffers their places.
+/// Most attempts to find algorithms whose buffers, as they are laid out, fit the arena.
+const ATTEMPTS: usize = 8;
+
+/// Chooses algorithms, orders the calls, gives every value a buffer, and the buffers their places.
 ///
 /// # Errors
 /// When the planner refuses the buffers.
-pub fn lower(folded: &Folded, kernels: &Kernels, target: Target) -> Result<Program> {
-    let drafts = drafts(folded, kernels, target);
-    let Order { steps, exact, .. } = order::search(&steps(&drafts));
-    let mut drafts: Vec<Option<Draft<'_>>> = drafts.into_iter().map(Some).collect();
-    let drafts: Vec<Draft<'_>> = steps.into_iter().filter_map(|step| drafts[step].take()).collect();
-    let (calls, buffers) = place(&drafts);
+pub fn lower(folded: &Folded, kernels: &Kernels, target: Target, room: Room) -> Result<Program> {
+    let mut drafts = drafts(folded, kernels, target);
+    let mut tight = room;
+    for _ in 0..ATTEMPTS {
+        choose(&mut drafts, tight);
+        let program = arrange(&drafts)?;
+        let over = program.plan.arena_bytes.saturating_sub(room.arena_bytes);
+        if over == 0 {
+            return Ok(program);
+        }
+        // The choice goes by what is live, which the layout may miss.
+        tight.arena_bytes = tight.arena_bytes.saturating_sub(over);
+    }
+    choose(&mut drafts, Room::default());
+    arrange(&drafts)
+}
+
+/// Orders the calls and lays out their buffers.
+fn arrange(drafts: &[Draft<'_>]) -> Result<Program> {
+    let Order { steps, exact, .. } = order::search(&steps(drafts));
+    let ordered: Vec<&Draft<'_>> = steps.iter().map(|&step| &drafts[step]).collect();
+    let (calls, buffers) = place(&ordered);
     let lifetimes: Vec<Lifetime> = buffers.iter().map(Buffer::lifetime).collect();
     let plan = plan(&lifetimes)?;
     Ok(Program { calls, buffers, plan, exact_order: exact })
 }
 
 /// Calls on buffers.
-fn place(drafts: &[Draft<'_>]) -> (Vec<Call>, Vec<Buffer>) {
+fn place(drafts: &[&Draft<'_>]) -> (Vec<Call>, Vec<Buffer>) {
     let last_reads = last_reads(drafts);
     let mut buffers: Vec<Buffer> = Vec::new();
     let allot = |buffers: &mut Vec<Buffer>, name: &str, element, len, calls| {
@@ -122,7 +158,7 @@ fn place(drafts: &[Draft<'_>]) -> (Vec<Call>, Vec<Buffer>) {
     for (at, (draft, &last)) in drafts.iter().zip(&last_reads).enumerate() {
         let holder = |value: &str| holders.get(value).map_or(Place::Outside, |&(_, place)| place);
         let donor = draft.donors().into_iter().find_map(|value| match holders.get(value) {
-            Some(&(maker, Place::Buffer(buffer))) if last_reads[maker] == at && draft.fits(&drafts[maker]) => {
+            Some(&(maker, Place::Buffer(buffer))) if last_reads[maker] == at && draft.fits(drafts[maker]) => {
                 Some((value, buffer))
             }
             _ => None,
@@ -165,6 +201,8 @@ fn place(drafts: &[Draft<'_>]) -> (Vec<Call>, Vec<Buffer>) {
             residual,
             block: draft.block,
             scratch,
+            choice: draft.choice.clone(),
+            instructions: draft.instructions,
         });
         holders.insert(draft.value, (at, output));
     }
@@ -189,7 +227,9 @@ mod tests {
     #[test]
     fn a_residual_block_overwrites_its_residual() {
         let folded = fold(&network(), &[0, 1]).unwrap();
-        let program = lower(&folded, &float::kernels(&folded, Element::F32).unwrap(), Target::default()).unwrap();
+        let program =
+            lower(&folded, &float::kernels(&folded, Element::F32).unwrap(), Target::default(), Room::default())
+                .unwrap();
         let block = &program.calls[1];
         assert_eq!(block.name, "conv");
         // It reads h and adds h: the buffer of h cannot take the result.
