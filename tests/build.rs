@@ -28,7 +28,7 @@ fn main() {
     dsp.clone().flash_budget(209_000).emit("fashion-in-ram");
     dsp.target(Target::X86).emit("fashion-x86");
     let toy = Build::new(&toy).samplers(["ddim-4", "ancestral-4"]);
-    toy.clone().target(Target::CortexM4).flash_budget(7_600).emit("toy-in-ram");
+    toy.clone().target(Target::CortexM0).flash_budget(7_200).emit("toy-in-ram");
     toy.target(Target::X86).emit("toy-x86");
     println!("cargo::rerun-if-changed=src/toy.rs");
 }

@@ -145,7 +145,7 @@ const WIDE_VECTORS: Cost = Cost {
     product: 0.05,
     column: 0.1,
     output: 0.5,
-    wide_product: 0.1,
+    wide_product: 0.14,
     transform: 0.3,
     wide_output: 1.0,
     weight: 1.0,

@@ -363,14 +363,15 @@ impl Emitter<'_> {
         };
         let (let_input, input) =
             if shared { (quote!(let input = &*#input;), quote!(input)) } else { (quote!(), input) };
+        let map = if shared { quote!(input) } else { quote!(&*#input) };
         let run = match &call.kernel {
             Kernel::Quantize { .. } | Kernel::DepthToSpace { .. } => quote!(#parameters.run(#input, #output)),
             Kernel::Conv2dInt8 { .. } => {
                 let code = (call.algorithm() == Algorithm::Direct).then(|| quote!(, _));
-                quote!(#parameters.run::<I #code>(condition, [&*#input, &[]], #residual, #scratch, #output))
+                quote!(#parameters.run::<I #code>(condition, [#map, &[]], #residual, #scratch, #output))
             }
             Kernel::Conv2dInt8Head { .. } => {
-                quote!(#parameters.run::<I, _>(condition, [&*#input, &[]], #scratch, #output))
+                quote!(#parameters.run::<I, _>(condition, [#map, &[]], #scratch, #output))
             }
             Kernel::Conv2dFloat { .. } => quote!(#parameters.run(condition, #input, #residual, #scratch, #output)),
             Kernel::AddInt8 { .. } => quote!(#parameters.run::<I>(#input, #residual, #output)),
