@@ -1,34 +1,46 @@
-//! Generates what the tests compile: the shipped model and a toy of awkward shapes, in every precision.
+//! Generates what the tests compile: the shipped model and networks with made-up weights, in every precision.
 
-#[path = "src/toy.rs"]
-mod toy;
+use std::path::{Path, PathBuf};
 
-use std::path::PathBuf;
+use grano_codegen::{Build, Precision, Result, Target};
+use grano_networks::{layers, toy, unet, write};
 
-use grano_codegen::{Build, Precision, Target};
+/// Makes a model file's bytes.
+type Model = fn() -> Result<Vec<u8>>;
 
 fn main() {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
-    let toy = folder.join("toy.safetensors");
-    if let Err(error) = toy::model().and_then(|bytes| {
-        std::fs::write(&toy, bytes).map_err(|error| grano_codegen::Error::Io { path: toy.clone(), source: error })
-    }) {
-        println!("cargo::error={error}");
+    let made_up: [(&str, Model, &[&str]); 3] = [
+        ("toy", toy::model, &["ddim-4", "ancestral-4"]),
+        ("unet", unet::model, &["ddim-4"]),
+        ("layers", layers::model, &["ddim-1"]),
+    ];
+    let fashion = Path::new("../models/fashion.safetensors");
+    emit(fashion, "fashion", &["ddim-20", "ddim-20-eta0.5"]);
+    emit_algorithms(Build::new(fashion).samplers(["ddim-20"]), "fashion", 209_000);
+    for (name, model, samplers) in made_up {
+        match write(&folder, name, model) {
+            Ok(path) => {
+                emit(&path, name, samplers);
+                if name == "toy" {
+                    emit_algorithms(Build::new(&path).samplers(samplers.iter().copied()), name, 7_200);
+                }
+            }
+            Err(error) => println!("cargo::error={error}"),
+        }
     }
+}
+
+fn emit(model: &Path, name: &str, samplers: &[&str]) {
     for precision in Precision::ALL {
-        let name = precision.name();
-        Build::new("../models/fashion.safetensors")
-            .precision(precision)
-            .samplers(["ddim-20", "ddim-20-eta0.5"])
-            .emit(&format!("fashion-{name}"));
-        Build::new(&toy).precision(precision).samplers(["ddim-4", "ancestral-4"]).emit(&format!("toy-{name}"));
+        let samplers = samplers.iter().copied();
+        Build::new(model).precision(precision).samplers(samplers).emit(&format!("{name}-{}", precision.name()));
     }
-    // Every algorithm at least once. Flash that the chip's slowest network fills leaves none for transformed weights.
-    let dsp = Build::new("../models/fashion.safetensors").target(Target::CortexM4).samplers(["ddim-20"]);
-    dsp.clone().flash_budget(209_000).emit("fashion-in-ram");
-    dsp.target(Target::X86).emit("fashion-x86");
-    let toy = Build::new(&toy).samplers(["ddim-4", "ancestral-4"]);
-    toy.clone().target(Target::CortexM0).flash_budget(7_200).emit("toy-in-ram");
-    toy.target(Target::X86).emit("toy-x86");
-    println!("cargo::rerun-if-changed=src/toy.rs");
+}
+
+/// Other algorithms than those of the portable network: weights transformed into RAM, where flash is short; and direct
+/// convolutions.
+fn emit_algorithms(build: Build, name: &str, flash_budget: usize) {
+    build.clone().target(Target::CortexM0).flash_budget(flash_budget).emit(&format!("{name}-in-ram"));
+    build.target(Target::X86).emit(&format!("{name}-x86"));
 }

@@ -47,12 +47,12 @@ pub struct Candidate {
 /// A larger group must save this share of a layer's instructions, or it is not worth its RAM.
 const LEAST_GAIN: f64 = 0.05;
 
-/// The algorithms that a kernel on maps of a type can use, the direct one first; none where there is no choice.
+/// The algorithms that a kernel on maps of some types can use, the direct one first; none where there is no choice.
 #[must_use]
-pub fn candidates(kernel: &Kernel, input: Element, target: Target) -> Vec<Candidate> {
+pub fn candidates(kernel: &Kernel, maps: &[Element], target: Target) -> Vec<Candidate> {
     let (Kernel::Conv2dInt8 { sums, .. } | Kernel::Conv2dInt8Head { sums, .. }) = kernel else { return Vec::new() };
     let mut all = vec![candidate(&sums.geometry, Algorithm::Direct, target)];
-    let is_int8 = matches!((kernel, input), (Kernel::Conv2dInt8 { .. }, Element::I8(_)));
+    let is_int8 = matches!(kernel, Kernel::Conv2dInt8 { .. }) && maps.iter().all(|map| matches!(map, Element::I8(_)));
     if is_int8 && winograd::fits(&sums.geometry.engine()) {
         all.push(candidate(&sums.geometry, Algorithm::Winograd, target));
         let block = target.wide_packing().channels;
@@ -77,7 +77,7 @@ fn candidate(geometry: &Geometry, algorithm: Algorithm, target: Target) -> Candi
         Algorithm::WinogradInRam { group } => Work::Winograd { group: Some(group) },
     };
     let (flash_bytes, scratch_words) = match algorithm {
-        Algorithm::Direct => (packing.packed_len(geometry.taps(), geometry.output[0]), packing.scratch_words(&engine)),
+        Algorithm::Direct => (packing.packed_len(geometry.taps(), geometry.output[0]), target.scratch_words(&engine)),
         Algorithm::Winograd => {
             (2 * winograd::packed_len(&wide, &engine), winograd::scratch_words(&wide, &engine, None))
         }
@@ -116,8 +116,15 @@ mod tests {
             stride: [1; 2],
             padding: [1; 2],
             upsample: [upsample; 2],
+            groups: 1,
         };
-        let sums = Sums { geometry, weights: Vec::new(), bias: [Vec::new(), Vec::new()], input_zero_point: 0 };
+        let sums = Sums {
+            geometry,
+            weights: Vec::new(),
+            bias: [Vec::new(), Vec::new()],
+            channels: [in_c, 0],
+            zero_points: [0; 2],
+        };
         let requantize = Requantize { shift: 0, multipliers: Vec::new(), zero_point: 0 };
         Kernel::Conv2dInt8 { sums, residual_multipliers: Vec::new(), requantize, table: None }
     }
@@ -127,7 +134,7 @@ mod tests {
     #[test]
     fn flash_and_products_are_those_of_the_method() {
         for (upsample, flash, products) in [(1, 32, 16), (2, 18, 9)] {
-            let all = candidates(&conv(32, 32, 14, upsample), INT8, Target::CortexM4);
+            let all = candidates(&conv(32, 32, 14, upsample), &[INT8], Target::CortexM4);
             let [direct, winograd, in_ram, ..] = all[..] else { panic!("{all:?}") };
             assert_eq!(direct.flash_bytes, 32 * 32 * 9);
             assert_eq!(winograd.flash_bytes, 32 * 32 * flash);
@@ -140,7 +147,7 @@ mod tests {
 
     #[test]
     fn larger_groups_are_offered_while_they_save() {
-        let all = candidates(&conv(64, 64, 7, 1), INT8, Target::CortexM4);
+        let all = candidates(&conv(64, 64, 7, 1), &[INT8], Target::CortexM4);
         let groups: Vec<u64> = all[2..].iter().map(|candidate| candidate.instructions).collect();
         assert!(groups.len() > 1 && groups.windows(2).all(|pair| pair[1] < pair[0]));
     }
@@ -148,14 +155,14 @@ mod tests {
     #[test]
     fn only_int8_maps_and_3x3_have_a_choice() {
         let wide = Element::I16 { scale: 1.0 };
-        assert_eq!(candidates(&conv(4, 4, 8, 1), wide, Target::CortexM4).len(), 1);
-        assert!(candidates(&Kernel::AddFloat, INT8, Target::CortexM4).is_empty());
+        assert_eq!(candidates(&conv(4, 4, 8, 1), &[wide], Target::CortexM4).len(), 1);
+        assert!(candidates(&Kernel::AddFloat, &[INT8], Target::CortexM4).is_empty());
     }
 
     #[test]
     fn wide_vectors_take_winograd_only_for_enlarged_maps() {
         for (upsample, takes) in [(1, false), (2, true)] {
-            let all = candidates(&conv(32, 32, 14, upsample), INT8, Target::X86);
+            let all = candidates(&conv(32, 32, 14, upsample), &[INT8], Target::X86);
             assert_eq!(all[1].instructions < all[0].instructions, takes);
         }
     }

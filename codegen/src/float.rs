@@ -25,13 +25,27 @@ pub fn kernels(folded: &Folded, element: Element) -> Result<Kernels> {
                     .chunks_exact(taps)
                     .map(|channel| channels_last(channel, &conv.geometry.kernel).collect())
                     .collect();
+                let (geometry, channels) = (conv.geometry, conv.channels()?);
                 let flat = |rows: &[Vec<f64>]| rows.iter().flatten().map(|&b| b as f32).collect();
-                Kernel::Conv2dFloat {
-                    geometry: conv.geometry,
-                    weights: (0..taps).flat_map(|tap| by_channel.iter().map(move |weights| weights[tap])).collect(),
-                    bias: [flat(&conv.bias.steps), flat(&conv.bias.classes)],
-                    activation: conv.activation.as_ref().map(|activation| activation.function),
+                let weights = (0..taps).flat_map(|tap| by_channel.iter().map(move |weights| weights[tap])).collect();
+                let bias = [flat(&conv.bias.steps), flat(&conv.bias.classes)];
+                let activation = conv.activation.as_ref().map(|activation| activation.function);
+                if geometry.groups > 1 {
+                    Kernel::DepthwiseFloat { geometry, weights, bias, activation }
+                } else {
+                    Kernel::Conv2dFloat { geometry, channels, weights, bias, activation }
                 }
+            }
+            Kind::GroupNorm(norm) => Kernel::GroupNormFloat {
+                groups: norm.groups,
+                eps: norm.eps as f32,
+                weight: norm.weight.clone(),
+                bias: norm.bias.clone(),
+                activation: norm.activation.as_ref().map(|activation| activation.function),
+            },
+            Kind::Attention { heads, .. } => {
+                let scale = (1.0 / libm::sqrt((layer.shape[0] / heads) as f64)) as f32;
+                Kernel::AttentionFloat { heads: *heads, scale }
             }
             Kind::Add { .. } => Kernel::AddFloat,
             Kind::Activation { function, .. } => Kernel::ActivationFloat { function: *function },

@@ -48,8 +48,9 @@ pub struct Node {
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum Op {
     /// Cross-correlation of the (nearest-neighbour upsampled) map with `weight`
-    /// `[out_channels, in_channels, k_h, k_w]`, zero padding, plus `bias` `[out_channels]`.
-    /// Geometry is `[vertical, horizontal]`; 1-D data has height 1.
+    /// `[out_channels, in_channels / groups, k_h, k_w]`, zero padding, plus `bias` `[out_channels]`.
+    /// Geometry is `[vertical, horizontal]`; 1-D data has height 1. Several inputs, of equal height and
+    /// width, count as one whose channels follow each other: what a concatenation would be for.
     Conv2d {
         /// Channels of the output.
         out_channels: usize,
@@ -61,11 +62,30 @@ pub enum Op {
         padding: [usize; 2],
         /// Factor by which the input is first enlarged.
         upsample: [usize; 2],
+        /// 1, or as many as there are channels in and out: then each channel has a kernel of its own (depthwise).
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        groups: usize,
     },
     /// `weight` `[out_features, in_features]` times a vector, plus `bias` `[out_features]`.
     Linear {
         /// Length of the output.
         out_features: usize,
+    },
+    /// The channels in `groups` runs of equal length, each run shifted and scaled to mean 0 and variance 1 over all its
+    /// values of one picture, then times `weight` `[channels]` plus `bias` `[channels]` (Wu & He 2018):
+    /// (x − μ) / √(σ² + eps) · weight + bias, σ² being the mean of (x − μ)².
+    GroupNorm {
+        /// Number of runs.
+        groups: usize,
+        /// Above 0.
+        eps: f64,
+    },
+    /// Scaled dot-product attention over all positions (Vaswani et al. 2017, section 3.2), of three maps of equal
+    /// shape, `q`, `k` and `v`. The channels in `heads` runs of d each, head by head and position i:
+    /// out_i = Σ_j softmax_j(q_i · k_j / √d) · v_j.
+    Attention {
+        /// Number of runs.
+        heads: usize,
     },
     /// An element-wise function.
     Activation {
@@ -97,6 +117,15 @@ pub enum Op {
         /// Enlargement per axis.
         block: usize,
     },
+}
+
+fn one() -> usize {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_one(groups: &usize) -> bool {
+    *groups == 1
 }
 
 /// An element-wise function.
@@ -155,7 +184,7 @@ impl Graph {
         self.nodes.iter().find(|node| node.name == name)
     }
 
-    /// Checks the whole graph and puts its nodes into an order in which they can be computed.
+    /// Checks the whole graph and puts its nodes into an order in which they can be computed: their own where it serves.
     ///
     /// # Errors
     /// Names the node that is on a cycle, misses an input, shares its name or does not fit its inputs.
@@ -178,15 +207,18 @@ impl Graph {
         let mut sorted = Vec::with_capacity(self.nodes.len());
         let mut waiting = std::mem::take(&mut self.nodes);
         while !waiting.is_empty() {
-            let (now, later): (Vec<_>, Vec<_>) =
-                waiting.into_iter().partition(|node| node.inputs.iter().all(|input| ready.contains(input)));
-            if now.is_empty() {
-                let name = &later[0].name;
+            let before = sorted.len();
+            for node in std::mem::take(&mut waiting) {
+                if node.inputs.iter().all(|input| ready.contains(input)) {
+                    ready.insert(node.name.clone());
+                    sorted.push(node);
+                } else {
+                    waiting.push(node);
+                }
+            }
+            if let Some(Node { name, .. }) = waiting.first().filter(|_| sorted.len() == before) {
                 return Err(Error::node(name, "it is part of, or waits for, a cycle; a network must be acyclic"));
             }
-            ready.extend(now.iter().map(|node| node.name.clone()));
-            sorted.extend(now);
-            waiting = later;
         }
         self.nodes = sorted;
         self.shapes().map(drop)
@@ -232,7 +264,11 @@ impl Graph {
     /// As [`Self::shapes`].
     pub fn parameters(&self) -> Result<Vec<Parameter>> {
         let shapes = self.shapes()?;
-        Ok(self.nodes.iter().flat_map(|node| node.parameters(shapes[&node.inputs[0]], self.classes)).collect())
+        let parameters = |node: &Node| {
+            let inputs: Vec<Shape> = node.inputs.iter().map(|input| shapes[input]).collect();
+            node.parameters(&inputs, self.classes)
+        };
+        Ok(self.nodes.iter().flat_map(parameters).collect())
     }
 }
 
@@ -248,7 +284,16 @@ impl Node {
             }
         };
         match (&self.op, inputs) {
-            (Op::Conv2d { out_channels, kernel, stride, padding, upsample }, [Shape::Map([_, h, w])]) => {
+            (Op::Conv2d { out_channels, kernel, stride, padding, upsample, groups }, [Shape::Map([_, h, w]), ..]) => {
+                let in_channels = joined_channels(inputs).ok_or_else(|| wrong("maps of equal height and width"))?;
+                if *groups != 1 && !(*groups == in_channels && *groups == *out_channels) {
+                    return Err(Error::node(
+                        &self.name,
+                        format!(
+                            "{groups} groups from {in_channels} channels to {out_channels}; give 1 group, or as many as there are channels in and out"
+                        ),
+                    ));
+                }
                 let extent = |axis: usize, size: usize| {
                     let (k, s) = (small(kernel[axis])?, small(stride[axis])?);
                     let padded =
@@ -260,7 +305,22 @@ impl Node {
                 };
                 Ok(Shape::Map([small(*out_channels)?, extent(0, *h)?, extent(1, *w)?]))
             }
-            (Op::Conv2d { .. }, _) => Err(wrong("one map")),
+            (Op::Conv2d { .. }, _) => Err(wrong("maps of equal height and width")),
+            (Op::GroupNorm { groups, eps }, [map @ Shape::Map([c, ..])])
+                if *groups > 0 && c % groups == 0 && eps.is_finite() && *eps > 0.0 =>
+            {
+                Ok(*map)
+            }
+            (Op::GroupNorm { .. }, _) => {
+                Err(wrong("one map, with channels a multiple of `groups` and an `eps` above 0"))
+            }
+            (Op::Attention { heads }, [q @ Shape::Map([c, ..]), k, v]) if q == k && q == v => {
+                if *heads == 0 || c % heads != 0 {
+                    return Err(Error::node(&self.name, format!("{heads} heads of {c} channels; give a divisor")));
+                }
+                Ok(*q)
+            }
+            (Op::Attention { .. }, _) => Err(wrong("three maps of equal shape: q, k and v")),
             (Op::Linear { out_features }, [Shape::Vector(_)]) => Ok(Shape::Vector(small(*out_features)?)),
             (Op::Linear { .. }, _) => Err(wrong("one vector")),
             (Op::Activation { function: Function::ClippedSilu { limit } }, _)
@@ -291,23 +351,38 @@ impl Node {
         }
     }
 
-    /// The tensors that the node needs, given the shape of its first input.
+    /// The tensors that the node needs, given the shapes of its inputs.
     #[must_use]
-    pub fn parameters(&self, input: Shape, classes: usize) -> Vec<Parameter> {
+    pub fn parameters(&self, inputs: &[Shape], classes: usize) -> Vec<Parameter> {
         let parameter = |kind: &str, shape: Vec<usize>| Parameter { name: format!("{}.{kind}", self.name), shape };
-        match (&self.op, input) {
-            (Op::Conv2d { out_channels, kernel: [k_h, k_w], .. }, Shape::Map([in_channels, ..])) => vec![
-                parameter("weight", vec![*out_channels, in_channels, *k_h, *k_w]),
-                parameter("bias", vec![*out_channels]),
-            ],
-            (Op::Linear { out_features }, Shape::Vector(in_features)) => {
-                vec![parameter("weight", vec![*out_features, in_features]), parameter("bias", vec![*out_features])]
+        match (&self.op, inputs) {
+            (Op::Conv2d { out_channels, kernel: [k_h, k_w], groups, .. }, _) => {
+                let in_channels = joined_channels(inputs).unwrap_or_default() / groups;
+                vec![
+                    parameter("weight", vec![*out_channels, in_channels, *k_h, *k_w]),
+                    parameter("bias", vec![*out_channels]),
+                ]
             }
-            (Op::ChannelGain, Shape::Map([channels, ..])) => vec![parameter("weight", vec![channels])],
+            (Op::Linear { out_features }, [Shape::Vector(in_features)]) => {
+                vec![parameter("weight", vec![*out_features, *in_features]), parameter("bias", vec![*out_features])]
+            }
+            (Op::GroupNorm { .. }, [Shape::Map([channels, ..])]) => {
+                vec![parameter("weight", vec![*channels]), parameter("bias", vec![*channels])]
+            }
+            (Op::ChannelGain, [Shape::Map([channels, ..])]) => vec![parameter("weight", vec![*channels])],
             (Op::Embedding { dim }, _) => vec![parameter("weight", vec![classes + 1, *dim])],
             _ => Vec::new(),
         }
     }
+}
+
+/// Channels of maps side by side; none when they are not maps of equal height and width.
+fn joined_channels(inputs: &[Shape]) -> Option<usize> {
+    let Some(Shape::Map([_, height, width])) = inputs.first() else { return None };
+    inputs.iter().try_fold(0, |sum, input| match input {
+        Shape::Map([c, h, w]) if (h, w) == (height, width) => Some(sum + c),
+        _ => None,
+    })
 }
 
 /// Builds a graph node by node; every method returns the new node's name.

@@ -1,5 +1,7 @@
 //! What a layer hands to its kernel: the engine's parameter structs as owned data, one variant a struct.
 
+use grano::kernel::ExpTable;
+
 use crate::graph::Function;
 use crate::reference::Geometry;
 
@@ -8,7 +10,6 @@ pub type Table = [i8; 1024];
 
 /// A layer's kernel and its parameters; see the engine's `kernel` module for what each computes.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "nearly all layers are of the largest kind")]
 pub enum Kernel {
     /// f32 picture to int16.
     Quantize {
@@ -33,10 +34,82 @@ pub enum Kernel {
         /// The value of one unit of the sum, per output channel.
         scales: Vec<f32>,
     },
+    /// int8 map to int8, a kernel a channel.
+    DepthwiseInt8 {
+        /// Weights, `[k_h][k_w][channels]`, and sums.
+        sums: Sums,
+        /// Per channel; empty without a residual.
+        residual_multipliers: Vec<i32>,
+        /// From sums to the output, or to the table's index.
+        requantize: Requantize,
+        /// Index + 512 to output.
+        table: Option<Table>,
+    },
+    /// Floating-point maps, a kernel a channel.
+    DepthwiseFloat {
+        /// Shapes and strides.
+        geometry: Geometry,
+        /// `[k_h][k_w][channels]`.
+        weights: Vec<f32>,
+        /// `[steps][channels]` and `[classes + 1][channels]`.
+        bias: [Vec<f32>; 2],
+        /// What is applied last.
+        activation: Option<Function>,
+    },
+    /// int8 group normalisation.
+    GroupNormInt8 {
+        /// Number of groups.
+        groups: usize,
+        /// In squared units of the input.
+        eps: f32,
+        /// Per channel, in units of the output, or of the table's index.
+        gains: Vec<f32>,
+        /// In the same units.
+        offsets: Vec<f32>,
+        /// Index + 512 to output.
+        table: Option<Table>,
+    },
+    /// Floating-point group normalisation.
+    GroupNormFloat {
+        /// Number of groups.
+        groups: usize,
+        /// Added to the variance.
+        eps: f32,
+        /// Per channel.
+        weight: Vec<f32>,
+        /// Per channel.
+        bias: Vec<f32>,
+        /// What is applied last.
+        activation: Option<Function>,
+    },
+    /// int8 attention.
+    AttentionInt8 {
+        /// Number of heads.
+        heads: usize,
+        /// Of q.
+        q_zero_point: i32,
+        /// From scores to steps of the table: left shift and multiplier.
+        score: (u32, i32),
+        /// The exponential.
+        exp: ExpTable,
+        /// 2⁴⁰ times v's scale through the output's.
+        ratio: f32,
+        /// Zero points and rounding, in 1/256.
+        offset: i32,
+    },
+    /// Floating-point attention.
+    AttentionFloat {
+        /// Number of heads.
+        heads: usize,
+        /// Of the products.
+        scale: f32,
+    },
     /// Floating-point maps.
     Conv2dFloat {
         /// Shapes and strides.
         geometry: Geometry,
+        /// Channels of each input map; the second's are 0 where there is one.
+        channels: [usize; 2],
         /// `[k_h][k_w][in_c][out_c]`.
         weights: Vec<f32>,
         /// `[steps][out_c]` and `[classes + 1][out_c]`.
@@ -83,8 +156,10 @@ pub struct Sums {
     pub weights: Vec<i8>,
     /// `[steps][out_c]` and `[classes + 1][out_c]`.
     pub bias: [Vec<i32>; 2],
-    /// What padding holds.
-    pub input_zero_point: i16,
+    /// Channels of each input map; the second's are 0 where there is one.
+    pub channels: [usize; 2],
+    /// What padding holds, in each.
+    pub zero_points: [i16; 2],
 }
 
 /// `((sum << shift)·m + 2³¹) >> 32`, plus the zero point.

@@ -1,8 +1,32 @@
 //! The chip that a build is for: its instruction set, and how that wants its weights.
 
+use grano::geometry::Geometry;
 use grano::isa::{Armv6m, Avx2, Dsp, Helium, Isa, Neon, Packing, Portable, Riscv32, Simd128};
 
 use crate::error::{Error, Result};
+
+/// A value of the target's instruction set, the type being called `$isa` in the expression.
+macro_rules! isa {
+    ($target:expr, $isa:ident => $value:expr) => {
+        match $target {
+            Target::Portable => with!($isa = Portable => $value),
+            Target::CortexM0 => with!($isa = Armv6m => $value),
+            Target::CortexM4 | Target::CortexM7 | Target::CortexM33 => with!($isa = Dsp => $value),
+            Target::CortexM55 => with!($isa = Helium => $value),
+            Target::Riscv32 => with!($isa = Riscv32 => $value),
+            Target::X86 => with!($isa = Avx2 => $value),
+            Target::Aarch64 => with!($isa = Neon => $value),
+            Target::Wasm32 => with!($isa = Simd128 => $value),
+        }
+    };
+}
+
+macro_rules! with {
+    ($isa:ident = $type:ty => $value:expr) => {{
+        type $isa = $type;
+        $value
+    }};
+}
 
 /// A chip, or a family of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,31 +104,19 @@ impl Target {
     /// How its weights are packed.
     #[must_use]
     pub fn packing(self) -> Packing {
-        match self {
-            Self::Portable => Portable::PACKING,
-            Self::CortexM0 => Armv6m::PACKING,
-            Self::CortexM4 | Self::CortexM7 | Self::CortexM33 => Dsp::PACKING,
-            Self::CortexM55 => Helium::PACKING,
-            Self::Riscv32 => Riscv32::PACKING,
-            Self::X86 => Avx2::PACKING,
-            Self::Aarch64 => Neon::PACKING,
-            Self::Wasm32 => Simd128::PACKING,
-        }
+        isa!(self, I => I::PACKING)
+    }
+
+    /// 32-bit words of scratch that a convolution takes.
+    #[must_use]
+    pub fn scratch_words(self, geometry: &Geometry) -> usize {
+        isa!(self, I => I::scratch_words(geometry))
     }
 
     /// How transformed weights are packed, see the engine's `kernel::winograd`.
     #[must_use]
     pub fn wide_packing(self) -> Packing {
-        match self {
-            Self::Portable => Portable::WIDE,
-            Self::CortexM0 => Armv6m::WIDE,
-            Self::CortexM4 | Self::CortexM7 | Self::CortexM33 => Dsp::WIDE,
-            Self::CortexM55 => Helium::WIDE,
-            Self::Riscv32 => Riscv32::WIDE,
-            Self::X86 => Avx2::WIDE,
-            Self::Aarch64 => Neon::WIDE,
-            Self::Wasm32 => Simd128::WIDE,
-        }
+        isa!(self, I => I::WIDE)
     }
 }
 

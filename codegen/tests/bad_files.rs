@@ -12,7 +12,8 @@ use proptest::prelude::*;
 use safetensors::tensor::{Dtype, TensorView};
 
 fn header() -> Header {
-    let conv = Op::Conv2d { out_channels: 1, kernel: [3; 2], stride: [1; 2], padding: [1; 2], upsample: [1; 2] };
+    let conv =
+        Op::Conv2d { out_channels: 1, kernel: [3; 2], stride: [1; 2], padding: [1; 2], upsample: [1; 2], groups: 1 };
     let mut b = Builder::new([1, 4, 4], 0);
     b.node("conv", conv, &[X]);
     b.node("silu", Op::Activation { function: Function::Silu }, &["conv"]);
@@ -141,6 +142,47 @@ fn graphs_that_cannot_be_computed_name_the_node() {
     assert!(zero.contains("`conv`"), "{zero}");
     let vector = node(|nodes| nodes[0]["inputs"][0] = "t".into());
     assert!(vector.contains("`conv`") && vector.contains("map"), "{vector}");
+    let groups = node(|nodes| nodes[0]["groups"] = 2.into());
+    assert!(groups.contains("`conv`") && groups.contains("2 groups"), "{groups}");
+    let none = node(|nodes| nodes[0]["groups"] = 0.into());
+    assert!(none.contains("`conv`") && none.contains("0 groups"), "{none}");
+    let norm = |groups: u64, eps: f64| {
+        with_header(move |json| {
+            let node =
+                serde_json::json!({"name": "norm", "op": "group_norm", "groups": groups, "eps": eps, "inputs": ["x"]});
+            json["networks"][DENOISER]["nodes"][1] = node;
+        })
+    };
+    for error in [norm(2, 1e-5), norm(0, 1e-5), norm(1, 0.0)] {
+        assert!(error.contains("`norm`") && error.contains("multiple of `groups`"), "{error}");
+    }
+    let attention = |heads: u64, inputs: [&'static str; 3]| {
+        with_header(move |json| {
+            json["networks"][DENOISER]["nodes"][1] =
+                serde_json::json!({"name": "mix", "op": "attention", "heads": heads, "inputs": inputs});
+        })
+    };
+    let heads = attention(2, ["x", "x", "x"]);
+    assert!(heads.contains("`mix`") && heads.contains("2 heads of 1 channels"), "{heads}");
+    let shapes = attention(1, ["x", "x", "t"]);
+    assert!(shapes.contains("`mix`") && shapes.contains("equal shape"), "{shapes}");
+}
+
+#[test]
+fn inputs_that_do_not_lie_side_by_side_are_named() {
+    let conv = |stride, padding| Op::Conv2d {
+        out_channels: 1,
+        kernel: [3; 2],
+        stride: [stride; 2],
+        padding: [padding; 2],
+        upsample: [1; 2],
+        groups: 1,
+    };
+    let mut b = Builder::new([1, 4, 4], 0);
+    b.node("half", conv(2, 1), &[X]);
+    b.node("both", conv(1, 1), &[X, "half"]);
+    let error = b.finish("both").unwrap_err().to_string();
+    assert!(error.contains("`both`") && error.contains("equal height and width"), "{error}");
 }
 
 #[test]

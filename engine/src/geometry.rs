@@ -102,35 +102,9 @@ impl Geometry {
         }
     }
 
-    /// Fills `patch`, `[k_h][k_w][in_c]`, with the inputs under output pixel `(y, x)`, each through `widen`.
-    #[inline(always)]
-    pub(crate) fn gather<X: Copy, P: Copy>(
-        &self,
-        (y, x): (usize, usize),
-        input: &[X],
-        padding: P,
-        widen: impl Fn(X) -> P,
-        patch: &mut [P],
-    ) {
-        let Shape { height, width, channels } = self.input;
-        let [k_h, k_w] = self.kernel;
-        let row_len = width * channels;
-        let rows = (0..k_h).map(|k| self.tap(0, y, k, height));
-        for (row, taps) in rows.zip(patch.chunks_exact_mut((k_w * channels).max(1))) {
-            let row = row.and_then(|row| input.get(row * row_len..(row + 1) * row_len)).unwrap_or_default();
-            let columns = (0..k_w).map(|k| self.tap(1, x, k, width));
-            for (column, tap) in columns.zip(taps.chunks_exact_mut(channels.max(1))) {
-                match column.and_then(|column| row.get(column * channels..(column + 1) * channels)) {
-                    Some(pixel) => tap.iter_mut().zip(pixel).for_each(|(p, x)| *p = widen(*x)),
-                    None => tap.fill(padding),
-                }
-            }
-        }
-    }
-
     /// The input row (`axis` 0) or column (1) of `len` that tap `k` of output `position` meets; none in the padding.
     #[inline(always)]
-    fn tap(&self, axis: usize, position: usize, k: usize, len: usize) -> Option<usize> {
+    pub(crate) fn tap(&self, axis: usize, position: usize, k: usize, len: usize) -> Option<usize> {
         let [stride, padding, upsample] = [self.stride, self.padding, self.upsample].map(|pair| pair[axis & 1]);
         let enlarged = (position * stride + k).checked_sub(padding)?;
         let index = if upsample == 1 { enlarged } else { enlarged / upsample.max(1) };
@@ -143,6 +117,7 @@ pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::vec;
+    use std::vec::Vec;
 
     impl Geometry {
         /// The oracle: the input element under tap `(ky, kx, c)` of output `(y, x)`, none in the padding.
@@ -158,8 +133,21 @@ pub(crate) mod tests {
 
     /// Small geometries of every kind: odd channels, height 1, kernels to 4, strides, paddings, enlargement.
     pub(crate) fn geometries() -> impl Strategy<Value = Geometry> {
+        any_of([6, 6], (1usize..=9).boxed(), (1usize..=9).boxed())
+    }
+
+    /// Those that fill vector registers and their tiles: long rows, many channels, and whole groups of them.
+    pub(crate) fn long_geometries() -> impl Strategy<Value = Geometry> {
+        any_of([2, 20], prop_oneof![Just(4usize), Just(8), Just(12), Just(3)].boxed(), (1usize..=70).boxed())
+    }
+
+    fn any_of(
+        [most_h, most_w]: [usize; 2],
+        in_c: BoxedStrategy<usize>,
+        out_c: BoxedStrategy<usize>,
+    ) -> impl Strategy<Value = Geometry> {
         let axis = |most| (1..=most, 1usize..=4, 1usize..=2, 1usize..=2);
-        (axis(6usize), axis(6usize), 1usize..=9, 1usize..=9).prop_flat_map(|(h, w, in_c, out_c)| {
+        (axis(most_h), axis(most_w), in_c, out_c).prop_flat_map(|(h, w, in_c, out_c)| {
             (0..h.1, 0..w.1, 0..h.1, 0..w.1).prop_map(move |(top, left, bottom, right)| {
                 let out = |(len, kernel, stride, upsample): (usize, usize, usize, usize), padding: usize| {
                     ((len * upsample + padding).saturating_sub(kernel)) / stride + 1
@@ -178,16 +166,28 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn gathers_what_the_definition_says(geometry in geometries()) {
-            let input: std::vec::Vec<i32> = (0..geometry.input.len() as i32).collect();
+        fn pieces_are_what_the_definition_says(geometry in geometries(), split in 0usize..9) {
+            let Shape { height, width, channels } = geometry.input;
+            let first = channels - split % channels;
+            let of = |c: usize| move |i: usize| (i * channels + c) as i32;
+            let part = |range: core::ops::Range<usize>| {
+                (0..height * width).flat_map(|i| range.clone().map(move |c| of(c)(i))).collect::<Vec<i32>>()
+            };
+            let input = part(0..channels);
+            let maps = [part(0..first), part(first..channels)];
+            let maps = Maps { maps: [&maps[0][..], &maps[1][..]], channels: [first, channels - first], zero_points: [-7, -9] };
             let mut patch = vec![0; geometry.patch_len()];
             for (y, x) in geometry.output.positions() {
                 patch.fill(i32::MAX);
-                geometry.gather((y, x), &input, -7, |x| x + 1, &mut patch);
+                geometry.pieces((y, x), &maps, |tap, piece| match piece {
+                    Piece::Values(values) => patch[tap..][..values.len()].copy_from_slice(values),
+                    Piece::Padding(zero_point, len) => patch[tap..][..len].fill(zero_point.into()),
+                });
                 let mut elements = patch.iter();
                 for (ky, kx) in (Shape { height: geometry.kernel[0], width: geometry.kernel[1], channels: 0 }).positions() {
-                    for c in 0..geometry.input.channels {
-                        let expected = geometry.oracle(&input, [y, x], [ky, kx, c]).map_or(-7, |x| x + 1);
+                    for c in 0..channels {
+                        let padding = if c < first { -7 } else { -9 };
+                        let expected = geometry.oracle(&input, [y, x], [ky, kx, c]).unwrap_or(padding);
                         prop_assert_eq!(elements.next(), Some(&expected));
                     }
                 }

@@ -21,6 +21,14 @@ impl<T: Copy + Default> Residual<'_, T> {
             Self::From(map) => map.get(index).copied().unwrap_or_default(),
         }
     }
+
+    /// Copies a map of its own into the output, where it is then as well.
+    #[inline]
+    pub(crate) fn place(&self, output: &mut [T]) {
+        if let Self::From(map) = self {
+            output.iter_mut().zip(*map).for_each(|(out, value)| *out = *value);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -33,5 +41,10 @@ mod tests {
         assert_eq!(Residual::InOutput.at(0, 5), 5);
         assert_eq!(Residual::From(&[1, 2]).at(1, 5), 2);
         assert_eq!(Residual::From(&[1, 2]).at(2, 5), 0);
+        let mut output = [7; 3];
+        Residual::InOutput.place(&mut output);
+        assert_eq!(output, [7; 3]);
+        Residual::From(&[1, 2]).place(&mut output);
+        assert_eq!(output, [1, 2, 7]);
     }
 }

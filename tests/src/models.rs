@@ -36,6 +36,12 @@ generated! {
     fashion_x86: FashionX86 in "fashion-x86";
     toy_in_ram: ToyInRam in "toy-in-ram";
     toy_x86: ToyX86 in "toy-x86";
+    unet_int8: UnetInt8 in "unet-int8";
+    unet_f16: UnetF16 in "unet-f16";
+    unet_f32: UnetF32 in "unet-f32";
+    layers_int8: LayersInt8 in "layers-int8";
+    layers_f16: LayersF16 in "layers-f16";
+    layers_f32: LayersF32 in "layers-f32";
 }
 
 /// A generated network whose intermediate values can be read.
@@ -74,6 +80,24 @@ pub fn toy<V: Visit>(precision: Precision, visit: V) -> V::Output {
         Precision::Int8 => visit.visit::<toy_int8::ToyInt8>(),
         Precision::F16 => visit.visit::<toy_f16::ToyF16>(),
         Precision::F32 => visit.visit::<toy_f32::ToyF32>(),
+    }
+}
+
+/// Does something with the reference U-Net in a precision.
+pub fn unet<V: Visit>(precision: Precision, visit: V) -> V::Output {
+    match precision {
+        Precision::Int8 => visit.visit::<unet_int8::UnetInt8>(),
+        Precision::F16 => visit.visit::<unet_f16::UnetF16>(),
+        Precision::F32 => visit.visit::<unet_f32::UnetF32>(),
+    }
+}
+
+/// Does something with the layers of the kernels' table in a precision.
+pub fn layers<V: Visit>(precision: Precision, visit: V) -> V::Output {
+    match precision {
+        Precision::Int8 => visit.visit::<layers_int8::LayersInt8>(),
+        Precision::F16 => visit.visit::<layers_f16::LayersF16>(),
+        Precision::F32 => visit.visit::<layers_f32::LayersF32>(),
     }
 }
 

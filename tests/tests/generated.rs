@@ -8,7 +8,7 @@ use tempfile::TempDir;
 fn toy() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("toy.safetensors");
-    std::fs::write(&path, grano_tests::toy::model().unwrap()).unwrap();
+    std::fs::write(&path, grano_networks::toy::model().unwrap()).unwrap();
     (folder, path)
 }
 

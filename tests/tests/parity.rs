@@ -8,8 +8,9 @@ use grano_codegen::Precision;
 use grano_codegen::load::{load, parse};
 use grano_codegen::reference;
 use grano_codegen::schedule::SamplerSpec;
+use grano_networks::{layers, toy, unet};
 use grano_tests::golden::{Golden, Replay};
-use grano_tests::models::{Draw, Evaluate, fashion, toy};
+use grano_tests::models::{self, Draw, Evaluate, Value, fashion};
 use grano_tests::tolerance::{TRAJECTORY, decibels, largest_error, tolerance};
 use std::path::Path;
 
@@ -110,9 +111,26 @@ fn pictures_are_those_of_the_float_network() {
     }
 }
 
+/// Holds every stored value and the output of an evaluation to the reference interpreter's.
+fn assert_follows(
+    precision: Precision,
+    evaluation: (Vec<f32>, Vec<Value>),
+    expected: &reference::Values,
+    output: &str,
+) {
+    let least = tolerance(precision).layer_db;
+    let (out, values) = evaluation;
+    for (name, value) in values.into_iter().chain([("", out)]) {
+        let name = if name.is_empty() { output } else { name };
+        let ratio = decibels(&value, &expected[name], None);
+        println!("{} {name}: {ratio:.1} dB", precision.name());
+        assert!(ratio >= least, "{} {name}: {ratio:.1} dB", precision.name());
+    }
+}
+
 #[test]
 fn awkward_shapes_are_right_in_every_precision() {
-    let model = parse(&grano_tests::toy::model().unwrap(), Path::new("toy")).unwrap();
+    let model = parse(&toy::model().unwrap(), Path::new("toy")).unwrap();
     let network = model.denoiser().unwrap();
     let specs: [SamplerSpec; 2] = ["ddim-4", "ancestral-4"].map(|name| name.parse().unwrap());
     let mut times: Vec<usize> =
@@ -120,19 +138,42 @@ fn awkward_shapes_are_right_in_every_precision() {
     times.sort_unstable();
     times.dedup();
     for precision in Precision::ALL {
-        let least = tolerance(precision).layer_db;
         for (step, &t) in times.iter().enumerate() {
             for class in 0..=3 {
-                let x = grano_tests::toy::picture(step as u32 * 4 + class as u32);
+                let x = toy::picture(step as u32 * 4 + class as u32);
                 let expected = reference::run(network, &x, t, class).unwrap();
-                let (out, values) = toy(precision, Evaluate { x: &x, condition: Condition { step, class } });
-                assert!(values.len() >= 8, "{}", values.len());
-                for (name, value) in values.iter().map(|(name, value)| (*name, value)).chain([("out", &out)]) {
-                    let ratio = decibels(value, &expected[name], None);
-                    assert!(ratio >= least, "{} {name} at t = {t}, class {class}: {ratio:.1} dB", precision.name());
-                }
+                let evaluation = models::toy(precision, Evaluate { x: &x, condition: Condition { step, class } });
+                assert!(evaluation.1.len() >= 8, "{}", evaluation.1.len());
+                assert_follows(precision, evaluation, &expected, "out");
             }
         }
+    }
+}
+
+#[test]
+fn the_reference_unet_is_right_in_every_precision() {
+    let model = parse(&unet::model().unwrap(), Path::new("unet")).unwrap();
+    for (step, t) in [125, 375, 625, 875].into_iter().enumerate().step_by(3) {
+        let x = unet::picture(100 + t as u32, t);
+        let expected = reference::run(model.denoiser().unwrap(), &x, t, 0).unwrap();
+        for precision in Precision::ALL {
+            let evaluation = models::unet(precision, Evaluate { x: &x, condition: Condition { step, class: 0 } });
+            assert_follows(precision, evaluation, &expected, "head");
+        }
+    }
+}
+
+#[test]
+fn the_tables_layers_are_right_in_every_precision() {
+    let model = parse(&layers::model().unwrap(), Path::new("layers")).unwrap();
+    let x = layers::picture(100);
+    let expected = reference::run(model.denoiser().unwrap(), &x, 50, 0).unwrap();
+    for precision in Precision::ALL {
+        let evaluation = models::layers(precision, Evaluate { x: &x, condition: Condition { step: 0, class: 0 } });
+        for row in layers::ROWS {
+            assert!(evaluation.1.iter().any(|(name, _)| *name == row), "{row} is stored");
+        }
+        assert_follows(precision, evaluation, &expected, "glue_out");
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use grano::noise::{Gaussian, Philox};
 use grano_codegen::forward::NoiseSchedule;
-use grano_codegen::graph::{Op, Shape, X};
+use grano_codegen::graph::{Node, Op, Shape, X};
 use grano_codegen::load::serialize;
 use grano_codegen::model::{DENOISER, Data, Defaults, Header, Ranges, VERSION};
 use grano_codegen::schedule::{SamplerSpec, Table};
@@ -155,14 +155,17 @@ fn golden(network: &Network, schedule: &NoiseSchedule, table: &Table) -> Result<
     let t = Tensor::from_slice(&t);
     let value_cases = Tensor::from_slice(&[0, cases / 2, cases - 1]);
     let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
-    // The ends of blocks and of stages: wherever a map is added or joined.
-    let watched: BTreeSet<&str> = graph
-        .nodes
-        .iter()
-        .filter(|node| matches!(node.op, Op::Activation { .. }))
-        .filter(|node| graph.node(&node.inputs[0]).is_some_and(|before| matches!(before.op, Op::Add)))
-        .map(|node| node.name.as_str())
-        .collect();
+    // The ends of blocks and of stages: wherever maps are added, after the activation where one follows.
+    let shapes = graph.shapes()?;
+    let end = |sum: &Node| {
+        let mut readers = graph.nodes.iter().filter(|node| node.inputs.contains(&sum.name));
+        match (readers.next(), readers.next()) {
+            (Some(reader), None) if matches!(reader.op, Op::Activation { .. }) => reader.name.clone(),
+            _ => sum.name.clone(),
+        }
+    };
+    let sums = graph.nodes.iter().filter(|node| matches!(node.op, Op::Add));
+    let watched: BTreeSet<String> = sums.filter(|node| matches!(shapes[&node.name], Shape::Map(_))).map(end).collect();
     let epsilon = tch::no_grad(|| {
         network.trace(&x, &t, &labels, Kind::Float, &mut |name, value| {
             if watched.contains(name) {

@@ -15,8 +15,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// Fresh parameters on `device`: weights from N(0, 2/fan_in) (He et al. 2015), embeddings from N(0, 1), biases
-    /// and gains 0. Draws from libtorch's generator.
+    /// Fresh parameters on `device`: weights from N(0, 2/fan_in) (He et al. 2015), embeddings from N(0, 1), those of
+    /// normalisations 1, biases and gains 0. Draws from libtorch's generator.
     ///
     /// # Errors
     /// When the graph is not sound.
@@ -27,8 +27,9 @@ impl Network {
             .map(|parameter| {
                 let count = parameter.shape.iter().product::<usize>() as i64;
                 let fan_in = parameter.shape[1..].iter().product::<usize>() as f64;
-                let node = parameter.name.rsplit_once('.').and_then(|(node, _)| graph.node(node));
-                match (node.map(|node| &node.op), parameter.shape.len()) {
+                let (node, kind) = parameter.name.rsplit_once('.').unwrap_or_default();
+                match (graph.node(node).map(|node| &node.op), parameter.shape.len()) {
+                    (Some(Op::GroupNorm { .. }), _) if kind == "weight" => Tensor::ones([count], (Kind::Float, device)),
                     (Some(Op::Embedding { .. }), _) => Tensor::randn([count], (Kind::Float, device)),
                     (_, 1) => Tensor::zeros([count], (Kind::Float, device)),
                     _ => Tensor::randn([count], (Kind::Float, device)) * (2.0 / fan_in).sqrt(),
@@ -111,16 +112,26 @@ impl Network {
         for node in &self.graph.nodes {
             let input = |i: usize| &values[node.inputs[i].as_str()];
             let value = match &node.op {
-                Op::Conv2d { kernel: _, stride, padding, upsample, .. } => {
-                    let [_, _, h, w] = input(0).size()[..] else { unreachable!("the graph was checked") };
+                Op::Conv2d { stride, padding, upsample, groups, .. } => {
+                    let joined = match node.inputs.len() {
+                        1 => input(0).shallow_clone(),
+                        count => Tensor::cat(&(0..count).map(input).collect::<Vec<_>>(), 1),
+                    };
+                    let [_, _, h, w] = joined.size()[..] else { unreachable!("the graph was checked") };
                     let [up_h, up_w] = upsample.map(|n| n as i64);
                     let enlarged = match upsample {
-                        [1, 1] => input(0).shallow_clone(),
-                        _ => input(0).upsample_nearest2d([h * up_h, w * up_w], None, None),
+                        [1, 1] => joined,
+                        _ => joined.upsample_nearest2d([h * up_h, w * up_w], None, None),
                     };
                     let (weight, bias) = (parameter(&node.name, "weight"), parameter(&node.name, "bias"));
-                    enlarged.conv2d(&weight, Some(bias), stride.map(|n| n as i64), padding.map(|n| n as i64), [1, 1], 1)
+                    let [stride, padding] = [stride, padding].map(|pair| pair.map(|n| n as i64));
+                    enlarged.conv2d(&weight, Some(bias), stride, padding, [1, 1], *groups as i64)
                 }
+                Op::GroupNorm { groups, eps } => {
+                    let (weight, bias) = (parameter(&node.name, "weight"), parameter(&node.name, "bias"));
+                    input(0).group_norm(*groups as i64, Some(weight), Some(bias), *eps, false)
+                }
+                Op::Attention { heads } => attention([input(0), input(1), input(2)], *heads as i64),
                 Op::Linear { .. } => {
                     input(0).linear(&parameter(&node.name, "weight"), Some(parameter(&node.name, "bias")))
                 }
@@ -150,6 +161,17 @@ fn on_grid(weight: &Tensor) -> Tensor {
     weight + (rounded - latent)
 }
 
+/// softmax(qᵀk / √d) · v per head, over all positions; maps are `[N, C, H, W]`.
+fn attention(maps: [&Tensor; 3], heads: i64) -> Tensor {
+    let size = maps[0].size();
+    let [n, channels, h, w] = size[..] else { unreachable!("the graph was checked") };
+    let depth = channels / heads;
+    let [q, k, v] = maps.map(|map| map.reshape([n, heads, depth, h * w]));
+    let scores = q.transpose(2, 3).matmul(&k) / (depth as f64).sqrt();
+    let weights = scores.softmax(-1, scores.kind());
+    v.matmul(&weights.transpose(2, 3)).reshape(&size[..])
+}
+
 /// `[sin(t·ω), cos(t·ω)]`, f32 `[N, dim]`.
 fn sinusoid(t: &Tensor, dim: i64, max_period: f64) -> Tensor {
     let half = dim / 2;
@@ -162,18 +184,46 @@ fn sinusoid(t: &Tensor, dim: i64, max_period: f64) -> Tensor {
 mod tests {
     use super::*;
     use crate::unet::{Config, unet};
+    use grano_codegen::graph::Builder;
     use grano_codegen::{model, reference};
+    use grano_networks::unet::graph as reference_unet;
+
+    /// A depthwise convolution and attention of two heads.
+    fn heads_and_groups() -> grano_codegen::Result<Graph> {
+        let conv = |out_channels, groups| Op::Conv2d {
+            out_channels,
+            kernel: [3; 2],
+            stride: [1; 2],
+            padding: [1; 2],
+            upsample: [1; 2],
+            groups,
+        };
+        let mut b = Builder::new([1, 3, 5], 0);
+        b.node("q", conv(6, 1), &[X]);
+        b.node("k", conv(6, 6), &["q"]);
+        b.node("v", conv(6, 1), &["k", X]);
+        b.node("mix", Op::Attention { heads: 2 }, &["q", "k", "v"]);
+        b.node("out", conv(1, 1), &["mix"]);
+        b.finish("out")
+    }
 
     #[test]
     fn every_value_is_the_reference_interpreters() {
-        for (input, classes) in [([3, 8, 12], 3), ([1, 4, 8], 0)] {
-            let config = Config { input, classes, channels: [4, 6], blocks: [1, 1, 2], embedding: 8, limit: 0.5 };
+        let config =
+            |input, classes| Config { input, classes, channels: [4, 6], blocks: [1, 1, 2], embedding: 8, limit: 0.5 };
+        let graphs = [
+            unet(&config([3, 8, 12], 3)).unwrap(),
+            unet(&config([1, 4, 8], 0)).unwrap(),
+            reference_unet([2, 8, 4], 3).unwrap(),
+            heads_and_groups().unwrap(),
+        ];
+        for graph in graphs {
+            let (input, classes) = (graph.input, graph.classes);
             tch::manual_seed(0);
-            // Not `Network::new`: its gains and biases are 0.
-            let graph = unet(&config).unwrap();
-            let count: usize = graph.parameters().unwrap().iter().map(|p| p.shape.iter().product::<usize>()).sum();
-            let network =
-                Network::from_flat(graph, Tensor::randn([count as i64], (Kind::Float, Device::Cpu)) * 0.3).unwrap();
+            // Fresh gains and biases are 0: shaken, they count.
+            let fresh = Network::new(graph.clone(), Device::Cpu).unwrap();
+            let shaken = fresh.flat() + fresh.flat().randn_like() * 0.1;
+            let network = Network::from_flat(graph, shaken).unwrap();
             let values = |tensor: &Tensor| Vec::<f32>::try_from(tensor.detach().reshape([-1])).unwrap();
             let parameters = network.named().map(|(parameter, value)| (parameter.name.clone(), values(&value)));
             let plain = model::Network { graph: network.graph().clone(), parameters: parameters.collect() };

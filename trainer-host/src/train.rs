@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use grano_codegen::forward::{NoiseSchedule, ScheduleKind};
+use grano_codegen::graph::Graph;
+use grano_networks::unet::graph as reference_unet;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -54,6 +56,10 @@ pub struct Args {
     /// T
     #[arg(long, default_value_t = 1000)]
     pub timesteps: usize,
+    /// Which network; `reference` is the benchmarks' U-Net, of a fixed size
+    #[arg(long, value_enum, default_value_t = Architecture::Compact)]
+    #[serde(default)]
+    pub network: Architecture,
     /// Channels at half and quarter resolution
     #[arg(long, value_delimiter = ',', default_values_t = [32, 48])]
     pub channels: Vec<usize>,
@@ -81,6 +87,17 @@ pub struct Args {
     /// Updates between sample sheets
     #[arg(long, default_value_t = 2_500, value_parser = clap::value_parser!(u64).range(1..))]
     pub sample_every: u64,
+}
+
+/// Networks on the command line.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Architecture {
+    /// Made for integer chips; see [`crate::unet`].
+    #[default]
+    Compact,
+    /// With group normalisation, attention and concatenated skips; see [`grano_networks::unet`].
+    Reference,
 }
 
 /// Noise schedules on the command line.
@@ -113,15 +130,18 @@ impl Args {
         NoiseSchedule { kind, steps: self.timesteps }
     }
 
-    /// The network's configuration for pictures of the given shape.
+    /// The network for pictures of the given shape.
     ///
     /// # Errors
-    /// When a list on the command line has the wrong length.
-    pub fn config(&self, input: [usize; 3], classes: usize) -> Result<Config> {
+    /// When a list on the command line has the wrong length, or the pictures' sides do not fit.
+    pub fn graph(&self, input: [usize; 3], classes: usize) -> Result<Graph> {
+        if self.network == Architecture::Reference {
+            return Ok(reference_unet(input, classes)?);
+        }
         let channels =
             <[usize; 2]>::try_from(&self.channels[..]).context("--channels takes two numbers, like 32,48")?;
         let blocks = <[usize; 3]>::try_from(&self.blocks[..]).context("--blocks takes three numbers, like 1,2,2")?;
-        Ok(Config { input, classes, channels, blocks, embedding: self.embedding, limit: self.limit })
+        unet(&Config { input, classes, channels, blocks, embedding: self.embedding, limit: self.limit })
     }
 
     fn learning_rate_at(&self, step: u64) -> f64 {
@@ -182,7 +202,8 @@ pub fn train(args: &Args) -> Result<()> {
         Some(state) => state,
         None => {
             tch::manual_seed(seed_of(args.seed, 0));
-            let graph = unet(&args.config(data.shape(), data.names.len())?)
+            let graph = args
+                .graph(data.shape(), data.names.len())
                 .with_context(|| format!("no network for {}", args.data.display()))?;
             let network = match &args.from {
                 Some(run) => Network::from_flat(graph, checkpoint::read(run, device)?.1.ema)

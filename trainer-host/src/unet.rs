@@ -107,6 +107,7 @@ impl Net {
             stride: [stride; 2],
             padding: [1; 2],
             upsample: [upsample; 2],
+            groups: 1,
         };
         self.builder.node(name, op, &[x])
     }

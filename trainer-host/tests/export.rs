@@ -16,9 +16,10 @@ use ndarray::ArrayD;
 use safetensors::SafeTensors;
 
 /// Trains for a few steps and exports `model.safetensors`.
-fn export(root: &Path, data: &Path) -> PathBuf {
+fn export(root: &Path, data: &Path, more: &[&str]) -> PathBuf {
     let (run, model) = (root.join("run"), root.join("models/model.safetensors"));
-    succeed(&train(data, &run, &["--steps=12", "--learning-rate=0.05", "--ema=0.5"]));
+    let few = [&["--steps=12", "--learning-rate=0.05", "--ema=0.5"], more].concat();
+    succeed(&train(data, &run, &few));
     let places = ["--run", run.to_str().unwrap(), "-o", model.to_str().unwrap()];
     succeed(&[&["export", "--sampler=ddim-6", "--guidance=2", "--trajectories=7"], &places[..]].concat());
     model
@@ -40,8 +41,8 @@ fn error(a: &[f32], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(&a, b)| (f64::from(a) - b).abs()).fold(0.0, f64::max)
 }
 
-/// Loads the model and compares every golden vector with the reference interpreter.
-fn check(path: &Path, input: [usize; 3], labels: &[&str]) -> Model {
+/// Loads the model and compares every golden vector with the reference interpreter; `ends` values are stored a case.
+fn check(path: &Path, input: [usize; 3], labels: &[&str], ends: usize) -> Model {
     let model = load(path).unwrap();
     let denoiser = model.denoiser().unwrap();
     let (graph, header) = (&denoiser.graph, &model.header);
@@ -89,7 +90,7 @@ fn check(path: &Path, input: [usize; 3], labels: &[&str]) -> Model {
             stored += 1;
         }
     }
-    assert_eq!(stored, 3 * 4, "the ends of three blocks and the join in three cases");
+    assert_eq!(stored, 3 * ends, "the ends of blocks and stages in three cases");
 
     let spec: SamplerSpec = "ddim-6-eta0.5".parse().unwrap();
     let table = spec.table(&header.schedule).unwrap();
@@ -118,10 +119,18 @@ fn sample(model: &Path, more: &[&str]) -> ArrayD<u8> {
 }
 
 #[test]
+fn the_reference_network() {
+    let root = tempfile::tempdir().unwrap();
+    let model = export(root.path(), &idx_folder(root.path()), &["--network=reference", "--learning-rate=0.002"]);
+    // Seven blocks and the attention.
+    check(&model, [1, 12, 12], &["0", "1", "2"], 8);
+}
+
+#[test]
 fn grey_pictures_in_classes() {
     let root = tempfile::tempdir().unwrap();
-    let model = export(root.path(), &idx_folder(root.path()));
-    check(&model, [1, 12, 12], &["0", "1", "2"]);
+    let model = export(root.path(), &idx_folder(root.path()), &[]);
+    check(&model, [1, 12, 12], &["0", "1", "2"], 4);
 
     let labels = root.path().join("labels.npy");
     let drawn = sample(&model, &["--count=7", "--labels-out", labels.to_str().unwrap()]);
@@ -156,16 +165,16 @@ fn grey_pictures_in_classes() {
 #[test]
 fn colour_pictures_in_folders() {
     let root = tempfile::tempdir().unwrap();
-    let model = export(root.path(), &image_folder(root.path()));
-    check(&model, [3, 8, 12], &["ant", "bee", "cat"]);
+    let model = export(root.path(), &image_folder(root.path()), &[]);
+    check(&model, [3, 8, 12], &["ant", "bee", "cat"], 4);
     assert_eq!(sample(&model, &["--count=2", "--label=bee"]).shape(), [2, 8, 12, 3]);
 }
 
 #[test]
 fn pictures_without_classes() {
     let root = tempfile::tempdir().unwrap();
-    let model = export(root.path(), &array_file(root.path()));
-    check(&model, [1, 8, 8], &[]);
+    let model = export(root.path(), &array_file(root.path()), &[]);
+    check(&model, [1, 8, 8], &[], 4);
     assert_eq!(sample(&model, &["--count=2"]).shape(), [2, 8, 8]);
     let places = ["sample", "--model", model.to_str().unwrap(), "--label=0"];
     assert!(fail(&places).contains("no classes"));

@@ -9,13 +9,13 @@ use quote::{format_ident, quote};
 
 use super::tokens::{describe, float_activation, shape};
 use crate::algorithm::Algorithm;
-use crate::graph::X;
-use crate::kernel::{Element, Kernel, Requantize, Sums};
+use crate::graph::{Function, X};
+use crate::kernel::{Element, Kernel, Requantize, Sums, Table};
 use crate::lower::{Call, Place, Program, Residual};
 use crate::reference::Geometry;
 
 /// Names that generated code has for other things or, in capitals, for other statics.
-pub(super) const RESERVED: [&str; 17] = [
+pub(super) const RESERVED: [&str; 19] = [
     "arena",
     "arena_bytes",
     "condition",
@@ -24,6 +24,8 @@ pub(super) const RESERVED: [&str; 17] = [
     "guidance",
     "index",
     "input",
+    "input_1",
+    "input_2",
     "labels",
     "model",
     "out",
@@ -61,9 +63,13 @@ impl Arguments {
     pub(super) fn of(call: &Call) -> Self {
         let conv = matches!(
             call.kernel,
-            Kernel::Conv2dInt8 { .. } | Kernel::Conv2dInt8Head { .. } | Kernel::Conv2dFloat { .. }
+            Kernel::Conv2dInt8 { .. }
+                | Kernel::Conv2dInt8Head { .. }
+                | Kernel::Conv2dFloat { .. }
+                | Kernel::DepthwiseInt8 { .. }
+                | Kernel::DepthwiseFloat { .. }
         );
-        Self { condition: conv, x: call.input == Place::Outside, out: call.output == Place::Outside }
+        Self { condition: conv, x: call.inputs.contains(&Place::Outside), out: call.output == Place::Outside }
     }
 
     fn list(self, items: [TokenStream; 3]) -> TokenStream {
@@ -145,6 +151,21 @@ impl Emitter<'_> {
         }
     }
 
+    /// An epilogue's static.
+    fn epilogue(&mut self, residual: &[i32], requantize: &Requantize, table: Option<&Table>) -> TokenStream {
+        self.used.extend(["Epilogue", "Residual"]);
+        let (requantize, residual, table) =
+            (self.requantize(requantize), self.integers(residual), self.fused_table(table));
+        quote!(Epilogue { residual_multipliers: #residual, requantize: #requantize, table: #table })
+    }
+
+    fn fused_table(&mut self, table: Option<&Table>) -> TokenStream {
+        table.map_or(quote!(None), |table| {
+            let table = self.table(table);
+            quote!(Some(#table))
+        })
+    }
+
     fn table<const N: usize>(&mut self, table: &[i8; N]) -> TokenStream {
         self.constants.resize(self.constants.len().next_multiple_of(4), 0);
         let offset = self.constants.len();
@@ -163,12 +184,12 @@ impl Emitter<'_> {
             Algorithm::WinogradInRam { .. } => self.untransformed(sums),
         };
         let [steps, classes] = [self.integers(&sums.bias[0]), self.integers(&sums.bias[1])];
-        let (channels, zero_point) = (sums.geometry.input[0], sums.input_zero_point);
+        let ([first, second], [zero_point, second_zero_point]) = (sums.channels, sums.zero_points);
         quote! {
             #name {
                 geometry: #geometry,
-                channels: [#channels, 0],
-                zero_points: [#zero_point, 0],
+                channels: [#first, #second],
+                zero_points: [#zero_point, #second_zero_point],
                 weights: #weights,
                 bias: Bias { steps: #steps, classes: #classes },
             }
@@ -202,6 +223,28 @@ impl Emitter<'_> {
         }
     }
 
+    /// What floating-point convolutions have in common.
+    fn float_convolution(
+        &mut self,
+        geometry: &Geometry,
+        weights: &[f32],
+        bias: &[Vec<f32>; 2],
+        activation: Option<Function>,
+    ) -> TokenStream {
+        let geometry = self.geometry(geometry);
+        let weights = self.floats(weights, self.float);
+        let [steps, classes] = [self.floats(&bias[0], self.float), self.floats(&bias[1], self.float)];
+        let activation = float_activation(activation);
+        self.used.extend(["Residual", "Activation"]);
+        self.used.extend((self.float == Element::F16).then_some("f16"));
+        quote! {
+            geometry: #geometry,
+            weights: #weights,
+            bias: Bias { steps: #steps, classes: #classes },
+            activation: #activation,
+        }
+    }
+
     /// The static and the function of one layer.
     pub(super) fn layer(&mut self, call: &Call, function: &Ident) -> TokenStream {
         let parameters = format_ident!("{}", function.to_string().to_ascii_uppercase());
@@ -221,15 +264,8 @@ impl Emitter<'_> {
             Kernel::Quantize { inverse_scale } => ("Quantize", quote!(Quantize { inverse_scale: #inverse_scale })),
             Kernel::Conv2dInt8 { sums, residual_multipliers, requantize, table } => {
                 let algorithm = call.algorithm();
-                let (sums, requantize) = (self.sums(sums, algorithm), self.requantize(requantize));
-                let residual = self.integers(residual_multipliers);
-                let table = table.as_ref().map_or(quote!(None), |table| {
-                    let table = self.table(table);
-                    quote!(Some(#table))
-                });
-                self.used.extend(["Epilogue", "Residual"]);
-                let epilogue =
-                    quote!(Epilogue { residual_multipliers: #residual, requantize: #requantize, table: #table });
+                let sums = self.sums(sums, algorithm);
+                let epilogue = self.epilogue(residual_multipliers, requantize, table.as_ref());
                 let kind = match algorithm {
                     Algorithm::Direct => "Conv2dInt8",
                     Algorithm::Winograd => "WinogradInt8",
@@ -246,22 +282,85 @@ impl Emitter<'_> {
                 let (sums, scales) = (self.sums(sums, Algorithm::Direct), self.floats(scales, Element::F32));
                 ("Conv2dInt8Head", quote!(Conv2dInt8Head { sums: #sums, scales: #scales }.checked::<#isa>()))
             }
-            Kernel::Conv2dFloat { geometry, weights, bias, activation } => {
-                let geometry = self.geometry(geometry);
-                let weights = self.floats(weights, self.float);
-                let [steps, classes] = [self.floats(&bias[0], self.float), self.floats(&bias[1], self.float)];
-                let activation = float_activation(*activation);
-                self.used.extend(["Residual", "Activation"]);
-                self.used.extend((self.float == Element::F16).then_some("f16"));
+            Kernel::DepthwiseInt8 { sums, residual_multipliers, requantize, table } => {
+                let (geometry, zero_point) = (self.geometry(&sums.geometry), sums.zero_points[0]);
+                let weights = self.bytes(&sums.weights);
+                let [steps, classes] = [self.integers(&sums.bias[0]), self.integers(&sums.bias[1])];
+                let epilogue = self.epilogue(residual_multipliers, requantize, table.as_ref());
                 let value = quote! {
-                    Conv2dFloat {
+                    DepthwiseInt8 {
                         geometry: #geometry,
+                        zero_point: #zero_point,
                         weights: #weights,
                         bias: Bias { steps: #steps, classes: #classes },
+                        epilogue: #epilogue,
+                    }.checked()
+                };
+                ("DepthwiseInt8", value)
+            }
+            Kernel::DepthwiseFloat { geometry, weights, bias, activation } => {
+                let fields = self.float_convolution(geometry, weights, bias, *activation);
+                ("DepthwiseFloat", quote!(DepthwiseFloat { #fields }.checked()))
+            }
+            Kernel::GroupNormInt8 { groups, eps, gains, offsets, table } => {
+                let shape = shape(call.shape);
+                let [gains, offsets] = [gains, offsets].map(|values| self.floats(values, Element::F32));
+                let table = self.fused_table(table.as_ref());
+                let value = quote! {
+                    GroupNormInt8 {
+                        shape: #shape,
+                        groups: #groups,
+                        eps: #eps,
+                        gains: #gains,
+                        offsets: #offsets,
+                        table: #table,
+                    }.checked()
+                };
+                ("GroupNormInt8", value)
+            }
+            Kernel::GroupNormFloat { groups, eps, weight, bias, activation } => {
+                let (shape, activation) = (shape(call.shape), float_activation(*activation));
+                let [weight, bias] = [weight, bias].map(|values| self.floats(values, self.float));
+                self.used.insert("Activation");
+                self.used.extend((self.float == Element::F16).then_some("f16"));
+                let value = quote! {
+                    GroupNormFloat {
+                        shape: #shape,
+                        groups: #groups,
+                        eps: #eps,
+                        weight: #weight,
+                        bias: #bias,
                         activation: #activation,
                     }.checked()
                 };
-                ("Conv2dFloat", value)
+                ("GroupNormFloat", value)
+            }
+            Kernel::AttentionInt8 { heads, q_zero_point, score: (shift, multiplier), exp, ratio, offset } => {
+                let shape = shape(call.shape);
+                self.constants.resize(self.constants.len().next_multiple_of(4), 0);
+                let (at, len) = (self.constants.len(), exp.len());
+                self.constants.extend(exp.iter().flat_map(|v| v.to_le_bytes()));
+                let value = quote! {
+                    AttentionInt8 {
+                        shape: #shape,
+                        heads: #heads,
+                        q_zero_point: #q_zero_point,
+                        shift: #shift,
+                        multiplier: #multiplier,
+                        exp: &MODEL.view::<[i16; #len]>(#at, 1)[0],
+                        ratio: #ratio,
+                        offset: #offset,
+                    }.checked()
+                };
+                ("AttentionInt8", value)
+            }
+            Kernel::AttentionFloat { heads, scale } => {
+                let shape = shape(call.shape);
+                ("AttentionFloat", quote!(AttentionFloat { shape: #shape, heads: #heads, scale: #scale }.checked()))
+            }
+            Kernel::Conv2dFloat { geometry, channels: [first, second], weights, bias, activation } => {
+                let fields = self.float_convolution(geometry, weights, bias, *activation);
+                ("Conv2dFloat", quote!(Conv2dFloat { channels: [#first, #second], #fields }.checked()))
             }
             Kernel::DepthToSpace { input, block } => {
                 let input = shape(*input);
@@ -291,7 +390,7 @@ impl Emitter<'_> {
         };
         self.used.insert(kind);
         let kind_ident = Ident::new(kind, Span::call_site());
-        let generics = (kind == "Conv2dFloat").then(|| quote!(<#float>));
+        let generics = ["Conv2dFloat", "DepthwiseFloat", "GroupNormFloat"].contains(&kind).then(|| quote!(<#float>));
         let generic = Self::uses_isa(&call.kernel).then(|| quote!(<I: Isa>));
         let to_space = call.block.map(|block| {
             let name = self.item(&format!("{function}_to_space"));
@@ -314,13 +413,28 @@ impl Emitter<'_> {
 
     /// Whether the kernel has inner loops of the instruction set.
     pub(super) fn uses_isa(kernel: &Kernel) -> bool {
-        matches!(kernel, Kernel::Conv2dInt8 { .. } | Kernel::Conv2dInt8Head { .. } | Kernel::AddInt8 { .. })
+        matches!(
+            kernel,
+            Kernel::Conv2dInt8 { .. }
+                | Kernel::Conv2dInt8Head { .. }
+                | Kernel::DepthwiseInt8 { .. }
+                | Kernel::AddInt8 { .. }
+        )
     }
 
     fn from(&self, call: &Call) -> String {
         match &call.kernel {
             Kernel::Conv2dInt8 { sums, .. } | Kernel::Conv2dInt8Head { sums, .. } => describe(&sums.geometry),
             Kernel::Conv2dFloat { geometry, .. } => describe(geometry),
+            Kernel::DepthwiseInt8 { sums: Sums { geometry, .. }, .. } | Kernel::DepthwiseFloat { geometry, .. } => {
+                format!("depthwise {}", describe(geometry))
+            }
+            Kernel::GroupNormInt8 { groups, .. } | Kernel::GroupNormFloat { groups, .. } => {
+                format!("normalisation of {groups} groups")
+            }
+            Kernel::AttentionInt8 { heads, .. } | Kernel::AttentionFloat { heads, .. } => {
+                format!("attention, heads: {heads}")
+            }
             Kernel::DepthToSpace { block, .. } => format!("depth to space {block}×{block}"),
             Kernel::Quantize { .. } => "f32 to int16".into(),
             Kernel::AddInt8 { .. } | Kernel::AddFloat => "sum".into(),
@@ -339,54 +453,106 @@ impl Emitter<'_> {
             borrowed.push((variable.clone(), quote!(#constant)));
             quote!(elements::<#element>(#variable))
         };
-        // Only an activation alone works on one buffer.
-        let in_place = call.input == call.output;
-        let input = match call.input {
-            Place::Outside => quote!(x),
-            Place::Buffer(_) if in_place => quote!(),
-            Place::Buffer(buffer) => typed("input", buffer),
-        };
+        // Maps that are read, each borrowed once however often it is read.
         let residual = match call.residual {
-            None => quote!(Residual::None),
-            Some(Residual::InOutput) => quote!(Residual::InOutput),
-            Some(Residual::Buffer(buffer)) if Place::Buffer(buffer) == call.input => quote!(Residual::From(input)),
-            Some(Residual::Buffer(buffer)) => {
-                let map = typed("residual", buffer);
-                quote!(Residual::From(#map))
-            }
+            Some(Residual::Buffer(buffer)) => Some(Place::Buffer(buffer)),
+            _ => None,
         };
-        let shared = matches!(call.residual, Some(Residual::Buffer(buffer)) if Place::Buffer(buffer) == call.input);
+        let reads: Vec<Place> = call.inputs.iter().copied().chain(residual).collect();
+        let mut shared = TokenStream::new();
+        let mut maps: Vec<TokenStream> = Vec::new();
+        let mut mutable = BTreeSet::new();
+        for (index, &place) in reads.iter().enumerate() {
+            let Place::Buffer(buffer) = place else {
+                maps.push(quote!(x));
+                continue;
+            };
+            if place == call.output {
+                maps.push(quote!());
+            } else if let Some(before) = reads[..index].iter().position(|&other| other == place) {
+                maps.push(maps[before].clone());
+            } else {
+                let name = match index {
+                    0 => "input",
+                    _ if index == call.inputs.len() => "residual",
+                    1 => "input_1",
+                    _ => "input_2",
+                };
+                let map = typed(name, buffer);
+                if reads[index + 1..].contains(&place) {
+                    let name = Ident::new(name, Span::call_site());
+                    shared.extend(quote!(let #name = &*#map;));
+                    maps.push(quote!(#name));
+                } else {
+                    mutable.insert(index);
+                    maps.push(map);
+                }
+            }
+        }
         let scratch = call.scratch.map(|buffer| typed("scratch", buffer));
         let output = match call.output {
             Place::Outside => quote!(out),
             Place::Buffer(buffer) => typed("output", buffer),
         };
-        let (let_input, input) =
-            if shared { (quote!(let input = &*#input;), quote!(input)) } else { (quote!(), input) };
-        let map = if shared { quote!(input) } else { quote!(&*#input) };
+        let residual = match call.residual {
+            None => quote!(Residual::None),
+            Some(Residual::InOutput) => quote!(Residual::InOutput),
+            Some(Residual::Buffer(_)) => {
+                let map = &maps[call.inputs.len()];
+                quote!(Residual::From(#map))
+            }
+        };
+        let input = &maps[0];
+        let source =
+            if call.inputs[0] == call.output { quote!(Residual::InOutput) } else { quote!(Residual::From(#input)) };
+        let second = maps.get(1);
+        // What `elements` gives is mutable; what has a name of its own is not.
+        let reborrowed = |index: usize| {
+            let map = &maps[index];
+            if mutable.contains(&index) { quote!(&*#map) } else { quote!(#map) }
+        };
+        let first = reborrowed(0);
+        let both = if call.inputs.len() > 1 {
+            let second = reborrowed(1);
+            quote!([#first, #second])
+        } else {
+            quote!([#first, &[]])
+        };
         let run = match &call.kernel {
             Kernel::Quantize { .. } | Kernel::DepthToSpace { .. } => quote!(#parameters.run(#input, #output)),
             Kernel::Conv2dInt8 { .. } => {
                 let code = (call.algorithm() == Algorithm::Direct).then(|| quote!(, _));
-                quote!(#parameters.run::<I #code>(condition, [#map, &[]], #residual, #scratch, #output))
+                quote!(#parameters.run::<I #code>(condition, #both, #residual, #scratch, #output))
             }
-            Kernel::Conv2dInt8Head { .. } => {
-                quote!(#parameters.run::<I, _>(condition, [#map, &[]], #scratch, #output))
+            Kernel::Conv2dInt8Head { .. } => quote!(#parameters.run::<I, _>(condition, #both, #scratch, #output)),
+            Kernel::Conv2dFloat { .. } => quote!(#parameters.run(condition, #both, #residual, #scratch, #output)),
+            Kernel::DepthwiseInt8 { .. } => quote!(#parameters.run::<I>(condition, #input, #residual, #output)),
+            Kernel::DepthwiseFloat { .. } => quote!(#parameters.run(condition, #input, #residual, #output)),
+            Kernel::GroupNormInt8 { .. } => quote!(#parameters.run(#source, #scratch, #output)),
+            Kernel::GroupNormFloat { .. } => quote!(#parameters.run(#source, #output)),
+            Kernel::AttentionInt8 { .. } | Kernel::AttentionFloat { .. } => {
+                let third = &maps[2];
+                quote!(#parameters.run(#source, #second, #third, #scratch, #output))
             }
-            Kernel::Conv2dFloat { .. } => quote!(#parameters.run(condition, #input, #residual, #scratch, #output)),
             Kernel::AddInt8 { .. } => quote!(#parameters.run::<I>(#input, #residual, #output)),
             Kernel::AddFloat => quote!(#parameters.run(#input, #residual, #output)),
-            Kernel::ActivationInt8 { .. } | Kernel::ActivationFloat { .. } => {
-                self.used.insert("Residual");
-                let source = if in_place { quote!(Residual::InOutput) } else { quote!(Residual::From(#input)) };
-                quote!(#parameters.run(#source, #output))
-            }
+            Kernel::ActivationInt8 { .. } | Kernel::ActivationFloat { .. } => quote!(#parameters.run(#source, #output)),
         };
         let to_space = to_space.map(|to_space| quote!(#to_space.run_in_place(elements(scratch), #output);));
+        let sourced = matches!(
+            call.kernel,
+            Kernel::GroupNormInt8 { .. }
+                | Kernel::GroupNormFloat { .. }
+                | Kernel::AttentionInt8 { .. }
+                | Kernel::AttentionFloat { .. }
+                | Kernel::ActivationInt8 { .. }
+                | Kernel::ActivationFloat { .. }
+        );
+        self.used.extend(sourced.then_some("Residual"));
         let (variables, constants): (Vec<_>, Vec<_>) = borrowed.into_iter().unzip();
         quote! {
             if let Some([#(#variables),*]) = arena.split([#(#constants),*]) {
-                #let_input
+                #shared
                 #run;
                 #to_space
             }

@@ -43,10 +43,18 @@ pub struct Layer {
 
 /// How a value is computed.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "nearly all layers are of the largest kind")]
 pub enum Kind {
     /// A convolution and what was fused into it.
     Conv2d(Conv2d),
+    /// A group normalisation and what was fused into it.
+    GroupNorm(GroupNorm),
+    /// softmax(qᵀk / √d) · v.
+    Attention {
+        /// q, k and v.
+        inputs: [String; 3],
+        /// Number of heads.
+        heads: usize,
+    },
     /// Before [`linear`] only: a map times a number per channel.
     ChannelGain {
         /// The map.
@@ -82,21 +90,55 @@ pub enum Kind {
     },
 }
 
-/// activation(conv(input) + bias rows + residual).
+/// activation(conv(inputs) + bias rows + residual).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conv2d {
     /// The graph's node that the weights come from.
     pub node: String,
-    /// The map.
-    pub input: String,
-    /// Shapes and strides.
+    /// The maps, and the channels of each.
+    pub inputs: Vec<(String, usize)>,
+    /// Shapes and strides; the input's channels are those of all maps.
     pub geometry: Geometry,
-    /// `[out_channels, in_channels, k_h, k_w]`.
+    /// `[out_channels, in_channels / groups, k_h, k_w]`.
     pub weight: Vec<f32>,
     /// Bias, time and class in one.
     pub bias: Rows,
     /// A map of the output's shape that is added.
     pub residual: Option<String>,
+    /// What is applied last.
+    pub activation: Option<Activation>,
+}
+
+impl Conv2d {
+    /// Channels of the one or two maps that a kernel can read; the second's are 0 where there is one.
+    ///
+    /// # Errors
+    /// Names the layer when there are more.
+    pub fn channels(&self) -> Result<[usize; 2]> {
+        match self.inputs[..] {
+            [(_, a)] => Ok([a, 0]),
+            [(_, a), (_, b)] if self.geometry.groups == 1 => Ok([a, b]),
+            [_, _] => Err(Error::node(&self.node, "a depthwise convolution of two maps; give each its own")),
+            _ => Err(Error::node(&self.node, "more than two inputs; add up convolutions of one or two")),
+        }
+    }
+}
+
+/// activation((input − μ) / √(σ² + eps) · weight + bias).
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupNorm {
+    /// The graph's node that the weights come from.
+    pub node: String,
+    /// The map.
+    pub input: String,
+    /// Number of groups.
+    pub groups: usize,
+    /// What is added to the variance.
+    pub eps: f64,
+    /// `[channels]`.
+    pub weight: Vec<f32>,
+    /// `[channels]`.
+    pub bias: Vec<f32>,
     /// What is applied last.
     pub activation: Option<Activation>,
 }
@@ -174,7 +216,11 @@ impl Layer {
     #[must_use]
     pub fn inputs(&self) -> Vec<&str> {
         match &self.kind {
-            Kind::Conv2d(conv) => std::iter::once(conv.input.as_str()).chain(conv.residual.as_deref()).collect(),
+            Kind::Conv2d(conv) => {
+                conv.inputs.iter().map(|(input, _)| input.as_str()).chain(conv.residual.as_deref()).collect()
+            }
+            Kind::GroupNorm(norm) => vec![&norm.input],
+            Kind::Attention { inputs, .. } => inputs.iter().map(String::as_str).collect(),
             Kind::Add { inputs: [a, b] } => vec![a, b],
             Kind::ChannelGain { input, .. }
             | Kind::ChannelBias { input, .. }
@@ -186,7 +232,12 @@ impl Layer {
     /// Multiply–accumulates of one evaluation.
     #[must_use]
     pub fn macs(&self) -> usize {
-        if let Kind::Conv2d(conv) = &self.kind { conv.geometry.macs() } else { 0 }
+        match &self.kind {
+            Kind::Conv2d(conv) => conv.geometry.macs(),
+            // Scores and weighted sums: each position meets each.
+            Kind::Attention { .. } => 2 * self.shape.iter().product::<usize>() * self.shape[1] * self.shape[2],
+            _ => 0,
+        }
     }
 }
 
@@ -212,18 +263,21 @@ impl Folded {
             let value = match &layer.kind {
                 Kind::Conv2d(conv) => {
                     let bias: Vec<f32> = conv.bias.at(step, class).iter().map(|&b| b as f32).collect();
-                    let mut sum = reference::conv2d(&conv.geometry, &values[&conv.input], &conv.weight, &bias);
+                    let maps = conv.inputs.iter().flat_map(|(input, _)| values[input].iter().copied());
+                    let joined: Vec<f32> = maps.collect();
+                    let mut sum = reference::conv2d(&conv.geometry, &joined, &conv.weight, &bias);
                     if let Some(residual) = &conv.residual {
                         sum.iter_mut().zip(&values[residual]).for_each(|(sum, r)| *sum += r);
                     }
-                    match &conv.activation {
-                        Some(activation) => {
-                            let applied = sum.iter().map(|&v| activation.function.apply(v.into()) as f32).collect();
-                            values.insert(activation.argument.clone(), sum);
-                            applied
-                        }
-                        None => sum,
-                    }
+                    activate(sum, conv.activation.as_ref(), &mut values)
+                }
+                Kind::GroupNorm(norm) => {
+                    let GroupNorm { input, groups, eps, weight, bias, activation, .. } = norm;
+                    let value = reference::group_norm(&values[input], *groups, *eps, weight, bias);
+                    activate(value, activation.as_ref(), &mut values)
+                }
+                Kind::Attention { inputs: [q, k, v], heads } => {
+                    reference::attention([&values[q], &values[k], &values[v]], layer.shape[0], *heads)
                 }
                 Kind::ChannelGain { input, gain } => per_channel(&values[input], &|v, c| v * gain[c]),
                 Kind::ChannelBias { input, rows } => {
@@ -258,6 +312,14 @@ impl Folded {
     }
 }
 
+/// Applies a fused activation; its argument is kept among the values.
+fn activate(value: Vec<f32>, activation: Option<&Activation>, values: &mut Values) -> Vec<f32> {
+    let Some(Activation { function, argument }) = activation else { return value };
+    let applied = value.iter().map(|&v| function.apply(v.into()) as f32).collect();
+    values.insert(argument.clone(), value);
+    applied
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -272,6 +334,7 @@ pub(crate) mod tests {
             stride: [stride; 2],
             padding: [1; 2],
             upsample: [upsample; 2],
+            groups: 1,
         };
         let mut b = Builder::new([1, 4, 4], 2);
         b.node("sinusoid", Op::Sinusoid { dim: 4, max_period: 100.0 }, &[T]);
@@ -321,6 +384,34 @@ pub(crate) mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn normalisation_attention_and_pairs_of_maps_keep_their_values() {
+        let conv = |out_channels, groups| Op::Conv2d {
+            out_channels,
+            kernel: [3; 2],
+            stride: [1; 2],
+            padding: [1; 2],
+            upsample: [1; 2],
+            groups,
+        };
+        let mut b = Builder::new([1, 4, 4], 0);
+        b.node("stem", conv(4, 1), &[X]);
+        b.node("norm", Op::GroupNorm { groups: 2, eps: 1e-5 }, &["stem"]);
+        b.node("silu", Op::Activation { function: Function::Silu }, &["norm"]);
+        b.node("depthwise", conv(4, 4), &["silu"]);
+        b.node("gain", Op::ChannelGain, &["depthwise"]);
+        b.node("mix", Op::Attention { heads: 2 }, &["silu", "gain", "stem"]);
+        b.node("pair", conv(4, 1), &["mix", "stem"]);
+        b.node("sum", Op::Add, &["stem", "pair"]);
+        b.node("out", conv(1, 1), &["sum"]);
+        let network = with_weights(b.finish("out").unwrap());
+        let folded = fold(&network, &[5]).unwrap();
+        assert_equal(&network, &folded);
+        let names: Vec<_> = folded.layers.iter().map(|layer| layer.name.as_str()).collect();
+        assert_eq!(names, ["stem", "silu", "gain", "mix", "sum", "out"]);
+        assert_eq!(folded.layers[3].macs(), 2 * 16 * 16 * 4);
     }
 
     #[test]

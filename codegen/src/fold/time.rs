@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Conv2d, Folded, Kind, Layer, Rows};
+use super::{Conv2d, Folded, GroupNorm, Kind, Layer, Rows};
 use crate::error::{Error, Result};
 use crate::graph::{LABEL, Op, Shape, T, X};
 use crate::model::Network;
@@ -68,24 +68,33 @@ pub fn fold(network: &Network, times: &[usize]) -> Result<Folded> {
         let Shape::Map(shape) = shapes[&node.name] else { return Err(vector_of_map(&node.name)) };
         let input = node.inputs[0].clone();
         let kind = match &node.op {
-            Op::Conv2d { kernel, stride, padding, upsample, .. } => {
-                let Shape::Map(from) = shapes[&input] else { return Err(vector_of_map(&node.name)) };
+            Op::Conv2d { .. } => {
+                let geometry = Geometry::of(node, &shapes)?;
+                let channels = |name: &String| match shapes[name] {
+                    Shape::Map([channels, ..]) => channels,
+                    _ => 0,
+                };
                 Kind::Conv2d(Conv2d {
                     node: node.name.clone(),
-                    input,
-                    geometry: Geometry {
-                        input: from,
-                        output: shape,
-                        kernel: *kernel,
-                        stride: *stride,
-                        padding: *padding,
-                        upsample: *upsample,
-                    },
+                    inputs: node.inputs.iter().map(|input| (input.clone(), channels(input))).collect(),
+                    geometry,
                     weight: parameter("weight").clone(),
                     bias: Rows::constant(parameter("bias")),
                     residual: None,
                     activation: None,
                 })
+            }
+            Op::GroupNorm { groups, eps } => Kind::GroupNorm(GroupNorm {
+                node: node.name.clone(),
+                input,
+                groups: *groups,
+                eps: *eps,
+                weight: parameter("weight").clone(),
+                bias: parameter("bias").clone(),
+                activation: None,
+            }),
+            Op::Attention { heads } => {
+                Kind::Attention { inputs: [input, node.inputs[1].clone(), node.inputs[2].clone()], heads: *heads }
             }
             Op::ChannelGain => Kind::ChannelGain { input, gain: parameter("weight").clone() },
             Op::ChannelBias => {

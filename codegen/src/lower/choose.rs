@@ -96,7 +96,7 @@ pub(super) fn choose(drafts: &mut [Draft<'_>], room: Room) {
             too_large.push((best.draft, best.candidate, peak_bytes - room.arena_bytes));
             drafts[best.draft].choose(before);
         } else {
-            flash_left -= best.flash_bytes;
+            flash_left = flash_left.saturating_sub(best.flash_bytes);
         }
     }
     for (index, draft) in drafts.iter_mut().enumerate() {

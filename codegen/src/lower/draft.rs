@@ -25,8 +25,8 @@ pub(super) struct Draft<'a> {
     pub(super) element: Element,
     pub(super) macs: usize,
     pub(super) kernel: &'a Kernel,
-    /// The map.
-    pub(super) input: &'a str,
+    /// The maps.
+    pub(super) inputs: Vec<&'a str>,
     /// The second operand of a sum.
     pub(super) second: Option<&'a str>,
     /// Side of the blocks of pixels that the result's channels become, in place.
@@ -58,7 +58,7 @@ pub(super) fn drafts<'a>(folded: &'a Folded, (kernels, elements): &'a Kernels, t
         element: elements[X],
         macs: 0,
         kernel,
-        input: X,
+        inputs: vec![X],
         second: None,
         block: None,
         scratch: None,
@@ -68,8 +68,9 @@ pub(super) fn drafts<'a>(folded: &'a Folded, (kernels, elements): &'a Kernels, t
         is_output: false,
     }));
     drafts.extend(folded.layers.iter().zip(kernels).map(|(layer, kernel)| {
-        let (name, input, second) = operands(layer);
-        let candidates = candidates(kernel, elements[input], target);
+        let (name, inputs, second) = operands(layer);
+        let maps: Vec<Element> = inputs.iter().map(|&input| elements[input]).collect();
+        let candidates = candidates(kernel, &maps, target);
         let mut draft = Draft {
             name,
             value: &layer.name,
@@ -77,10 +78,10 @@ pub(super) fn drafts<'a>(folded: &'a Folded, (kernels, elements): &'a Kernels, t
             element: elements[&layer.name],
             macs: layer.macs(),
             kernel,
-            input,
+            inputs,
             second,
             block: None,
-            scratch: scratch(kernel),
+            scratch: scratch(kernel, layer.shape),
             least_scratch: 0,
             choice: (!candidates.is_empty()).then(|| Choice::new(candidates)),
             instructions: quantize.map(|_| cost.other(layer.macs(), layer.shape.iter().product())),
@@ -99,7 +100,7 @@ fn join_depth_to_space(drafts: &mut Vec<Draft<'_>>) {
     let [.., head, last] = &mut drafts[..] else { return };
     let &Kernel::DepthToSpace { input: [channels, _, width], block } = last.kernel else { return };
     let converts = matches!(head.kernel, Kernel::Conv2dInt8Head { .. } | Kernel::Conv2dFloat { .. });
-    if !converts || head.value != last.input || head.input == X || head.element != last.element {
+    if !converts || last.inputs != [head.value] || head.inputs.contains(&X) || head.element != last.element {
         return;
     }
     let (element, len) = head.scratch.unwrap_or((head.element, 0));
@@ -117,14 +118,22 @@ impl<'a> Draft<'a> {
     /// An element of the result may only overwrite elements that are read for it alone: a convolution cannot
     /// overwrite its map, but what is added to it.
     pub(super) fn donors(&self) -> Vec<&'a str> {
-        match (self.kernel, self.second) {
+        let reads_once =
+            |value: &&str| self.inputs.iter().chain(&self.second).filter(|&other| other == value).count() == 1;
+        let all = match self.kernel {
             _ if self.is_output => Vec::new(),
-            (Kernel::ActivationInt8 { .. } | Kernel::ActivationFloat { .. }, _) => vec![self.input],
-            (_, Some(second)) if second == self.input => Vec::new(),
-            (Kernel::AddInt8 { .. } | Kernel::AddFloat, Some(second)) => vec![second, self.input],
-            (_, Some(second)) => vec![second],
-            _ => Vec::new(),
-        }
+            Kernel::ActivationInt8 { .. }
+            | Kernel::ActivationFloat { .. }
+            | Kernel::GroupNormInt8 { .. }
+            | Kernel::GroupNormFloat { .. }
+            | Kernel::AttentionInt8 { .. }
+            | Kernel::AttentionFloat { .. } => vec![self.inputs[0]],
+            Kernel::AddInt8 { .. } | Kernel::AddFloat => {
+                self.second.into_iter().chain(self.inputs.first().copied()).collect()
+            }
+            _ => self.second.into_iter().collect(),
+        };
+        all.into_iter().filter(reads_once).collect()
     }
 
     /// Has the kernel use one of its algorithms.
@@ -147,9 +156,9 @@ impl<'a> Draft<'a> {
     }
 
     /// Values in the arena that are read.
-    fn reads(&self) -> impl Iterator<Item = &'a str> {
+    fn reads(&self) -> impl Iterator<Item = &'a str> + '_ {
         let quantizes = matches!(self.kernel, Kernel::Quantize { .. });
-        std::iter::once(self.input).filter(move |_| !quantizes).chain(self.second)
+        self.inputs.iter().copied().filter(move |_| !quantizes).chain(self.second)
     }
 }
 
@@ -179,22 +188,25 @@ pub(super) fn last_reads(drafts: &[&Draft<'_>]) -> Vec<usize> {
     drafts.iter().enumerate().map(last_read).collect()
 }
 
-/// A layer's name for people, its map, and the second operand of its sum.
-fn operands(layer: &Layer) -> (&str, &str, Option<&str>) {
+/// A layer's name for people, its maps, and the second operand of its sum.
+fn operands(layer: &Layer) -> (&str, Vec<&str>, Option<&str>) {
     match &layer.kind {
-        Kind::Conv2d(conv) => (&conv.node, &conv.input, conv.residual.as_deref()),
-        Kind::Add { inputs: [a, b] } => (&layer.name, a, Some(b)),
-        Kind::ChannelGain { input, .. }
-        | Kind::ChannelBias { input, .. }
-        | Kind::Activation { input, .. }
-        | Kind::DepthToSpace { input, .. } => (&layer.name, input, None),
+        Kind::Conv2d(conv) => {
+            (&conv.node, conv.inputs.iter().map(|(input, _)| input.as_str()).collect(), conv.residual.as_deref())
+        }
+        Kind::Add { inputs: [a, b] } => (&layer.name, vec![a], Some(b)),
+        Kind::GroupNorm(norm) => (&norm.node, vec![&norm.input], None),
+        _ => (&layer.name, layer.inputs(), None),
     }
 }
 
 /// Type and number of the elements of scratch that a kernel without a choice takes.
-fn scratch(kernel: &Kernel) -> Option<(Element, usize)> {
+fn scratch(kernel: &Kernel, [channels, height, width]: [usize; 3]) -> Option<(Element, usize)> {
     match kernel {
         Kernel::Conv2dFloat { geometry, .. } => Some((Element::F32, TILE_PIXELS * geometry.taps())),
+        Kernel::GroupNormInt8 { .. } => Some((Element::I32, 2 * channels)),
+        Kernel::AttentionInt8 { .. } => Some((Element::I32, 2 * height * width)),
+        Kernel::AttentionFloat { .. } => Some((Element::F32, height * width)),
         _ => None,
     }
 }

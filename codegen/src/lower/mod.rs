@@ -47,8 +47,8 @@ pub struct Call {
     pub macs: usize,
     /// What computes it.
     pub kernel: Kernel,
-    /// Where the map comes from.
-    pub input: Place,
+    /// Where the maps come from; the first may be where the result goes.
+    pub inputs: Vec<Place>,
     /// Where the result goes.
     pub output: Place,
     /// The second operand of a sum.
@@ -172,12 +172,12 @@ fn place(drafts: &[&Draft<'_>]) -> (Vec<Call>, Vec<Buffer>) {
             }
             None => Place::Buffer(allot(&mut buffers, draft.value, draft.element, draft.len(), [at, last])),
         };
-        let (mut input, mut second, mut kernel) = (draft.input, draft.second, draft.kernel.clone());
+        let (mut inputs, mut second, mut kernel) = (draft.inputs.clone(), draft.second, draft.kernel.clone());
         // A sum overwrites its second operand.
-        if let (Some(other), Some((value, _))) = (second, donor)
-            && value == input
+        if let (Some(second), Some((value, _))) = (&mut second, donor)
+            && value == inputs[0]
         {
-            (input, second) = (other, Some(input));
+            std::mem::swap(second, &mut inputs[0]);
             if let Kernel::AddInt8 { multipliers, .. } = &mut kernel {
                 multipliers.reverse();
             }
@@ -196,7 +196,7 @@ fn place(drafts: &[&Draft<'_>]) -> (Vec<Call>, Vec<Buffer>) {
             element: draft.element,
             macs: draft.macs,
             kernel,
-            input: holder(input),
+            inputs: inputs.into_iter().map(holder).collect(),
             output,
             residual,
             block: draft.block,
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(block.name, "conv");
         // It reads h and adds h: the buffer of h cannot take the result.
         assert!(matches!(block.residual, Some(Residual::Buffer(_))));
-        assert_eq!(program.calls[0].input, Place::Outside);
+        assert_eq!(program.calls[0].inputs, [Place::Outside]);
         assert_eq!(program.calls.last().unwrap().output, Place::Outside);
     }
 }

@@ -13,6 +13,8 @@ mod dsp;
 mod helium;
 mod neon;
 mod scalar;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "other chips have no instance"))]
+mod simd;
 mod simd128;
 mod x86;
 
@@ -21,6 +23,7 @@ use crate::epilogue::{AddInt8, Epilogue};
 use crate::geometry::Geometry;
 use crate::maps::{Code, Maps};
 use crate::residual::Residual;
+use simd::Vector;
 use winograd::Winograd;
 
 pub use dsp::Dsp;
@@ -40,7 +43,19 @@ pub trait Isa: Copy + 'static {
     /// The same for [`winograd`], whose weights are int16; its pixels are blocks of 2×2 outputs.
     const WIDE: Packing = Packing { channels: 4, pixels: 1, depth: 1, interleave: 1, run: 1 };
 
-    /// A whole convolution: `finish` is given every pixel's sums, biases included. Scratch: [`Packing::scratch_words`].
+    /// Whether this machine has its instructions, so that nothing is left to the portable methods for want of them.
+    #[must_use]
+    fn is_native() -> bool {
+        true
+    }
+
+    /// 32-bit words of scratch that [`Self::conv2d`] takes.
+    #[must_use]
+    fn scratch_words(geometry: &Geometry) -> usize {
+        Self::PACKING.scratch_words(geometry)
+    }
+
+    /// A whole convolution: `finish` is given every pixel's sums, biases included. Scratch: [`Self::scratch_words`].
     #[inline]
     fn conv2d<X: Code, F: Finish>(
         convolution: &Convolution<'_, X>,
@@ -137,6 +152,9 @@ pub trait Finish {
     /// Turns the sums of neighbouring channels of one pixel into elements of the output map, `channel` being the number
     /// of the first channel and `index` its place in the map.
     fn finish<I: Isa>(&self, sums: &[i32], channel: usize, index: usize, output: &mut [Self::Element]);
+
+    /// The same for a vector of sums, of which `output` takes the first.
+    fn finish_lanes<V: Vector>(&self, v: V, sums: V::Lanes, channel: usize, index: usize, output: &mut [Self::Element]);
 }
 
 /// int8, as [`Epilogue`] says.
@@ -155,6 +173,11 @@ impl Finish for ToInt8<'_> {
     fn finish<I: Isa>(&self, sums: &[i32], channel: usize, index: usize, output: &mut [i8]) {
         I::requantize(self.epilogue, sums, channel, index, self.residual, output);
     }
+
+    #[inline(always)]
+    fn finish_lanes<V: Vector>(&self, v: V, sums: V::Lanes, channel: usize, index: usize, output: &mut [i8]) {
+        simd::to_int8(v, self.epilogue, self.residual, sums, channel, index, output);
+    }
 }
 
 /// f32: `out = sum as f32 · scales[channel]`.
@@ -172,6 +195,13 @@ impl Finish for ToFloat<'_> {
         for (offset, (sum, out)) in sums.iter().zip(output).enumerate() {
             *out = *sum as f32 * at(self.scales, channel + offset);
         }
+    }
+
+    #[inline(always)]
+    fn finish_lanes<V: Vector>(&self, v: V, sums: V::Lanes, channel: usize, index: usize, output: &mut [f32]) {
+        let mut array = [0; 16];
+        v.store(sums, &mut array);
+        self.finish::<Portable>(&array, channel, index, output);
     }
 }
 

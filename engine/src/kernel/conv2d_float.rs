@@ -2,7 +2,8 @@
 
 use super::real::{Activation, Real};
 use crate::conditioning::{Bias, Condition, at};
-use crate::geometry::Geometry;
+use crate::geometry::{Geometry, Piece};
+use crate::maps::Maps;
 use crate::residual::Residual;
 
 /// Output pixels that are computed together, so that a weight is loaded and widened once for all of them.
@@ -12,7 +13,7 @@ pub const TILE_PIXELS: usize = 4;
 /// four SSE registers.
 const TILE_CHANNELS: usize = 4;
 
-/// Map → map, `T` being the stored type of weights and biases; maps are f32 or f16.
+/// One or two maps → map, `T` being the stored type of weights and biases; maps are f32 or f16.
 ///
 /// ```text
 /// sum[oc] = Σ_{ky,kx,ic} weights[ky][kx][ic][oc] · patch[ky][kx][ic]
@@ -24,8 +25,10 @@ const TILE_CHANNELS: usize = 4;
 /// K = [`Geometry::patch_len`].
 #[derive(Clone, Copy, Debug)]
 pub struct Conv2dFloat<T: 'static> {
-    /// Shapes.
+    /// Shapes; the input's channels are those of all maps.
     pub geometry: Geometry,
+    /// Channels of each input map; the second's are 0 where there is one.
+    pub channels: [usize; 2],
     /// `[k_h][k_w][in_c][out_c]`: neighbouring output channels lie side by side for vector instructions.
     pub weights: &'static [T],
     /// Added to the sum.
@@ -42,17 +45,19 @@ impl<T: Real> Conv2dFloat<T> {
     #[must_use]
     pub const fn checked(self) -> Self {
         let out_c = self.geometry.output.channels;
+        let [first, second] = self.channels;
         assert!(self.geometry.is_valid(), "no dimension is 0");
+        assert!(first > 0 && first + second == self.geometry.input.channels, "the maps' channels add up");
         assert!(self.weights.len() == out_c * self.geometry.patch_len(), "K rows of a weight a channel");
         assert!(self.bias.is_valid(out_c), "bias tables are rows of a value a channel");
         self
     }
 
-    /// Runs the layer. `patch` has [`TILE_PIXELS`] · K elements; the rest are maps.
+    /// Runs the layer on one or two maps, the second empty where there is one. `patch` has [`TILE_PIXELS`] · K elements.
     pub fn run<X: Real, Y: Real>(
         &self,
         condition: Condition,
-        input: &[X],
+        maps: [&[X]; 2],
         residual: Residual<'_, Y>,
         patch: &mut [f32],
         output: &mut [Y],
@@ -61,12 +66,19 @@ impl<T: Real> Conv2dFloat<T> {
         let Some(patches) = patch.get_mut(..TILE_PIXELS * patch_len) else { return };
         let out_c = self.geometry.output.channels.max(1);
         let [steps, classes] = self.bias.rows(condition, out_c);
+        let input = Maps { maps, channels: self.channels, zero_points: [0; 2] };
         let mut positions = self.geometry.output.positions();
         for (tile, outs) in output.chunks_mut((TILE_PIXELS * out_c).max(1)).enumerate() {
             // After the last pixel, patches keep what an earlier tile left; their sums are not stored.
             for patch in patches.chunks_exact_mut(patch_len) {
                 let Some(position) = positions.next() else { break };
-                self.geometry.gather(position, input, 0.0, X::to_f32, patch);
+                self.geometry.pieces(position, &input, |tap, piece| {
+                    let taps = patch.get_mut(tap..).unwrap_or_default().iter_mut();
+                    match piece {
+                        Piece::Values(values) => taps.zip(values).for_each(|(p, x)| *p = x.to_f32()),
+                        Piece::Padding(_, len) => taps.take(len).for_each(|p| *p = 0.0),
+                    }
+                });
             }
             for first in (0..out_c).step_by(TILE_CHANNELS) {
                 let sums = sum_tile(patches, patch_len, self.weights, out_c, first);
@@ -162,6 +174,7 @@ mod tests {
         let out_c = geometry.output.channels;
         Conv2dFloat {
             geometry,
+            channels: [geometry.input.channels, 0],
             weights: stored(out_c * geometry.patch_len(), 2),
             bias: Bias {
                 steps: stored([1, 3][geometry.input.width % 2] * out_c, 4),
@@ -184,11 +197,11 @@ mod tests {
         let mut patch = vec![f32::NAN; TILE_PIXELS * geometry.patch_len()];
 
         let mut plain = vec![Y::default(); residual.len()];
-        conv.run(condition, &input, Residual::None, &mut patch, &mut plain);
+        conv.run(condition, [&input, &[]], Residual::None, &mut patch, &mut plain);
         let mut from = vec![Y::default(); residual.len()];
-        conv.run(condition, &input, Residual::From(&residual), &mut patch, &mut from);
+        conv.run(condition, [&input, &[]], Residual::From(&residual), &mut patch, &mut from);
         let mut in_output = residual;
-        conv.run(condition, &input, Residual::InOutput, &mut patch, &mut in_output);
+        conv.run(condition, [&input, &[]], Residual::InOutput, &mut patch, &mut in_output);
         prop_assert_eq!(bytemuck::cast_slice::<Y, u8>(&from), bytemuck::cast_slice::<Y, u8>(&in_output));
 
         for (output, residual) in [(plain, None), (from, Some(&wide_residual[..]))] {
@@ -234,15 +247,16 @@ mod tests {
         };
         let conv = Conv2dFloat {
             geometry,
+            channels: [1, 0],
             weights: &[1.0, 2.0],
             bias: Bias { steps: &[0.5, 0.0], classes: &[] },
             activation: Activation::Identity,
         };
         let condition = Condition { step: 0, class: 0 };
         let mut output = [9.0f32; 12];
-        conv.run(condition, &[1.0f32; 6], Residual::None, &mut [0.0; 3], &mut output);
+        conv.run(condition, [&[1.0f32; 6], &[]], Residual::None, &mut [0.0; 3], &mut output);
         assert_eq!(output, [9.0; 12]);
-        conv.run(condition, &[1.0f32; 6], Residual::None, &mut [0.0; 4], &mut output[..5]);
+        conv.run(condition, [&[1.0f32; 6], &[]], Residual::None, &mut [0.0; 4], &mut output[..5]);
         assert_eq!(output[..7], [1.5, 2.0, 1.5, 2.0, 9.0, 9.0, 9.0]);
         assert!(std::panic::catch_unwind(|| Conv2dFloat { weights: &[1.0], ..conv }.checked()).is_err());
     }

@@ -18,7 +18,7 @@ use crate::residual::Residual;
 /// its `zero_points` entry, and every zero point's product (a residual's too: it is one more tap) is in the bias.
 /// Weights are symmetric, scaled per output channel. The code generator bounds |sum| · 2^shift, with and without the
 /// residual, below 2³¹ over all inputs, so that no sum can overflow in any order. Cost: [`Geometry::macs`]; scratch:
-/// [`crate::isa::Packing::scratch_words`].
+/// [`Isa::scratch_words`].
 #[derive(Clone, Copy, Debug)]
 pub struct Sums {
     /// Shapes; the input's channels are those of all maps.
@@ -126,8 +126,8 @@ impl Conv2dInt8Head {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::tests::geometries;
-    use crate::isa::Portable;
+    use crate::geometry::tests::{geometries, long_geometries};
+    use crate::isa::{Avx2, Avx512Vnni, Portable};
     use crate::kernel::oracle::{Pairs, Plain, Quads, bytes, convolutions, finish, leak, maps};
     use crate::requantize::Requantize;
     use crate::shape::Shape;
@@ -140,7 +140,7 @@ mod tests {
         let (input, wide) = (maps(&conv.sums, bytes(seed, 1)), maps(&conv.sums, |i| i16::from(bytes(seed, 5)(i)) * 40));
         let (input, wide) = ([&input[0][..], &input[1]], [&wide[0][..], &wide[1]]);
         let residual: Vec<i8> = (0..conv.sums.geometry.output.len()).map(bytes(seed, 9)).collect();
-        let mut scratch = vec![i32::MIN; I::PACKING.scratch_words(&conv.sums.geometry)];
+        let mut scratch = vec![i32::MIN; I::scratch_words(&conv.sums.geometry)];
 
         let mut output = vec![0; residual.len()];
         conv.run::<I, _>(condition, input, Residual::None, &mut scratch, &mut output);
@@ -168,10 +168,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn equals_the_definition(plain in convolutions(geometries()), seed in any::<u64>()) {
+        fn equals_the_definition(plain in convolutions(geometries().boxed()), seed in any::<u64>()) {
             check::<Portable>(plain, seed)?;
             check::<Pairs>(plain, seed)?;
             check::<Quads>(plain, seed)?;
+            check::<Avx2>(plain, seed)?;
+            check::<Avx512Vnni>(plain, seed)?;
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn fills_registers(plain in convolutions(long_geometries().boxed()), seed in any::<u64>()) {
+            check::<Quads>(plain, seed)?;
+            check::<Avx2>(plain, seed)?;
+            check::<Avx512Vnni>(plain, seed)?;
         }
     }
 

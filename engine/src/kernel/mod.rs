@@ -66,9 +66,12 @@ mod real;
 
 mod activation;
 mod add;
+mod attention;
 mod conv2d_float;
 mod conv2d_int8;
 mod depth_to_space;
+mod depthwise;
+mod group_norm;
 #[cfg(test)]
 mod oracle;
 mod quantize;
@@ -81,9 +84,12 @@ pub use crate::isa::winograd;
 pub use crate::residual::Residual;
 pub use activation::{ActivationFloat, ActivationInt8};
 pub use add::AddFloat;
+pub use attention::{AttentionFloat, AttentionInt8, EXP_LEN, ExpTable};
 pub use conv2d_float::{Conv2dFloat, TILE_PIXELS};
 pub use conv2d_int8::{Conv2dInt8, Conv2dInt8Head, Sums};
 pub use depth_to_space::DepthToSpace;
+pub use depthwise::{DepthwiseFloat, DepthwiseInt8};
+pub use group_norm::{GroupNormFloat, GroupNormInt8};
 pub use half::f16;
 pub use quantize::Quantize;
 pub use real::{Activation, Real};

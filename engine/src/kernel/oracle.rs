@@ -103,7 +103,7 @@ prop_compose! {
         weights in prop::collection::vec(any::<i8>(), geometry.output.channels * geometry.patch_len()),
         steps in prop::collection::vec(-100_000..=100_000, [1, 3][geometry.input.width % 2] * geometry.output.channels),
         classes in prop::collection::vec(-100_000..=100_000, [0, 2][geometry.input.channels % 2] * geometry.output.channels),
-        second in 0..geometry.input.channels,
+        second in prop_oneof![Just(0), Just(geometry.input.channels / 8 * 4), 0..geometry.input.channels],
         zero_points in [-128i16..=127, -128i16..=127],
         residual_multipliers in prop::collection::vec(-2000..=2000, geometry.output.channels),
         multipliers in prop::collection::vec((1 << 20)..=(1 << 24), geometry.output.channels),

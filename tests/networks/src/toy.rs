@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use grano_codegen::Result;
 use grano_codegen::forward::{NoiseSchedule, ScheduleKind};
-use grano_codegen::graph::{Builder, Function, Graph, LABEL, Op, Shape, T, X};
-use grano_codegen::load::serialize;
-use grano_codegen::model::{DENOISER, Data, Defaults, Header, Network, Ranges, VERSION};
-use grano_codegen::reference;
+use grano_codegen::graph::{Builder, Function, Graph, LABEL, Op, Parameter, T, X};
+use grano_codegen::model::{Data, Defaults, Header, VERSION};
+
+use crate::calibrate::{self, random};
 
 /// Height of the toy's picture.
 pub const HEIGHT: usize = 6;
@@ -27,6 +27,7 @@ pub fn graph() -> Result<Graph> {
         stride,
         padding,
         upsample,
+        groups: 1,
     };
     let same = |out_channels| conv(out_channels, [3, 3], [1, 1], [1, 1], [1, 1]);
     let mut b = Builder::new([1, HEIGHT, WIDTH], 3);
@@ -75,47 +76,17 @@ pub fn picture(seed: u32) -> Vec<f32> {
 /// # Errors
 /// None: it is sound.
 pub fn model() -> Result<Vec<u8>> {
-    let graph = graph()?;
     let mut random = random(1);
-    let mut tensors = BTreeMap::new();
-    let mut parameters = BTreeMap::new();
-    for parameter in graph.parameters()? {
-        let values: Vec<f32> = (0..parameter.shape.iter().product::<usize>()).map(|_| random()).collect();
-        parameters.insert(parameter.name.clone(), values.clone());
-        tensors.insert(format!("{DENOISER}.{}", parameter.name), (parameter.shape, values));
-    }
-    let network = Network { graph, parameters };
-    let shapes = network.graph.shapes()?;
-    let times = vec![12, 37, 62, 87];
-    let mut values: BTreeMap<String, Vec<[f32; 2]>> = BTreeMap::new();
-    for &t in &times {
-        let mut ends: BTreeMap<String, [f32; 2]> = BTreeMap::new();
-        for seed in 0..24 {
-            for (name, value) in reference::run(&network, &picture(seed), t, seed as usize % 4)? {
-                if matches!(shapes[&name], Shape::Map(_)) {
-                    let end = ends.entry(name).or_default();
-                    value.iter().for_each(|&v| *end = [end[0].min(v), end[1].max(v)]);
-                }
-            }
-        }
-        ends.into_iter().for_each(|(name, end)| values.entry(name).or_default().push(end));
-    }
+    let values = |parameter: &Parameter| (0..parameter.shape.iter().product()).map(|_| random()).collect();
+    let network = calibrate::network(graph()?, values)?;
     let header = Header {
         version: VERSION,
-        networks: BTreeMap::from([(DENOISER.to_string(), network.graph)]),
+        networks: BTreeMap::new(),
         schedule: NoiseSchedule { kind: ScheduleKind::Cosine, steps: 100 },
         data: Data { labels: ["one", "two", "three"].map(String::from).to_vec(), range: [-1.0, 1.0] },
-        ranges: BTreeMap::from([(DENOISER.to_string(), Ranges { times, values })]),
+        ranges: BTreeMap::new(),
         defaults: Defaults { sampler: "ddim-4".into(), guidance: 1.0 },
     };
-    serialize(&header, &tensors)
-}
-
-/// Uniform in [−0.5, 0.5), from a linear congruential generator (Numerical Recipes).
-fn random(seed: u32) -> impl FnMut() -> f32 {
-    let mut state = seed;
-    move || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (f64::from(state) / f64::from(u32::MAX) - 0.5) as f32
-    }
+    let pictures: Vec<_> = (0..24).map(|seed| (picture(seed), seed as usize % 4)).collect();
+    calibrate::model(network, header, &[12, 37, 62, 87].map(|t| (t, pictures.clone())))
 }

@@ -4,12 +4,19 @@
 //! int16, the last convolution's output f32. Scales come from all that calibration saw, never from the
 //! samplers of a build: the same file gives the same integers, hence the same pictures, in every build.
 
+mod attention;
+mod conv2d;
+mod group_norm;
+
 use std::collections::BTreeMap;
 
+use conv2d::Channels;
+pub(crate) use conv2d::channels_last;
+
 use crate::error::{Error, Result};
-use crate::fold::{Conv2d, Folded, Kind, Layer, Rows};
+use crate::fold::{Activation, Conv2d, Folded, Kind, Layer};
 use crate::graph::{Function, X};
-use crate::kernel::{Affine, Element, Kernel, Requantize, Sums, Table};
+use crate::kernel::{Affine, Element, Kernel, Requantize, Table};
 use crate::model::Ranges;
 
 /// A picture may leave the calibrated range by this factor before int16 saturates.
@@ -39,37 +46,46 @@ pub fn quantize(folded: &Folded, ranges: &Ranges) -> Result<Kernels> {
                 format!("its input `{name}` is not an int8 map; put a convolution between"),
             )),
         };
+        let parts = |conv: &Conv2d| conv.inputs.iter().map(|(input, _)| elements[input]).collect::<Vec<_>>();
         let (kernel, element) = match &layer.kind {
             Kind::Conv2d(conv) if wide.contains(&&layer.name) => {
-                if conv.residual.is_some() || conv.activation.is_some() {
+                if conv.residual.is_some() || conv.activation.is_some() || conv.geometry.groups > 1 {
                     return Err(Error::node(
                         &layer.name,
                         "the network must end in a plain convolution, or one and depth_to_space",
                     ));
                 }
-                let input = elements[&conv.input];
-                let channels = Channels::new(conv, input, 0.0, None);
+                let channels = Channels::new(conv, &parts(conv), 0.0, None);
                 let scales = channels.scales.iter().map(|&scale| scale as f32).collect();
                 (Kernel::Conv2dInt8Head { sums: channels.sums(layer, conv)?, scales }, Element::F32)
             }
             Kind::Conv2d(conv) => {
                 let output = affine()?;
-                let target = match &conv.activation {
-                    Some(activation) => {
-                        let range = ranges.over(&activation.argument, ranges.times.iter().copied())?;
-                        index_code(useful_domain(activation.function, range, output))
-                    }
-                    None => output,
-                };
+                let (target, table) = target(output, conv.activation.as_ref(), ranges)?;
                 let residual = conv.residual.as_deref().map(int8).transpose()?;
-                let channels = Channels::new(conv, elements[&conv.input], target.scale, residual);
-                let table = conv.activation.as_ref().map(|activation| fine_table(activation.function, target, output));
+                let channels = Channels::new(conv, &parts(conv), target.scale, residual);
                 let requantize = channels.requantize(layer, conv, target)?;
                 let residual_multipliers = channels.residual_multipliers.clone();
-                (
-                    Kernel::Conv2dInt8 { sums: channels.sums(layer, conv)?, residual_multipliers, requantize, table },
-                    Element::I8(output),
-                )
+                let mut sums = channels.sums(layer, conv)?;
+                let kernel = if conv.geometry.groups > 1 {
+                    int8(&conv.inputs[0].0)?;
+                    let taps = conv.geometry.taps();
+                    let tap = |tap: usize| sums.weights.iter().skip(tap).step_by(taps).copied();
+                    sums.weights = (0..taps).flat_map(tap).collect();
+                    Kernel::DepthwiseInt8 { sums, residual_multipliers, requantize, table }
+                } else {
+                    Kernel::Conv2dInt8 { sums, residual_multipliers, requantize, table }
+                };
+                (kernel, Element::I8(output))
+            }
+            Kind::GroupNorm(norm) => {
+                let output = affine()?;
+                let (target, table) = target(output, norm.activation.as_ref(), ranges)?;
+                (group_norm::kernel(layer, norm, int8(&norm.input)?, target, table)?, Element::I8(output))
+            }
+            Kind::Attention { inputs: [q, k, v], heads } => {
+                let (kernel, output) = attention::kernel(layer, *heads, [int8(q)?, int8(k)?, int8(v)?], affine()?)?;
+                (kernel, Element::I8(output))
             }
             Kind::Add { inputs: [a, b] } => {
                 let (a, b, output) = (int8(a)?, int8(b)?, affine()?);
@@ -123,6 +139,14 @@ fn wide_values(folded: &Folded) -> Result<Vec<&String>> {
     }
 }
 
+/// What a kernel's last step is to give: the code of the output itself, or that of a table's index and the table.
+fn target(output: Affine, activation: Option<&Activation>, ranges: &Ranges) -> Result<(Affine, Option<Table>)> {
+    let Some(Activation { function, argument }) = activation else { return Ok((output, None)) };
+    let range = ranges.over(argument, ranges.times.iter().copied())?;
+    let index = index_code(useful_domain(*function, range, output));
+    Ok((index, Some(fine_table(*function, index, output))))
+}
+
 /// The part of an argument's range on which the function's value changes by as much as half a unit of the output:
 /// elsewhere indices would be wasted.
 fn useful_domain(function: Function, [low, high]: [f32; 2], output: Affine) -> [f32; 2] {
@@ -167,106 +191,6 @@ fn multiplier(ratios: &[f64], bound: i64) -> Option<(u32, Vec<i32>)> {
 
 fn too_wide(layer: &Layer) -> Error {
     Error::node(&layer.name, "its sums do not fit into int32; its weights or biases are far larger than its output")
-}
-
-/// The scales of a convolution's sums, and what follows from them.
-struct Channels {
-    /// Value of one unit of the sum, per output channel.
-    scales: Vec<f64>,
-    /// `[out_c][k_h][k_w][in_c]`.
-    weights: Vec<i8>,
-    input_zero_point: i32,
-    /// The largest magnitude that an input code can have.
-    input_bound: i64,
-    residual_multipliers: Vec<i32>,
-    residual_zero_point: i32,
-}
-
-impl Channels {
-    fn new(conv: &Conv2d, input: Element, target_scale: f64, residual: Option<Affine>) -> Self {
-        let (input_scale, input_zero_point, input_bound) = match input {
-            Element::I8(affine) => (affine.scale, affine.zero_point, 128),
-            Element::I16 { scale } => (scale, 0, 32767),
-            Element::I32 | Element::F16 | Element::F32 => (1.0, 0, i64::from(i32::MAX)),
-        };
-        let taps = conv.geometry.taps();
-        let coarsest = residual.map_or(target_scale, |residual| target_scale.max(residual.scale));
-        let (mut scales, mut weights) = (Vec::new(), Vec::new());
-        for channel in conv.weight.chunks_exact(taps) {
-            let largest = channel.iter().fold(0.0f64, |max, &w| max.max(f64::from(w).abs()));
-            let scale = (largest / 127.0).max(coarsest * FINEST / input_scale).max(1e-12);
-            scales.push(scale * input_scale);
-            let code = |w: f32| (f64::from(w) / scale).round() as i8;
-            weights.extend(channels_last(channel, &conv.geometry.kernel).map(code));
-        }
-        let residual_multipliers = residual.map_or(Vec::new(), |residual| {
-            scales.iter().map(|scale| (residual.scale / scale).round() as i32).collect()
-        });
-        let residual_zero_point = residual.map_or(0, |residual| residual.zero_point);
-        Self { scales, weights, input_zero_point, input_bound, residual_multipliers, residual_zero_point }
-    }
-
-    /// Biases in units of the sums; zero points are folded into the steps' rows, and into them alone.
-    fn bias(&self, rows: &Rows) -> [Vec<i64>; 2] {
-        let units = |row: &Vec<f64>| -> Vec<i64> {
-            row.iter().zip(&self.scales).map(|(b, scale)| (b / scale).round() as i64).collect()
-        };
-        let taps = self.weights.len() / self.scales.len();
-        let zero: Vec<i64> = (0..self.scales.len())
-            .map(|channel| {
-                let weights = &self.weights[channel * taps..][..taps];
-                let sum: i64 = weights.iter().map(|&w| i64::from(w)).sum();
-                let residual = self.residual_multipliers.get(channel).map_or(0, |&m| i64::from(m));
-                sum * i64::from(self.input_zero_point) + residual * i64::from(self.residual_zero_point)
-            })
-            .collect();
-        let steps =
-            rows.steps.iter().flat_map(|row| units(row).into_iter().zip(&zero).map(|(b, z)| b - z).collect::<Vec<_>>());
-        [steps.collect(), rows.classes.iter().flat_map(units).collect()]
-    }
-
-    /// The largest magnitude that a sum, or a part of it, can have.
-    fn bound(&self, rows: &Rows) -> i64 {
-        let out_c = self.scales.len();
-        let taps = self.weights.len() / out_c;
-        let [steps, classes] = self.bias(rows);
-        let largest =
-            |rows: &[i64], channel: usize| rows.iter().skip(channel).step_by(out_c).map(|b| b.abs()).max().unwrap_or(0);
-        (0..out_c)
-            .map(|channel| {
-                let products: i64 =
-                    self.weights[channel * taps..][..taps].iter().map(|&w| i64::from(w).abs() * self.input_bound).sum();
-                let residual = self.residual_multipliers.get(channel).map_or(0, |&m| i64::from(m) * 128);
-                products + residual + largest(&steps, channel) + largest(&classes, channel)
-            })
-            .max()
-            .unwrap_or(0)
-    }
-
-    fn sums(&self, layer: &Layer, conv: &Conv2d) -> Result<Sums> {
-        if self.bound(&conv.bias) > i64::from(i32::MAX) {
-            return Err(too_wide(layer));
-        }
-        let bias = self.bias(&conv.bias).map(|rows| rows.iter().map(|&b| b as i32).collect());
-        Ok(Sums {
-            geometry: conv.geometry,
-            weights: self.weights.clone(),
-            bias,
-            input_zero_point: self.input_zero_point as i16,
-        })
-    }
-
-    fn requantize(&self, layer: &Layer, conv: &Conv2d, target: Affine) -> Result<Requantize> {
-        let ratios: Vec<f64> = self.scales.iter().map(|scale| scale / target.scale).collect();
-        let (shift, multipliers) = multiplier(&ratios, self.bound(&conv.bias)).ok_or_else(|| too_wide(layer))?;
-        Ok(Requantize { shift, multipliers, zero_point: target.zero_point })
-    }
-}
-
-/// One output channel's weights, `[in_c, k_h, k_w]`, in the order `[k_h][k_w][in_c]`.
-pub(crate) fn channels_last<'a>(channel: &'a [f32], kernel: &[usize; 2]) -> impl Iterator<Item = f32> + 'a {
-    let area = kernel[0] * kernel[1];
-    (0..area).flat_map(move |tap| channel.iter().skip(tap).step_by(area).copied())
 }
 
 #[cfg(test)]

@@ -2,10 +2,16 @@
 //!
 //! f32 values, f64 sums in a fixed order. Passes, kernels and libtorch are compared with it.
 
+mod attention;
+mod group_norm;
+
 use std::collections::BTreeMap;
 
+pub use attention::attention;
+pub use group_norm::group_norm;
+
 use crate::error::{Error, Result};
-use crate::graph::{LABEL, Op, Shape, T, X};
+use crate::graph::{LABEL, Node, Op, Shape, T, X};
 use crate::model::Network;
 
 /// A value of the graph, `[channels, height, width]` or a vector, row-major.
@@ -39,20 +45,15 @@ pub fn run(network: &Network, x: &[f32], t: usize, label: usize) -> Result<Value
             _ => (1, 1),
         };
         let value = match &node.op {
-            Op::Conv2d { kernel, stride, padding, upsample, .. } => {
-                let (Shape::Map(from), Shape::Map(to)) = (shapes[&node.inputs[0]], shapes[&node.name]) else {
-                    return Err(Error::node(&node.name, "not between maps"));
-                };
-                let geometry = Geometry {
-                    input: from,
-                    output: to,
-                    kernel: *kernel,
-                    stride: *stride,
-                    padding: *padding,
-                    upsample: *upsample,
-                };
-                conv2d(&geometry, input(0), parameter("weight"), parameter("bias"))
+            Op::Conv2d { .. } => {
+                let geometry = Geometry::of(node, &shapes)?;
+                let joined: Vec<f32> = node.inputs.iter().flat_map(|input| values[input].iter().copied()).collect();
+                conv2d(&geometry, &joined, parameter("weight"), parameter("bias"))
             }
+            Op::GroupNorm { groups, eps } => {
+                group_norm(input(0), *groups, *eps, parameter("weight"), parameter("bias"))
+            }
+            Op::Attention { heads } => attention([input(0), input(1), input(2)], channels(0).0, *heads),
             Op::Linear { .. } => linear(input(0), parameter("weight"), parameter("bias")),
             Op::Activation { function } => input(0).iter().map(|&v| function.apply(v.into()) as f32).collect(),
             Op::Add => input(0).iter().zip(input(1)).map(|(a, b)| a + b).collect(),
@@ -87,13 +88,33 @@ pub struct Geometry {
     pub padding: [usize; 2],
     /// Nearest-neighbour enlargement of the input.
     pub upsample: [usize; 2],
+    /// 1, or the number of channels.
+    pub groups: usize,
 }
 
 impl Geometry {
+    /// That of a convolution in a graph whose values have these shapes; the input's channels are those of all inputs.
+    ///
+    /// # Errors
+    /// When the node is not a convolution of maps.
+    pub fn of(node: &Node, shapes: &BTreeMap<String, Shape>) -> Result<Self> {
+        let map = |name: &String| match shapes.get(name) {
+            Some(Shape::Map(shape)) => Ok(*shape),
+            _ => Err(Error::node(&node.name, format!("`{name}` is not a map"))),
+        };
+        let Op::Conv2d { kernel, stride, padding, upsample, groups, .. } = node.op else {
+            return Err(Error::node(&node.name, "not a convolution"));
+        };
+        let inputs = node.inputs.iter().map(map).collect::<Result<Vec<_>>>()?;
+        let [_, height, width] = inputs.first().copied().unwrap_or_default();
+        let input = [inputs.iter().map(|[channels, ..]| channels).sum(), height, width];
+        Ok(Self { input, output: map(&node.name)?, kernel, stride, padding, upsample, groups })
+    }
+
     /// Multiply–accumulates, padding included.
     #[must_use]
     pub fn macs(&self) -> usize {
-        self.output.iter().product::<usize>() * self.input[0] * self.kernel.iter().product::<usize>()
+        self.output.iter().product::<usize>() * self.taps()
     }
 
     /// The same for the engine, whose maps are `[height, width, channels]`.
@@ -113,14 +134,16 @@ impl Geometry {
     /// Products in one output element.
     #[must_use]
     pub fn taps(&self) -> usize {
-        self.input[0] * self.kernel.iter().product::<usize>()
+        self.input[0] / self.groups * self.kernel.iter().product::<usize>()
     }
 }
 
-/// Cross-correlation with zero padding, `weight` `[out_channels, in_channels, k_h, k_w]`.
+/// Cross-correlation with zero padding, `weight` `[out_channels, in_channels / groups, k_h, k_w]`.
 #[must_use]
 pub fn conv2d(geometry: &Geometry, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
-    let Geometry { input: [in_c, in_h, in_w], output: [out_c, out_h, out_w], kernel: [k_h, k_w], .. } = *geometry;
+    let Geometry { input: [in_c, in_h, in_w], output: [out_c, out_h, out_w], kernel: [k_h, k_w], groups, .. } =
+        *geometry;
+    let (in_group, out_group) = (in_c / groups, out_c / groups);
     let source = |out: usize, tap: usize, axis: usize, size: usize| {
         let at = (out * geometry.stride[axis] + tap).checked_sub(geometry.padding[axis])? / geometry.upsample[axis];
         (at < size).then_some(at)
@@ -134,9 +157,10 @@ pub fn conv2d(geometry: &Geometry, x: &[f32], weight: &[f32], bias: &[f32]) -> V
                     let Some(iy) = source(y, ky, 0, in_h) else { continue };
                     for kx in 0..k_w {
                         let Some(ix) = source(x_out, kx, 1, in_w) else { continue };
-                        for ic in 0..in_c {
-                            let w = weight[((c * in_c + ic) * k_h + ky) * k_w + kx];
-                            sum += f64::from(w) * f64::from(x[(ic * in_h + iy) * in_w + ix]);
+                        for ic in 0..in_group {
+                            let w = weight[((c * in_group + ic) * k_h + ky) * k_w + kx];
+                            let plane = c / out_group * in_group + ic;
+                            sum += f64::from(w) * f64::from(x[(plane * in_h + iy) * in_w + ix]);
                         }
                     }
                 }
@@ -194,6 +218,7 @@ mod tests {
             stride: [1; 2],
             padding: [1; 2],
             upsample: [1; 2],
+            groups: 1,
         };
         let weight = [0.0, 1.0, 0.0, 2.0, 10.0, 0.0, 0.0, 0.0, 0.0];
         assert_eq!(conv2d(&geometry, &[1.0, 2.0, 3.0, 4.0], &weight, &[0.5]), [10.5, 22.5, 31.5, 48.5]);
@@ -208,8 +233,25 @@ mod tests {
             stride: [1; 2],
             padding: [0; 2],
             upsample: [2; 2],
+            groups: 1,
         };
         assert_eq!(conv2d(&geometry, &[1.0, 2.0], &[1.0], &[0.0]), [1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 2.0, 2.0]);
+    }
+
+    #[test]
+    fn depthwise_channels_do_not_meet() {
+        let geometry = Geometry {
+            input: [2, 1, 2],
+            output: [2, 1, 2],
+            kernel: [1, 2],
+            stride: [1; 2],
+            padding: [0, 1],
+            upsample: [1; 2],
+            groups: 2,
+        };
+        let x = [1.0, 2.0, 3.0, 4.0];
+        assert_eq!(conv2d(&geometry, &x, &[10.0, 1.0, 0.0, -1.0], &[0.0, 0.5]), [1.0, 12.0, -2.5, -3.5]);
+        assert_eq!((geometry.taps(), geometry.macs()), (2, 8));
     }
 
     #[test]

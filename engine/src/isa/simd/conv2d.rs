@@ -1,0 +1,194 @@
+//! The direct convolution: tiles of P neighbouring pixels × B vectors of channels, held in registers.
+
+use super::planes::Planes;
+use super::{DEPTH, Products, Vector};
+use crate::geometry::Geometry;
+use crate::isa::{Convolution, Finish};
+use crate::maps::Code;
+use crate::shape::Shape;
+
+/// 32-bit words that [`run`] takes with tiles of up to `pixels` pixels and elements of up to two bytes.
+pub(in super::super) fn scratch_words(geometry: &Geometry, lanes: usize, pixels: usize) -> usize {
+    let Geometry { input, output, kernel, stride, .. } = flat(geometry);
+    let (taps, padded) = (geometry.patch_len(), geometry.patch_len().next_multiple_of(DEPTH));
+    let bias = output.channels.next_multiple_of(lanes);
+    let offsets = taps + padded / DEPTH;
+    let line = output.width.next_multiple_of(pixels) + (kernel[1] - 1) / stride[1];
+    let rows = (output.height - 1) * stride[0] + kernel[0];
+    let planes = rows * input.channels * stride[1] * line;
+    bias + offsets + (planes + padded * pixels).div_ceil(2) + 1
+}
+
+/// A 1×1 convolution works on one long row.
+fn flat(geometry: &Geometry) -> Geometry {
+    let Geometry { input, output, kernel, stride, padding, upsample } = *geometry;
+    let pointwise = kernel[0] * kernel[1] * stride[0] * stride[1] * upsample[0] * upsample[1] == 1;
+    if pointwise && padding[0] + padding[1] == 0 && input.width == output.width && input.height == output.height {
+        let row = |shape: Shape| Shape { height: 1, width: shape.height * shape.width, channels: shape.channels };
+        Geometry { input: row(input), output: row(output), ..*geometry }
+    } else {
+        *geometry
+    }
+}
+
+/// Copies the input to [`Planes`], then computes tile by tile; `Q` makes the products of the input's type.
+#[inline(always)]
+pub(in super::super) fn run<V: Vector, Q: Products<V>, X: Code, F: Finish, const P: usize, const B: usize>(
+    v: V,
+    convolution: &Convolution<'_, X>,
+    finish: &F,
+    scratch: &mut [i32],
+    output: &mut [F::Element],
+) {
+    let geometry = &flat(convolution.geometry);
+    let input = &convolution.input;
+    let (out_c, out_w) = (geometry.output.channels, geometry.output.width);
+    let planes = Planes::new(geometry, input.channels, P);
+    let steps = geometry.patch_len().div_ceil(DEPTH);
+    let blocks = out_c.div_ceil(V::LANES);
+    let direct = planes.group == DEPTH;
+
+    let Some((bias, scratch)) = scratch.split_at_mut_checked(blocks * V::LANES) else { return };
+    let Some((offsets, scratch)) = scratch.split_at_mut_checked(planes.taps()) else { return };
+    let Some((counted, scratch)) = scratch.split_at_mut_checked(if direct { 0 } else { steps }) else { return };
+    let offsets: &mut [u32] = bytemuck::must_cast_slice_mut(offsets);
+    let counted: &mut [u32] = bytemuck::must_cast_slice_mut(counted);
+    let elements = bytemuck::try_cast_slice_mut::<i32, Q::Element>(scratch).unwrap_or_default();
+    let Some((map, columns)) = elements.split_at_mut_checked(planes.len()) else { return };
+    let (columns, _) = columns.as_chunks_mut::<DEPTH>();
+
+    convolution.fill_bias(bias);
+    take_offset_back::<V, Q>(v, convolution.weights, steps, bias);
+    planes.offsets(offsets);
+    counted.iter_mut().enumerate().for_each(|(step, offset)| *offset = (step * P) as u32);
+    planes.fill(geometry, input, input.zero_points.map(Q::element), |x: X| Q::element(x.into()), map);
+
+    for y in 0..geometry.output.height {
+        for x in (0..out_w).step_by(P) {
+            let start = planes.start((y, x));
+            let (words, offsets, start) = if direct {
+                (map.as_chunks::<DEPTH>().0, &*offsets, start)
+            } else {
+                gather::<Q::Element, P>(map, offsets, start, columns);
+                (&*columns, &*counted, 0)
+            };
+            let first = (y * out_w + x) * out_c;
+            let outs = output.get_mut(first..).unwrap_or_default();
+            let outs = match outs.split_at_mut_checked((out_w - x).min(P) * out_c) {
+                Some((outs, _)) => outs,
+                None => outs,
+            };
+            let mut block = 0;
+            while block < blocks {
+                let part = Part { weights: convolution.weights, steps, offsets, words, start, block };
+                block += if block + B <= blocks {
+                    part.tile::<V, Q, F, P, B>(v, finish, bias, (first, out_c), outs);
+                    B
+                } else {
+                    part.tile::<V, Q, F, P, 1>(v, finish, bias, (first, out_c), outs);
+                    1
+                };
+            }
+        }
+    }
+}
+
+/// Takes from every bias what the activations' offset adds to its sum.
+#[inline(always)]
+fn take_offset_back<V: Vector, Q: Products<V>>(v: V, weights: &[i8], steps: usize, bias: &mut [i32]) {
+    if Q::OFFSET == 0 {
+        return;
+    }
+    let ones = [Q::element(1 - Q::OFFSET); DEPTH];
+    let blocks = weights.chunks_exact((steps * V::LANES * DEPTH).max(1));
+    for (weights, bias) in blocks.zip(bias.chunks_exact_mut(V::LANES)) {
+        let mut sums = Q::zero(v);
+        for step in weights.chunks_exact(V::LANES * DEPTH) {
+            sums = Q::multiply_add(v, sums, Q::weights(v, step), ones);
+        }
+        let added = v.multiply(Q::total(v, sums), v.splat(-i32::from(Q::OFFSET)));
+        v.store(v.add(v.load(bias), added), bias);
+    }
+}
+
+/// Puts the taps of P pixels into columns, `[steps][P][DEPTH]`, from planes of single channels.
+#[inline(always)]
+fn gather<E: Copy, const P: usize>(map: &[E], offsets: &[u32], start: usize, columns: &mut [[E; DEPTH]]) {
+    for (tap, offset) in offsets.iter().enumerate() {
+        let taps = map.get(start + *offset as usize..).and_then(<[E]>::first_chunk::<P>);
+        let column = columns.get_mut(tap / DEPTH * P..).and_then(<[_]>::first_chunk_mut::<P>);
+        let (Some(taps), Some(column)) = (taps, column) else { return };
+        for (column, value) in column.iter_mut().zip(taps) {
+            column[tap % DEPTH] = *value;
+        }
+    }
+}
+
+/// Where a tile's taps and weights are.
+#[derive(Clone, Copy)]
+struct Part<'a, E> {
+    weights: &'a [i8],
+    steps: usize,
+    /// Of each step's taps, from `start` on.
+    offsets: &'a [u32],
+    words: &'a [[E; DEPTH]],
+    start: usize,
+    /// Of channels, the first of B.
+    block: usize,
+}
+
+impl<E: Copy> Part<'_, E> {
+    /// Computes P pixels and B vectors of channels; `output` has as many pixels as exist.
+    #[inline(always)]
+    fn tile<V: Vector, Q: Products<V, Element = E>, F: Finish, const P: usize, const B: usize>(
+        self,
+        v: V,
+        finish: &F,
+        bias: &[i32],
+        (index, out_c): (usize, usize),
+        output: &mut [F::Element],
+    ) {
+        let sums = self.sums::<V, Q, P, B>(v);
+        let mut totals = [[v.splat(0); B]; P];
+        for (totals, sums) in totals.iter_mut().zip(sums) {
+            for (total, sum) in totals.iter_mut().zip(sums) {
+                *total = Q::total(v, sum);
+            }
+        }
+        for (pixel, (totals, outs)) in totals.iter().zip(output.chunks_exact_mut(out_c)).enumerate() {
+            for (block, total) in (self.block..).zip(totals) {
+                let channel = block * V::LANES;
+                let Some(outs) = outs.get_mut(channel..) else { return };
+                let len = outs.len().min(V::LANES);
+                let sums = v.add(*total, v.load(bias.get(channel..).unwrap_or_default()));
+                finish.finish_lanes(v, sums, channel, index + pixel * out_c + channel, &mut outs[..len]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn sums<V: Vector, Q: Products<V, Element = E>, const P: usize, const B: usize>(self, v: V) -> [[Q::Sums; B]; P] {
+        let step_len = V::LANES * DEPTH;
+        let block_len = self.steps * step_len;
+        let mut sums = [[Q::zero(v); B]; P];
+        let mut weights = [&[][..]; B];
+        for (block, weights) in (self.block..).zip(&mut weights) {
+            *weights = self.weights.get(block * block_len..(block + 1) * block_len).unwrap_or_default();
+        }
+        for (step, offset) in self.offsets.iter().enumerate() {
+            let taps = self.words.get(self.start + *offset as usize..).and_then(<[_]>::first_chunk::<P>);
+            let Some(taps) = taps else { break };
+            let mut loaded = [Q::weights(v, &[]); B];
+            for (loaded, weights) in loaded.iter_mut().zip(weights) {
+                let weights = weights.get(step * step_len..(step + 1) * step_len);
+                *loaded = Q::weights(v, weights.unwrap_or_default());
+            }
+            for (sums, taps) in sums.iter_mut().zip(taps) {
+                for (sum, weights) in sums.iter_mut().zip(loaded) {
+                    *sum = Q::multiply_add(v, *sum, weights, *taps);
+                }
+            }
+        }
+        sums
+    }
+}

@@ -1,0 +1,97 @@
+//! Convolutions on vector registers: written once over [`Vector`], for instruction sets whose packing is
+//! [`packing`]`(LANES)`.
+//!
+//! To add an instruction set:
+//!
+//! 1. a *token*, a `Copy` type that exists only where the instructions do (statically, or because detection said so),
+//!    so that its methods are safe to call;
+//! 2. [`Vector`] for it, arithmetic on one vector of sums, and [`Products`] twice: for maps of int8 and of int16 (one
+//!    type may serve for both);
+//! 3. a `#[target_feature]` function that takes the token and calls [`conv2d::run`] with a shape of tile, so that
+//!    everything here is inlined into it; `Isa::conv2d` calls that function where there is a token;
+//! 4. `Isa::scratch_words` from [`conv2d::scratch_words`].
+//!
+//! Everything is `#[inline(always)]`, because only inside such a function do the instructions exist.
+
+pub(super) mod conv2d;
+mod epilogue;
+mod planes;
+
+use bytemuck::Pod;
+
+use super::Packing;
+use crate::requantize::{Table, look_up};
+
+pub(super) use epilogue::to_int8;
+
+/// Taps whose products are added up at once.
+pub const DEPTH: usize = 4;
+
+/// What instruction sets of `lanes` lanes read.
+pub(super) const fn packing(lanes: usize) -> Packing {
+    Packing { channels: lanes, pixels: 4, depth: DEPTH, interleave: 1, run: 1 }
+}
+
+/// Arithmetic on a vector of sums, one a channel. A value proves that the machine has the instructions.
+///
+/// Slices that are shorter than a vector stand for one that is filled up with 0, or take its first elements.
+pub trait Vector: Copy {
+    /// Channels of a vector.
+    const LANES: usize;
+    /// The vector.
+    type Lanes: Copy;
+    /// Products of int8 maps.
+    type Narrow: Products<Self>;
+    /// Products of int16 maps.
+    type Wide: Products<Self>;
+
+    /// From memory.
+    fn load(self, values: &[i32]) -> Self::Lanes;
+    /// From memory, sign-extended.
+    fn widen(self, values: &[i8]) -> Self::Lanes;
+    /// To memory.
+    fn store(self, lanes: Self::Lanes, output: &mut [i32]);
+    /// To memory, held to −128 … 127.
+    fn saturate(self, lanes: Self::Lanes, output: &mut [i8]);
+    /// The same value in every lane.
+    fn splat(self, value: i32) -> Self::Lanes;
+    /// Sum, without its carry.
+    fn add(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
+    /// Low half of the product.
+    fn multiply(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
+    /// [`crate::requantize::requantize`].
+    fn requantize(self, acc: Self::Lanes, shift: u32, multipliers: Self::Lanes) -> Self::Lanes;
+
+    /// [`look_up`].
+    #[inline(always)]
+    fn look_up(self, table: &Table, indices: Self::Lanes, output: &mut [i8]) {
+        let mut array = [0; 16];
+        self.store(indices, &mut array);
+        for (out, index) in output.iter_mut().zip(array).take(Self::LANES) {
+            *out = look_up(table, index);
+        }
+    }
+}
+
+/// Sums of products of a vector of channels and one pixel.
+pub trait Products<V: Vector>: 'static {
+    /// An activation as the products want it: the map's value plus [`Self::OFFSET`].
+    type Element: Pod;
+    /// What is added to activations.
+    const OFFSET: i16;
+    /// One step of weights, `[LANES][DEPTH]`.
+    type Weights: Copy;
+    /// Sums on the way: perhaps several a channel.
+    type Sums: Copy;
+
+    /// The value plus the offset.
+    fn element(value: i16) -> Self::Element;
+    /// No products.
+    fn zero(v: V) -> Self::Sums;
+    /// From memory; zero where a whole step is not there.
+    fn weights(v: V, step: &[i8]) -> Self::Weights;
+    /// Adds each channel's four products, without carries.
+    fn multiply_add(v: V, sums: Self::Sums, weights: Self::Weights, taps: [Self::Element; DEPTH]) -> Self::Sums;
+    /// One sum a channel.
+    fn total(v: V, sums: Self::Sums) -> V::Lanes;
+}

@@ -1,0 +1,196 @@
+//! AVX2.
+
+use core::arch::x86_64::*;
+
+use super::detect;
+use crate::isa::simd::{DEPTH, Products, Vector, conv2d};
+use crate::isa::{Convolution, Finish};
+use crate::maps::Code;
+
+/// Proof that the machine has AVX2.
+#[derive(Clone, Copy)]
+pub(super) struct Token(());
+
+/// An intrinsic, where a token is at hand.
+macro_rules! intrinsic {
+    ($call:expr) => {{
+        // SAFETY: the token exists only where the machine has the instruction; if the intrinsic reads or writes
+        // memory, then that of a whole array that is borrowed.
+        unsafe { $call }
+    }};
+}
+
+impl Token {
+    #[inline]
+    pub fn new() -> Option<Self> {
+        detect::has(detect::AVX2).then_some(Self(()))
+    }
+
+    /// See [`crate::isa::Isa::conv2d`].
+    #[inline]
+    pub fn conv2d<X: Code, F: Finish>(
+        self,
+        convolution: &Convolution<'_, X>,
+        finish: &F,
+        scratch: &mut [i32],
+        output: &mut [F::Element],
+    ) {
+        intrinsic!(conv2d_here(self, convolution, finish, scratch, output));
+    }
+}
+
+/// Two pixels' sums take eight of 16 registers, a step of weights four.
+#[target_feature(enable = "avx2")]
+fn conv2d_here<X: Code, F: Finish>(
+    token: Token,
+    convolution: &Convolution<'_, X>,
+    finish: &F,
+    scratch: &mut [i32],
+    output: &mut [F::Element],
+) {
+    conv2d::run::<_, Pairs, X, F, 2, 1>(token, convolution, finish, scratch, output);
+}
+
+impl Vector for Token {
+    const LANES: usize = 16;
+    type Lanes = [__m256i; 2];
+    type Narrow = Pairs;
+    type Wide = Pairs;
+
+    #[inline(always)]
+    fn load(self, values: &[i32]) -> [__m256i; 2] {
+        let mut filled = [0; 16];
+        let values = match values.first_chunk::<16>() {
+            Some(values) => values,
+            None => {
+                filled.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
+                &filled
+            }
+        };
+        bytemuck::must_cast(*values)
+    }
+
+    #[inline(always)]
+    fn widen(self, values: &[i8]) -> [__m256i; 2] {
+        let mut filled = [0i8; 16];
+        let values = match values.first_chunk::<16>() {
+            Some(values) => values,
+            None => {
+                filled.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
+                &filled
+            }
+        };
+        let low = bytemuck::must_cast(*values);
+        let high = intrinsic!(_mm_srli_si128::<8>(low));
+        [intrinsic!(_mm256_cvtepi8_epi32(low)), intrinsic!(_mm256_cvtepi8_epi32(high))]
+    }
+
+    #[inline(always)]
+    fn store(self, lanes: [__m256i; 2], output: &mut [i32]) {
+        let values: [i32; 16] = bytemuck::must_cast(lanes);
+        match output.first_chunk_mut::<16>() {
+            Some(output) => *output = values,
+            None => output.iter_mut().zip(values).for_each(|(to, from)| *to = from),
+        }
+    }
+
+    #[inline(always)]
+    fn saturate(self, [low, high]: [__m256i; 2], output: &mut [i8]) {
+        // Packing works within halves of 128 bits.
+        let words = intrinsic!(_mm256_packs_epi32(low, high));
+        let words = intrinsic!(_mm256_permute4x64_epi64::<0b11_01_10_00>(words));
+        let (low, high) = (intrinsic!(_mm256_castsi256_si128(words)), intrinsic!(_mm256_extracti128_si256::<1>(words)));
+        let values: [i8; 16] = bytemuck::must_cast(intrinsic!(_mm_packs_epi16(low, high)));
+        match output.first_chunk_mut::<16>() {
+            Some(output) => *output = values,
+            None => output.iter_mut().zip(values).for_each(|(to, from)| *to = from),
+        }
+    }
+
+    #[inline(always)]
+    fn splat(self, value: i32) -> [__m256i; 2] {
+        [intrinsic!(_mm256_set1_epi32(value)); 2]
+    }
+
+    #[inline(always)]
+    fn add(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+        [intrinsic!(_mm256_add_epi32(a[0], b[0])), intrinsic!(_mm256_add_epi32(a[1], b[1]))]
+    }
+
+    #[inline(always)]
+    fn multiply(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+        [intrinsic!(_mm256_mullo_epi32(a[0], b[0])), intrinsic!(_mm256_mullo_epi32(a[1], b[1]))]
+    }
+
+    /// Even and odd lanes apart, in 64 bits.
+    #[inline(always)]
+    fn requantize(self, acc: [__m256i; 2], shift: u32, multipliers: [__m256i; 2]) -> [__m256i; 2] {
+        let half = intrinsic!(_mm256_set1_epi64x(1 << 31));
+        let count = intrinsic!(_mm_cvtsi32_si128(shift as i32));
+        let mut lanes = acc;
+        for (lanes, multipliers) in lanes.iter_mut().zip(multipliers) {
+            let even = intrinsic!(_mm256_sll_epi32(*lanes, count));
+            let odd = intrinsic!(_mm256_srli_epi64::<32>(even));
+            let odd_multipliers = intrinsic!(_mm256_srli_epi64::<32>(multipliers));
+            let even = intrinsic!(_mm256_mul_epi32(even, multipliers));
+            let odd = intrinsic!(_mm256_mul_epi32(odd, odd_multipliers));
+            let even = intrinsic!(_mm256_add_epi64(even, half));
+            let odd = intrinsic!(_mm256_add_epi64(odd, half));
+            let even = intrinsic!(_mm256_srli_epi64::<32>(even));
+            *lanes = intrinsic!(_mm256_blend_epi32::<0b1010_1010>(even, odd));
+        }
+        lanes
+    }
+}
+
+/// VPMADDWD: each lane has half of a channel's products; four vectors have four channels each.
+///
+/// VPMADDUBSW multiplies bytes, but holds sums of two products to int16, which they leave.
+pub(super) struct Pairs;
+
+impl Products<Token> for Pairs {
+    type Element = i16;
+    const OFFSET: i16 = 0;
+    type Weights = [__m256i; 4];
+    type Sums = [__m256i; 4];
+
+    #[inline(always)]
+    fn element(value: i16) -> i16 {
+        value
+    }
+
+    #[inline(always)]
+    fn zero(_: Token) -> [__m256i; 4] {
+        [intrinsic!(_mm256_setzero_si256()); 4]
+    }
+
+    #[inline(always)]
+    fn weights(token: Token, step: &[i8]) -> [__m256i; 4] {
+        let mut weights = Self::zero(token);
+        for (weights, bytes) in weights.iter_mut().zip(step.as_chunks::<16>().0) {
+            *weights = intrinsic!(_mm256_cvtepi8_epi16(bytemuck::must_cast(*bytes)));
+        }
+        weights
+    }
+
+    #[inline(always)]
+    fn multiply_add(_: Token, sums: [__m256i; 4], weights: [__m256i; 4], taps: [i16; DEPTH]) -> [__m256i; 4] {
+        let taps = intrinsic!(_mm256_set1_epi64x(bytemuck::must_cast(taps)));
+        let mut sums = sums;
+        for (sums, weights) in sums.iter_mut().zip(weights) {
+            let products = intrinsic!(_mm256_madd_epi16(taps, weights));
+            *sums = intrinsic!(_mm256_add_epi32(*sums, products));
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn total(_: Token, [a, b, c, d]: [__m256i; 4]) -> [__m256i; 2] {
+        // Channels 0, 1, 4, 5, 2, 3, 6, 7 of each half.
+        let [low, high] = [intrinsic!(_mm256_hadd_epi32(a, b)), intrinsic!(_mm256_hadd_epi32(c, d))];
+        [
+            intrinsic!(_mm256_permute4x64_epi64::<0b11_01_10_00>(low)),
+            intrinsic!(_mm256_permute4x64_epi64::<0b11_01_10_00>(high)),
+        ]
+    }
+}

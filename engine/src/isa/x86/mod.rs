@@ -1,0 +1,88 @@
+//! x86-64: one packing for both, so that a program can choose when it runs.
+
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod detect;
+
+use super::simd::{self, conv2d};
+use super::{Convolution, Finish, Isa, Packing, portable};
+use crate::geometry::Geometry;
+use crate::maps::Code;
+
+const LANES: usize = 16;
+
+/// Pixels of the largest tile.
+const PIXELS: usize = 14;
+
+/// Pairs of 16-bit products: VPMADDWD.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx2;
+
+impl Isa for Avx2 {
+    const NAME: &'static str = "AVX2";
+    const PACKING: Packing = simd::packing(LANES);
+
+    fn is_native() -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return avx2::Token::new().is_some();
+        #[cfg(not(target_arch = "x86_64"))]
+        return false;
+    }
+
+    fn scratch_words(geometry: &Geometry) -> usize {
+        conv2d::scratch_words(geometry, LANES, PIXELS).max(Self::PACKING.scratch_words(geometry))
+    }
+
+    #[inline]
+    fn conv2d<X: Code, F: Finish>(
+        convolution: &Convolution<'_, X>,
+        finish: &F,
+        scratch: &mut [i32],
+        output: &mut [F::Element],
+    ) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(token) = avx2::Token::new() {
+            return token.conv2d(convolution, finish, scratch, output);
+        }
+        portable::conv2d::<Self, X, F>(convolution, finish, scratch, output);
+    }
+}
+
+/// Quadruples of 8-bit products: VPDPBUSD.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx512Vnni;
+
+impl Isa for Avx512Vnni {
+    const NAME: &'static str = "AVX-512 VNNI";
+    const PACKING: Packing = simd::packing(LANES);
+
+    fn is_native() -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return avx512::Token::new().is_some();
+        #[cfg(not(target_arch = "x86_64"))]
+        return false;
+    }
+
+    fn scratch_words(geometry: &Geometry) -> usize {
+        Avx2::scratch_words(geometry)
+    }
+
+    #[inline]
+    fn conv2d<X: Code, F: Finish>(
+        convolution: &Convolution<'_, X>,
+        finish: &F,
+        scratch: &mut [i32],
+        output: &mut [F::Element],
+    ) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(token) = avx512::Token::new() {
+            return token.conv2d(convolution, finish, scratch, output);
+        }
+        portable::conv2d::<Self, X, F>(convolution, finish, scratch, output);
+    }
+}

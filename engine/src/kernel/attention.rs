@@ -1,0 +1,311 @@
+//! Scaled dot-product attention over all positions of a map (Vaswani et al. 2017, section 3.2).
+
+use super::Real;
+use crate::conditioning::at;
+use crate::requantize::{is_multiplier, requantize, saturate};
+use crate::residual::Residual;
+use crate::shape::Shape;
+
+/// Entries of the exponential's table.
+pub const EXP_LEN: usize = 512;
+
+/// `EXP[i]` ≈ peak · e^(−i · δ); the code generator chooses peak and δ.
+pub type ExpTable = [i16; EXP_LEN];
+
+/// Channels whose weighted sums are taken together.
+const LANES: usize = 4;
+
+/// int8 maps q, k, v → int8 map, all of one shape. Per head of d channels and per position i, over all positions j:
+///
+/// ```text
+/// score[j]  = Σ_c (q[i][c] − q_zero_point) · k[j][c]              k's zero point adds the same to all: it cancels
+/// step[j]   = requantize(max score − score[j], shift, multiplier)
+/// weight[j] = exp[step[j]], 0 past the table
+/// acc[c]    = Σ_j weight[j] · v[j][c]
+/// m         = ⌊ratio / Σ_j weight[j] + ½⌋                         in f32, one division a row
+/// out[c]    = saturate((((acc[c] · m) >> 32) + offset) >> 8)
+/// ```
+///
+/// `ratio` is 2⁴⁰ · v's scale ÷ the output's, `offset` holds both zero points and the rounding's ½, in 1/256. The code
+/// generator bounds 2¹⁶ · d · 2^shift and 128 · positions · exp[0] below 2³¹, so that no sum can overflow in any order.
+/// Cost: 2 · positions² · channels MACs; scratch: 2 · positions.
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionInt8 {
+    /// Of all maps.
+    pub shape: Shape,
+    /// Runs of channels of equal length.
+    pub heads: usize,
+    /// Of q.
+    pub q_zero_point: i32,
+    /// See [`requantize`]: from scores to steps of the table.
+    pub shift: u32,
+    /// See [`requantize`].
+    pub multiplier: i32,
+    /// The exponential; falls from its first entry.
+    pub exp: &'static ExpTable,
+    /// See above.
+    pub ratio: f32,
+    /// See above.
+    pub offset: i32,
+}
+
+impl AttentionInt8 {
+    /// Itself, for a static's initialiser.
+    ///
+    /// # Panics
+    /// At compile time there, when heads and shape disagree or a sum could overflow.
+    #[must_use]
+    pub const fn checked(self) -> Self {
+        let Shape { height, width, channels } = self.shape;
+        assert!(!self.shape.is_empty() && self.heads > 0 && channels.is_multiple_of(self.heads), "whole heads");
+        assert!(is_multiplier(self.multiplier) && self.shift < 16, "the multiplier is even and positive");
+        assert!(channels / self.heads < 1 << (15 - self.shift), "scores fit into 32 bits");
+        assert!(
+            self.exp[0] > 0 && height * width <= i32::MAX as usize / 128 / self.exp[0] as usize,
+            "sums fit as well"
+        );
+        self
+    }
+
+    /// Runs the layer; q may lie in the output. `scratch` has 2 · positions elements.
+    #[inline(never)]
+    pub fn run(&self, q: Residual<'_, i8>, k: &[i8], v: &[i8], scratch: &mut [i32], output: &mut [i8]) {
+        let channels = self.shape.channels.max(1);
+        let width = (channels / self.heads.max(1)).max(1);
+        let positions = self.shape.height * self.shape.width;
+        let Some((shifts, rest)) = scratch.split_at_mut_checked(positions) else { return };
+        let Some(scores) = rest.get_mut(..positions) else { return };
+        q.place(output);
+        for first in (0..channels).step_by(width) {
+            for (shift, key) in shifts.iter_mut().zip(k.chunks_exact(channels)) {
+                let key = key.get(first..first + width).unwrap_or_default();
+                *shift = -self.q_zero_point * key.iter().map(|&k| i32::from(k)).sum::<i32>();
+            }
+            for row in output.chunks_exact_mut(channels) {
+                let row = row.get_mut(first..first + width).unwrap_or_default();
+                for ((score, shift), key) in scores.iter_mut().zip(&*shifts).zip(k.chunks_exact(channels)) {
+                    *score = dot(row, key.get(first..first + width).unwrap_or_default()).wrapping_add(*shift);
+                }
+                let total = self.softmax(scores);
+                let factor = libm::floorf(self.ratio / total as f32 + 0.5) as i32;
+                for (block, outs) in row.chunks_mut(LANES).enumerate() {
+                    let sums = weighted_sums(scores, v, channels, first + block * LANES);
+                    for (out, sum) in outs.iter_mut().zip(sums) {
+                        let scaled = ((i64::from(sum) * i64::from(factor)) >> 32) as i32;
+                        *out = saturate(scaled.saturating_add(self.offset) >> 8);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Scores become weights; their sum.
+    fn softmax(&self, scores: &mut [i32]) -> i32 {
+        let largest = scores.iter().fold(i32::MIN, |a, &b| if a > b { a } else { b });
+        let mut total = 0i32;
+        for score in scores {
+            let step = requantize(largest.wrapping_sub(*score), self.shift, self.multiplier);
+            *score = i32::from(at(self.exp, step as usize));
+            total = total.wrapping_add(*score);
+        }
+        total
+    }
+}
+
+/// Σ a · b over two slices of equal length, below 2¹⁷: no sum leaves int32.
+#[inline(always)]
+fn dot(a: &[i8], b: &[i8]) -> i32 {
+    a.iter().zip(b).fold(0i32, |sum, (&a, &b)| sum.wrapping_add(i32::from(a) * i32::from(b)))
+}
+
+/// Σ_j weights[j] · values[j][first + lane], `values` being `[positions][channels]`; lanes past the last channel are 0.
+/// 128 · Σ weights is below 2³¹.
+#[inline(never)]
+fn weighted_sums(weights: &[i32], values: &[i8], channels: usize, first: usize) -> [i32; LANES] {
+    let mut sums = [0i32; LANES];
+    for (weight, pixel) in weights.iter().zip(values.chunks_exact(channels.max(1))) {
+        let pixel = pixel.get(first..).unwrap_or_default();
+        let values: [i8; LANES] = match pixel.first_chunk() {
+            Some(values) => *values,
+            None => core::array::from_fn(|lane| at(pixel, lane)),
+        };
+        for (sum, value) in sums.iter_mut().zip(values) {
+            *sum = sum.wrapping_add(weight.wrapping_mul(i32::from(value)));
+        }
+    }
+    sums
+}
+
+/// f32 or f16 maps q, k, v → map of the same type and shape: `out[i] = Σ_j softmax_j(scale · q[i]·k[j]) · v[j]` per head.
+///
+/// All in f32 without FMA, from the first position to the last; the exponential is the pinned libm's. The result is
+/// rounded once. Scratch: positions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionFloat {
+    /// Of all maps.
+    pub shape: Shape,
+    /// Runs of channels of equal length.
+    pub heads: usize,
+    /// 1 / √(channels of a head).
+    pub scale: f32,
+}
+
+impl AttentionFloat {
+    /// Itself, for a static's initialiser.
+    ///
+    /// # Panics
+    /// At compile time there, when heads and shape disagree.
+    #[must_use]
+    pub const fn checked(self) -> Self {
+        let whole = self.heads > 0 && self.shape.channels.is_multiple_of(self.heads);
+        assert!(!self.shape.is_empty() && whole, "whole heads");
+        self
+    }
+
+    /// Runs the layer; q may lie in the output. `scratch` has one element a position.
+    pub fn run<T: Real>(&self, q: Residual<'_, T>, k: &[T], v: &[T], scratch: &mut [f32], output: &mut [T]) {
+        let channels = self.shape.channels.max(1);
+        let width = (channels / self.heads.max(1)).max(1);
+        let Some(scores) = scratch.get_mut(..self.shape.height * self.shape.width) else { return };
+        q.place(output);
+        for first in (0..channels).step_by(width) {
+            for row in output.chunks_exact_mut(channels) {
+                let row = row.get_mut(first..first + width).unwrap_or_default();
+                let mut largest = f32::NEG_INFINITY;
+                for (score, key) in scores.iter_mut().zip(k.chunks_exact(channels)) {
+                    let key = key.get(first..first + width).unwrap_or_default();
+                    let products = row.iter().zip(key).map(|(q, k)| q.to_f32() * k.to_f32());
+                    *score = products.fold(0.0, |sum, product| sum + product) * self.scale;
+                    largest = largest.max(*score);
+                }
+                let mut total = 0.0;
+                for score in &mut *scores {
+                    *score = libm::expf(*score - largest);
+                    total += *score;
+                }
+                for (channel, out) in (first..).zip(row) {
+                    let values = v.iter().skip(channel).step_by(channels);
+                    let sum = scores.iter().zip(values).fold(0.0, |sum, (weight, v)| sum + weight * v.to_f32());
+                    *out = T::from_f32(sum / total);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::{vec, vec::Vec};
+
+    /// Attention in f64, on maps of reals.
+    fn oracle(shape: Shape, heads: usize, [q, k, v]: [&[f64]; 3]) -> Vec<f64> {
+        let (n, c, d) = (shape.height * shape.width, shape.channels, shape.channels / heads);
+        let mut out = vec![0.0; n * c];
+        for head in 0..heads {
+            for i in 0..n {
+                let dot = |j: usize| (head * d..(head + 1) * d).map(|c_| q[i * c + c_] * k[j * c + c_]).sum::<f64>();
+                let scores: Vec<f64> = (0..n).map(|j| dot(j) / (d as f64).sqrt()).collect();
+                let largest = scores.iter().copied().fold(f64::MIN, f64::max);
+                let weights: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
+                for c_ in head * d..(head + 1) * d {
+                    let sum: f64 = (0..n).map(|j| weights[j] * v[j * c + c_]).sum();
+                    out[i * c + c_] = sum / weights.iter().sum::<f64>();
+                }
+            }
+        }
+        out
+    }
+
+    fn shapes() -> impl Strategy<Value = (Shape, usize)> {
+        (1usize..=4, 1usize..=5, 1usize..=3, 1usize..=7)
+            .prop_map(|(height, width, heads, d)| (Shape { height, width, channels: heads * d }, heads))
+    }
+
+    const DELTA: f64 = 0.02;
+
+    fn exp_table() -> &'static ExpTable {
+        let table: ExpTable = core::array::from_fn(|i| (32767.0 * (-DELTA * i as f64).exp()).round() as i16);
+        std::boxed::Box::leak(std::boxed::Box::new(table))
+    }
+
+    proptest! {
+        #[test]
+        fn int8_is_near_the_real_numbers((shape, heads) in shapes(), seed in any::<u64>(), zero in -128i32..=127, scale in 0.002f64..0.04) {
+            let code = |salt: u64| move |i: usize| ((i as u64 + salt).wrapping_mul(seed | 1) >> 24) as i8;
+            let [q, k, v] = [1, 77, 4321].map(|salt| (0..shape.len()).map(code(salt)).collect::<Vec<i8>>());
+            let d = shape.channels / heads;
+            // One scale for q and k; k's zero point must not matter. v and the output have scale 1.
+            let steps = scale * scale / (d as f64).sqrt() / DELTA;
+            let attention = AttentionInt8 {
+                shape, heads, q_zero_point: zero,
+                shift: 0,
+                multiplier: 2 * ((steps * 2f64.powi(31)).round() as i32).max(1),
+                exp: exp_table(),
+                ratio: 2f32.powi(40),
+                offset: 128,
+            }.checked();
+            let mut scratch = vec![0; 2 * shape.height * shape.width];
+            let mut output = vec![0; shape.len()];
+            attention.run(Residual::From(&q), &k, &v, &mut scratch, &mut output);
+            let reals = [
+                q.iter().map(|q| scale * f64::from(i32::from(*q) - zero)).collect::<Vec<f64>>(),
+                k.iter().map(|k| scale * (f64::from(*k) - 5.0)).collect(),
+                v.iter().map(|v| f64::from(*v)).collect(),
+            ];
+            for (out, real) in output.iter().zip(oracle(shape, heads, [&reals[0], &reals[1], &reals[2]])) {
+                // Half a unit; a step of the table is 2 % of a weight, and half of it is rounded away: up to 1 % of ±128.
+                prop_assert!((f64::from(*out) - real).abs() <= 0.55 + 1.28 * 1.1, "{} {}", out, real);
+            }
+            let mut in_place = q;
+            attention.run(Residual::InOutput, &k, &v, &mut scratch, &mut in_place);
+            prop_assert_eq!(in_place, output);
+        }
+
+        #[test]
+        fn floats_equal_the_definition((shape, heads) in shapes(), seed in any::<u64>()) {
+            let real = |salt: u64| move |i: usize| ((i as u64 + salt).wrapping_mul(seed | 1) >> 24) as i8 as f32 / 64.0;
+            let [q, k, v] = [1, 77, 4321].map(|salt| (0..shape.len()).map(real(salt)).collect::<Vec<f32>>());
+            let attention = AttentionFloat { shape, heads, scale: 1.0 / ((shape.channels / heads) as f32).sqrt() };
+            let mut scratch = vec![0.0; shape.height * shape.width];
+            let mut output = q.clone();
+            attention.checked().run(Residual::InOutput, &k, &v, &mut scratch, &mut output);
+            let wide = [&q, &k, &v].map(|map| map.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>());
+            for (out, real) in output.iter().zip(oracle(shape, heads, [&wide[0], &wide[1], &wide[2]])) {
+                prop_assert!((f64::from(*out) - real).abs() <= 1e-5, "{} {}", out, real);
+            }
+        }
+    }
+
+    /// Equal scores: the mean of v. One score far above: its v.
+    #[test]
+    fn extremes() {
+        let shape = Shape { height: 1, width: 2, channels: 1 };
+        let attention = AttentionInt8 {
+            shape,
+            heads: 1,
+            q_zero_point: 0,
+            shift: 0,
+            multiplier: 1 << 30,
+            exp: exp_table(),
+            ratio: 2f32.powi(40),
+            offset: 128,
+        };
+        let (mut scratch, mut output) = ([0; 4], [0; 2]);
+        attention.checked().run(Residual::From(&[0, 127]), &[-128, 127], &[-128, 127], &mut scratch, &mut output);
+        assert_eq!(output, [0, 127]);
+        output = [5, 5];
+        attention.run(Residual::InOutput, &[1, 2], &[3, 4], &mut scratch[..3], &mut output);
+        assert_eq!(output, [5, 5], "too little scratch changes nothing");
+        let misfits = [
+            AttentionInt8 { heads: 2, ..attention },
+            AttentionInt8 { multiplier: 3, ..attention },
+            AttentionInt8 { shift: 15, ..attention },
+            AttentionInt8 { shape: Shape { height: 513, width: 1, channels: 1 }, ..attention },
+        ];
+        for misfit in misfits {
+            assert!(std::panic::catch_unwind(|| misfit.checked()).is_err(), "{misfit:?}");
+        }
+    }
+}

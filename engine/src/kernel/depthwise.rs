@@ -1,0 +1,251 @@
+//! Convolution with a kernel of its own for every channel.
+
+use super::real::{Activation, Real};
+use crate::conditioning::{Bias, Condition, at};
+use crate::epilogue::Epilogue;
+use crate::geometry::Geometry;
+use crate::isa::Isa;
+use crate::residual::Residual;
+use crate::shape::Shape;
+
+/// Channels that are computed together.
+const LANES: usize = 4;
+
+/// int8 map → int8 map of as many channels.
+///
+/// ```text
+/// sum[c] = bias.steps[step][c] + bias.classes[class][c] + Σ_{ky,kx} weights[ky][kx][c] · patch[ky][kx][c]
+/// ```
+///
+/// then [`Epilogue`]. Taps outside the map meet `zero_point`; every zero point's product is in the bias. The code
+/// generator bounds the sums as it does those of [`super::Sums`]. Cost: output elements · k_h · k_w MACs; no scratch.
+#[derive(Clone, Copy, Debug)]
+pub struct DepthwiseInt8 {
+    /// Shapes.
+    pub geometry: Geometry,
+    /// What stands for 0 in the input.
+    pub zero_point: i16,
+    /// `[k_h][k_w][channels]`.
+    pub weights: &'static [i8],
+    /// In units of input scale × weight scale.
+    pub bias: Bias<i32>,
+    /// From sums to int8.
+    pub epilogue: Epilogue,
+}
+
+impl DepthwiseInt8 {
+    /// Itself, for a static's initialiser.
+    ///
+    /// # Panics
+    /// At compile time there, when lengths and geometry disagree or a multiplier is out of range.
+    #[must_use]
+    pub const fn checked(self) -> Self {
+        check(&self.geometry, self.weights.len(), &self.bias);
+        assert!(
+            self.epilogue.is_valid(self.geometry.output.channels),
+            "one even, positive multiplier a channel, one residual multiplier a channel or none; zero point and shift in range"
+        );
+        self
+    }
+
+    /// Runs the layer.
+    #[inline(never)]
+    pub fn run<I: Isa>(&self, condition: Condition, input: &[i8], residual: Residual<'_, i8>, output: &mut [i8]) {
+        let channels = self.geometry.output.channels.max(1);
+        let [steps, classes] = self.bias.rows(condition, channels);
+        let pixels = self.geometry.output.positions().zip(output.chunks_exact_mut(channels));
+        for (index, (position, pixel)) in pixels.enumerate() {
+            for (block, outs) in pixel.chunks_mut(LANES).enumerate() {
+                let first = block * LANES;
+                let mut sums: [i32; LANES] =
+                    core::array::from_fn(|lane| at(steps, first + lane).wrapping_add(at(classes, first + lane)));
+                taps(&self.geometry, position, input, self.weights, first, |values, weights| {
+                    for (lane, sum) in sums.iter_mut().enumerate() {
+                        let value = values.map_or(self.zero_point, |values| at(values, lane).into());
+                        *sum = sum.wrapping_add(i32::from(value) * i32::from(at(weights, lane)));
+                    }
+                });
+                I::requantize(&self.epilogue, &sums, first, index * channels + first, residual, outs);
+            }
+        }
+    }
+}
+
+/// f32 or f16 map → map of as many channels, `T` being the stored type of weights and biases:
+/// `out = activation(Σ_{ky,kx} weights[ky][kx][c] · patch[ky][kx][c] + bias + residual)`.
+///
+/// Taps outside the map meet 0. All in f32 without FMA, from the first tap to the last; the result is rounded once.
+#[derive(Clone, Copy, Debug)]
+pub struct DepthwiseFloat<T: 'static> {
+    /// Shapes.
+    pub geometry: Geometry,
+    /// `[k_h][k_w][channels]`.
+    pub weights: &'static [T],
+    /// Added to the sum.
+    pub bias: Bias<T>,
+    /// The last operation.
+    pub activation: Activation,
+}
+
+impl<T: Real> DepthwiseFloat<T> {
+    /// Itself, for a static's initialiser.
+    ///
+    /// # Panics
+    /// At compile time there, when lengths and geometry disagree.
+    #[must_use]
+    pub const fn checked(self) -> Self {
+        check(&self.geometry, self.weights.len(), &self.bias);
+        self
+    }
+
+    /// Runs the layer.
+    pub fn run<X: Real, Y: Real>(
+        &self,
+        condition: Condition,
+        input: &[X],
+        residual: Residual<'_, Y>,
+        output: &mut [Y],
+    ) {
+        let channels = self.geometry.output.channels.max(1);
+        let [steps, classes] = self.bias.rows(condition, channels);
+        let pixels = self.geometry.output.positions().zip(output.chunks_exact_mut(channels));
+        for (index, (position, pixel)) in pixels.enumerate() {
+            for (block, outs) in pixel.chunks_mut(LANES).enumerate() {
+                let first = block * LANES;
+                let mut sums = [0.0; LANES];
+                taps(&self.geometry, position, input, self.weights, first, |values, weights| {
+                    for ((sum, value), weight) in sums.iter_mut().zip(values.unwrap_or_default()).zip(weights) {
+                        *sum += value.to_f32() * weight.to_f32();
+                    }
+                });
+                for ((channel, sum), out) in (first..).zip(sums).zip(outs) {
+                    let bias = at(steps, channel).to_f32() + at(classes, channel).to_f32();
+                    let residual = residual.at(index * channels + channel, *out).to_f32();
+                    *out = Y::from_f32(self.activation.apply(sum + bias + residual));
+                }
+            }
+        }
+    }
+}
+
+const fn check<T>(geometry: &Geometry, weights: usize, bias: &Bias<T>) {
+    let channels = geometry.output.channels;
+    assert!(geometry.is_valid() && geometry.input.channels == channels, "as many channels out as in, and none is 0");
+    assert!(weights == geometry.kernel[0] * geometry.kernel[1] * channels, "a kernel a channel");
+    assert!(bias.is_valid(channels), "bias tables are rows of a value a channel");
+}
+
+/// Calls `meet(values, weights)` for every tap of an output pixel, both from channel `first` on; no values in the padding.
+#[inline(always)]
+fn taps<X, W>(
+    geometry: &Geometry,
+    (y, x): (usize, usize),
+    input: &[X],
+    weights: &[W],
+    first: usize,
+    mut meet: impl FnMut(Option<&[X]>, &[W]),
+) {
+    let Shape { height, width, channels } = geometry.input;
+    let [k_h, k_w] = geometry.kernel;
+    let mut weights = weights.chunks_exact(channels.max(1));
+    for ky in 0..k_h {
+        let row = geometry.tap(0, y, ky, height);
+        for kx in 0..k_w {
+            let pixel = row.zip(geometry.tap(1, x, kx, width)).map(|(row, column)| row * width + column);
+            let from = |pixel: usize| input.get(pixel * channels + first..(pixel + 1) * channels).unwrap_or_default();
+            meet(pixel.map(from), weights.next().and_then(|weights| weights.get(first..)).unwrap_or_default());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::tests::geometries;
+    use crate::isa::Portable;
+    use crate::requantize::{Requantize, requantize, saturate};
+    use proptest::prelude::*;
+    use std::{vec, vec::Vec};
+
+    fn leak<T: Clone>(values: &[T]) -> &'static [T] {
+        values.to_vec().leak()
+    }
+
+    fn depthwise(geometry: Geometry) -> Geometry {
+        Geometry { input: Shape { channels: geometry.output.channels, ..geometry.input }, ..geometry }
+    }
+
+    proptest! {
+        #[test]
+        fn int8_equals_the_definition(geometry in geometries().prop_map(depthwise), seed in any::<u64>(), zero_point in -128i16..=127) {
+            let random = |salt: u64| move |i: usize| ((i as u64 + salt).wrapping_mul(seed | 1) >> 24) as i8;
+            let channels = geometry.output.channels;
+            let [k_h, k_w] = geometry.kernel;
+            let bytes = |len: usize, salt| (0..len).map(random(salt)).collect::<Vec<i8>>();
+            let words = |len: usize, salt| (0..len).map(random(salt)).map(|v| 40 * i32::from(v)).collect::<Vec<i32>>();
+            let conv = DepthwiseInt8 {
+                geometry,
+                zero_point,
+                weights: leak(&bytes(k_h * k_w * channels, 3)),
+                bias: Bias { steps: leak(&words(3 * channels, 5)), classes: leak(&words(2 * channels, 7)) },
+                epilogue: Epilogue {
+                    residual_multipliers: leak(&words(channels, 11)),
+                    requantize: Requantize {
+                        shift: 1,
+                        multipliers: leak(&words(channels, 13).iter().map(|w| 2 * (w + (1 << 24))).collect::<Vec<_>>()),
+                        zero_point: 4,
+                    },
+                    table: None,
+                },
+            }.checked();
+            let (input, residual) = (bytes(geometry.input.len(), 17), bytes(geometry.output.len(), 19));
+            let condition = Condition { step: 2, class: 1 };
+            let mut expected = Vec::new();
+            for (y, x) in geometry.output.positions() {
+                for c in 0..channels {
+                    let mut sum = conv.bias.steps[2 * channels + c] + conv.bias.classes[channels + c];
+                    for (ky, kx) in (Shape { height: k_h, width: k_w, channels: 0 }).positions() {
+                        let value = geometry.oracle(&input, [y, x], [ky, kx, c]).map_or(i32::from(zero_point), i32::from);
+                        sum += value * i32::from(conv.weights[(ky * k_w + kx) * channels + c]);
+                    }
+                    sum += conv.epilogue.residual_multipliers[c] * i32::from(residual[expected.len()]);
+                    let Requantize { shift, multipliers, zero_point } = conv.epilogue.requantize;
+                    expected.push(saturate(requantize(sum, shift, multipliers[c]) + zero_point));
+                }
+            }
+            let mut output = vec![0; expected.len()];
+            conv.run::<Portable>(condition, &input, Residual::From(&residual), &mut output);
+            prop_assert_eq!(&output, &expected);
+            output.copy_from_slice(&residual);
+            conv.run::<Portable>(condition, &input, Residual::InOutput, &mut output);
+            prop_assert_eq!(&output, &expected);
+        }
+
+        #[test]
+        fn floats_equal_the_definition(geometry in geometries().prop_map(depthwise), seed in any::<u64>()) {
+            let random = |salt: u64| move |i: usize| f32::from((i as u64 + salt).wrapping_mul(seed | 1).to_be_bytes()[4] as i8) / 64.0;
+            let reals = |len: usize, salt| (0..len).map(random(salt)).collect::<Vec<f32>>();
+            let channels = geometry.output.channels;
+            let [k_h, k_w] = geometry.kernel;
+            let conv = DepthwiseFloat {
+                geometry,
+                weights: leak(&reals(k_h * k_w * channels, 3)),
+                bias: Bias { steps: leak(&reals(channels, 5)), classes: &[] },
+                activation: Activation::Identity,
+            }.checked();
+            let (input, residual) = (reals(geometry.input.len(), 17), reals(geometry.output.len(), 19));
+            let mut output = vec![0.0; residual.len()];
+            conv.run(Condition { step: 0, class: 0 }, &input, Residual::From(&residual), &mut output);
+            for (i, (y, x)) in geometry.output.positions().enumerate() {
+                for c in 0..channels {
+                    let mut sum = f64::from(conv.bias.steps[c]) + f64::from(residual[i * channels + c]);
+                    for (ky, kx) in (Shape { height: k_h, width: k_w, channels: 0 }).positions() {
+                        let value = geometry.oracle(&input, [y, x], [ky, kx, c]).unwrap_or(0.0);
+                        sum += f64::from(value) * f64::from(conv.weights[(ky * k_w + kx) * channels + c]);
+                    }
+                    prop_assert!((f64::from(output[i * channels + c]) - sum).abs() <= 1e-4);
+                }
+            }
+        }
+    }
+}

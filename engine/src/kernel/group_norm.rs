@@ -1,0 +1,333 @@
+//! Group normalisation: statistics of runs of channels, then a factor and an offset a channel (Wu & He 2018).
+
+use super::{Activation, Real};
+use crate::requantize::{Table, look_up, saturate};
+use crate::residual::Residual;
+use crate::shape::Shape;
+
+/// Fraction bits of factors and offsets: a factor is off by at most 2⁻¹⁵, which moves an index by 128 · 2⁻¹⁵.
+const FRACTION: u32 = 14;
+
+/// Units of the index a unit of the input: a group that needs more is constant but for a code or two.
+const LARGEST_GAIN: f32 = 512.0;
+
+/// int8 map → int8 map. Per group of N values q, with the integers S = Σ q and S₂ = Σ q²:
+///
+/// ```text
+/// mean     = S / N
+/// variance = (N·S₂ − S²) / N²                                       the numerator exactly, in 64 bits
+/// gain[c]  = clamp(gains[c] · (1 / √(variance + eps)), ±512)
+/// m[c]     = ⌊gain[c] · 2¹⁴ + ½⌋
+/// o[c]     = clamp(⌊(offsets[c] − mean · gain[c]) · 2¹⁴ + ½⌋, ±(2³⁰ − 2¹⁴)) + 2¹³
+/// index    = (q · m[c] + o[c]) >> 14
+/// out      = table ? table[clamp(index, −512, 511) + 512] : clamp(index, −128, 127)
+/// ```
+///
+/// The statistics are f32, operation by operation as written, the rest integers: the same bits on every chip. The
+/// input's scale and zero point cancel, but for `eps`. |q · m| ≤ 2³⁰ and |o| < 2³⁰, so that no index overflows; N below
+/// 2¹⁷ keeps S₂ in int32. Scratch: 2 · channels.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupNormInt8 {
+    /// Of input and output.
+    pub shape: Shape,
+    /// Runs of channels of equal length.
+    pub groups: usize,
+    /// In squared units of the input.
+    pub eps: f32,
+    /// `[channels]`, in units of the output or of the table's index.
+    pub gains: &'static [f32],
+    /// `[channels]`, in the same units; the output's zero point is in it.
+    pub offsets: &'static [f32],
+    /// An activation.
+    pub table: Option<&'static Table>,
+}
+
+impl GroupNormInt8 {
+    /// Itself, for a static's initialiser.
+    ///
+    /// # Panics
+    /// At compile time there, when lengths disagree or the sums could overflow.
+    #[must_use]
+    pub const fn checked(self) -> Self {
+        let channels = self.shape.channels;
+        assert!(!self.shape.is_empty() && self.groups > 0 && channels.is_multiple_of(self.groups), "whole groups");
+        assert!(self.gains.len() == channels && self.offsets.len() == channels, "a gain and an offset a channel");
+        assert!(self.shape.len() / self.groups < 1 << 17, "the sum of squares fits into 32 bits");
+        assert!(self.eps > 0.0, "what is added to the variance is above 0");
+        self
+    }
+
+    /// Runs the layer on `input`, which may lie in the output. `scratch` has 2 · channels elements.
+    #[inline(never)]
+    pub fn run(&self, input: Residual<'_, i8>, scratch: &mut [i32], output: &mut [i8]) {
+        let channels = self.shape.channels.max(1);
+        let len = (channels / self.groups.max(1)).max(1);
+        input.place(output);
+        let Some((factors, rest)) = scratch.split_at_mut_checked(channels) else { return };
+        let Some(offsets) = rest.get_mut(..channels) else { return };
+        let count = self.shape.len() / self.groups.max(1);
+        let parameters = self.gains.chunks(len).zip(self.offsets.chunks(len));
+        let fixed = factors.chunks_mut(len).zip(offsets.chunks_mut(len));
+        for (group, ((gains, biases), (factors, offsets))) in parameters.zip(fixed).enumerate() {
+            let (mean, reciprocal) = statistics(group_sums(output, channels, group * len, len), count, self.eps);
+            for ((gain, bias), (factor, offset)) in gains.iter().zip(biases).zip(factors.iter_mut().zip(offsets)) {
+                let gain = (gain * reciprocal).clamp(-LARGEST_GAIN, LARGEST_GAIN);
+                *factor = fixed_point(gain);
+                let limit = (1 << 30) - (1 << FRACTION);
+                *offset = fixed_point(bias - mean * gain).clamp(-limit, limit) + (1 << (FRACTION - 1));
+            }
+        }
+        affine(factors, offsets, self.table, output);
+    }
+}
+
+/// Σ q and Σ q² of channels `first .. first + len` of every pixel of a map. Both stay within int32 for less than 2¹⁷
+/// values, in any order.
+#[inline(never)]
+fn group_sums(map: &[i8], channels: usize, first: usize, len: usize) -> [i32; 2] {
+    let (mut sum, mut squares) = (0i32, 0i32);
+    for pixel in map.chunks_exact(channels.max(1)) {
+        for &q in pixel.get(first..first + len).unwrap_or_default() {
+            let q = i32::from(q);
+            sum = sum.wrapping_add(q);
+            squares = squares.wrapping_add(q * q);
+        }
+    }
+    [sum, squares]
+}
+
+/// Mean, and 1 / √(variance + eps), of `count` values.
+fn statistics([sum, squares]: [i32; 2], count: usize, eps: f32) -> (f32, f32) {
+    let n = count as f32;
+    let spread = count as i64 * i64::from(squares) - i64::from(sum) * i64::from(sum);
+    let variance = spread as f32 / (n * n);
+    (sum as f32 / n, 1.0 / libm::sqrtf(variance + eps))
+}
+
+/// The nearest multiple of 2⁻¹⁴, ties up, in these units; saturates.
+fn fixed_point(value: f32) -> i32 {
+    libm::floorf(value * (1 << FRACTION) as f32 + 0.5) as i32
+}
+
+/// `index = (q · factors[c] + offsets[c]) >> 14`, then the table or saturation, for every element of a map, in place.
+/// |factor| ≤ 2²³ and |offset| < 2³⁰.
+#[inline(never)]
+fn affine(factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
+    let index = |q: i8, factor: i32, offset: i32| i32::from(q).wrapping_mul(factor).wrapping_add(offset) >> FRACTION;
+    let pixels = map.chunks_exact_mut(factors.len().max(1));
+    match table {
+        Some(table) => pixels.for_each(|pixel| {
+            for ((q, m), o) in pixel.iter_mut().zip(factors).zip(offsets) {
+                *q = look_up(table, index(*q, *m, *o));
+            }
+        }),
+        None => pixels.for_each(|pixel| {
+            for ((q, m), o) in pixel.iter_mut().zip(factors).zip(offsets) {
+                *q = saturate(index(*q, *m, *o));
+            }
+        }),
+    }
+}
+
+/// f32 or f16 map → map of the same type: `out = activation((x − mean) / √(variance + eps) · weight[c] + bias[c])`, the
+/// variance being the mean of (x − mean)².
+///
+/// All in f32 without FMA; sums are taken row by row, then over the rows. The result is rounded once.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupNormFloat<T: 'static> {
+    /// Of input and output.
+    pub shape: Shape,
+    /// Runs of channels of equal length.
+    pub groups: usize,
+    /// Added to the variance.
+    pub eps: f32,
+    /// `[channels]`.
+    pub weight: &'static [T],
+    /// `[channels]`.
+    pub bias: &'static [T],
+    /// The last operation.
+    pub activation: Activation,
+}
+
+impl<T: Real> GroupNormFloat<T> {
+    /// Itself, for a static's initialiser.
+    ///
+    /// # Panics
+    /// At compile time there, when lengths disagree.
+    #[must_use]
+    pub const fn checked(self) -> Self {
+        let channels = self.shape.channels;
+        assert!(!self.shape.is_empty() && self.groups > 0 && channels.is_multiple_of(self.groups), "whole groups");
+        assert!(self.weight.len() == channels && self.bias.len() == channels, "a weight and a bias a channel");
+        self
+    }
+
+    /// Runs the layer on `input`, which may lie in the output.
+    pub fn run<X: Real>(&self, input: Residual<'_, X>, output: &mut [X]) {
+        let channels = self.shape.channels.max(1);
+        let len = (channels / self.groups.max(1)).max(1);
+        let count = (self.shape.len() / self.groups.max(1)) as f32;
+        input.place(output);
+        for (group, (weight, bias)) in self.weight.chunks(len).zip(self.bias.chunks(len)).enumerate() {
+            let first = group * len;
+            let mean = self.sum(output, first, len, |x| x) / count;
+            let variance = self.sum(output, first, len, |x| (x - mean) * (x - mean)) / count;
+            let reciprocal = 1.0 / libm::sqrtf(variance + self.eps);
+            for pixel in output.chunks_exact_mut(channels) {
+                let values = pixel.get_mut(first..first + len).unwrap_or_default();
+                for ((x, weight), bias) in values.iter_mut().zip(weight).zip(bias) {
+                    let value = (x.to_f32() - mean) * reciprocal * weight.to_f32() + bias.to_f32();
+                    *x = X::from_f32(self.activation.apply(value));
+                }
+            }
+        }
+    }
+
+    /// Σ f(x) over channels `first .. first + len`.
+    fn sum<X: Real>(&self, map: &[X], first: usize, len: usize, f: impl Fn(f32) -> f32) -> f32 {
+        let channels = self.shape.channels.max(1);
+        let mut total = 0.0;
+        for row in map.chunks_exact((self.shape.width * channels).max(1)) {
+            let mut sum = 0.0;
+            for pixel in row.chunks_exact(channels) {
+                for x in pixel.get(first..first + len).unwrap_or_default() {
+                    sum += f(x.to_f32());
+                }
+            }
+            total += sum;
+        }
+        total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use half::f16;
+    use proptest::prelude::*;
+    use std::{vec, vec::Vec};
+
+    fn leak<T: Clone>(values: &[T]) -> &'static [T] {
+        values.to_vec().leak()
+    }
+
+    /// (x − μ)/√(σ² + eps) · gain + offset per element, in f64.
+    fn oracle(shape: Shape, groups: usize, eps: f64, x: &[f64], gains: &[f32], offsets: &[f32]) -> Vec<f64> {
+        let len = shape.channels / groups;
+        let mut out = vec![0.0; x.len()];
+        for group in 0..groups {
+            let member = |i: &usize| i % shape.channels / len == group;
+            let count = (x.len() / groups) as f64;
+            let mean = (0..x.len()).filter(member).map(|i| x[i]).sum::<f64>() / count;
+            let variance = (0..x.len()).filter(member).map(|i| (x[i] - mean).powi(2)).sum::<f64>() / count;
+            for i in (0..x.len()).filter(member) {
+                let c = i % shape.channels;
+                out[i] = (x[i] - mean) / (variance + eps).sqrt() * f64::from(gains[c]) + f64::from(offsets[c]);
+            }
+        }
+        out
+    }
+
+    fn shapes() -> impl Strategy<Value = (Shape, usize)> {
+        (1usize..=5, 1usize..=6, 1usize..=4, 1usize..=5)
+            .prop_map(|(height, width, groups, len)| (Shape { height, width, channels: groups * len }, groups))
+    }
+
+    proptest! {
+        #[test]
+        fn int8_is_near_the_real_numbers((shape, groups) in shapes(), seed in any::<u64>(), eps in 0.01f32..4.0, fused in any::<bool>()) {
+            let random = |salt: u64| move |i: usize| ((i as u64 + salt).wrapping_mul(seed | 1) >> 24) as i8;
+            let input: Vec<i8> = (0..shape.len()).map(random(1)).collect();
+            let gains: Vec<f32> = (0..shape.channels).map(random(7)).map(|q| f32::from(q) * 0.9).collect();
+            let offsets: Vec<f32> = (0..shape.channels).map(random(9)).map(|q| f32::from(q) * 0.3).collect();
+            let table: Table = core::array::from_fn(|i| (i as i32 / 4 - 128) as i8);
+            let norm = GroupNormInt8 {
+                shape, groups, eps, gains: leak(&gains), offsets: leak(&offsets),
+                table: fused.then(|| &leak(&[table])[0]),
+            }.checked();
+            let mut scratch = vec![0; 2 * shape.channels];
+            let mut output = vec![0; input.len()];
+            norm.run(Residual::From(&input), &mut scratch, &mut output);
+            let wide: Vec<f64> = input.iter().map(|q| f64::from(*q)).collect();
+            for (out, real) in output.iter().zip(oracle(shape, groups, eps.into(), &wide, &gains, &offsets)) {
+                let real = if fused { real.clamp(-512.0, 511.0) / 4.0 - 0.375 } else { real.clamp(-128.0, 127.0) };
+                // Half a unit, and what f32 and 14 bits of fraction lose.
+                prop_assert!((f64::from(*out) - real).abs() <= 0.53, "{} {}", out, real);
+            }
+            let mut in_place = input;
+            norm.run(Residual::InOutput, &mut scratch, &mut in_place);
+            prop_assert_eq!(in_place, output);
+        }
+
+        #[test]
+        fn floats_equal_the_definition((shape, groups) in shapes(), seed in any::<u64>()) {
+            let random = |salt: u64| move |i: usize| ((i as u64 + salt).wrapping_mul(seed | 1) >> 24) as i8 as f32 / 32.0;
+            let input: Vec<f32> = (0..shape.len()).map(random(1)).collect();
+            let [weight, bias] = [3, 5].map(|salt| (0..shape.channels).map(random(salt)).collect::<Vec<f32>>());
+            let norm = GroupNormFloat {
+                shape, groups, eps: 0.01, weight: leak(&weight), bias: leak(&bias), activation: Activation::Identity,
+            }.checked();
+            let mut output = vec![0.0; input.len()];
+            norm.run(Residual::From(&input), &mut output);
+            let wide: Vec<f64> = input.iter().map(|x| f64::from(*x)).collect();
+            for (out, real) in output.iter().zip(oracle(shape, groups, f64::from(0.01f32), &wide, &weight, &bias)) {
+                prop_assert!((f64::from(*out) - real).abs() <= 1e-4, "{} {}", out, real);
+            }
+        }
+    }
+
+    #[test]
+    fn extremes() {
+        let shape = Shape { height: 1, width: 2, channels: 2 };
+        let norm = GroupNormInt8 {
+            shape,
+            groups: 2,
+            eps: 1e-9,
+            gains: leak(&[f32::MAX, -1e30]),
+            offsets: leak(&[0.0, -40.0]),
+            table: None,
+        };
+        let mut output = [0; 4];
+        norm.checked().run(Residual::From(&[-128, 127, 127, -128]), &mut [0; 4], &mut output);
+        assert_eq!(output, [-128, -128, 127, 127], "gains saturate");
+        // A constant group has no variance: what is left is the offset.
+        let flat = GroupNormInt8 { gains: &[50.0, 50.0], offsets: &[3.0, -4.6], ..norm };
+        flat.run(Residual::From(&[9, -128, 9, -128]), &mut [0; 4], &mut output);
+        assert_eq!(output, [3, -5, 3, -5]);
+        flat.run(Residual::InOutput, &mut [0; 3], &mut output);
+        assert_eq!(output, [3, -5, 3, -5], "too little scratch changes nothing");
+    }
+
+    #[test]
+    fn sums_of_the_largest_map_fit() {
+        let map = vec![-128; (1 << 17) - 1];
+        let [sum, squares] = group_sums(&map, 1, 0, 1);
+        assert_eq!((sum, squares), (-128 * ((1 << 17) - 1), 16384 * ((1 << 17) - 1)));
+        assert_eq!(statistics([sum, squares], map.len(), 0.25), (-128.0, 2.0));
+    }
+
+    #[test]
+    fn halves_round_once_and_activations_apply() {
+        let shape = Shape { height: 1, width: 2, channels: 1 };
+        let one = leak(&[f16::ONE]);
+        let norm = GroupNormFloat { shape, groups: 1, eps: 1e-6, weight: one, bias: one, activation: Activation::Silu };
+        let mut map = [f16::from_f32(2.0), f16::from_f32(4.0)];
+        norm.checked().run(Residual::InOutput, &mut map);
+        let expected = [0.0, 2.0].map(|x| f16::from_f32(Activation::Silu.apply(x)));
+        assert!(map.iter().zip(expected).all(|(a, b)| (a.to_f32() - b.to_f32()).abs() < 2e-3), "{map:?}");
+    }
+
+    #[test]
+    fn misfits_are_found() {
+        let shape = Shape { height: 1, width: 1, channels: 2 };
+        let norm = GroupNormInt8 { shape, groups: 1, eps: 1.0, gains: &[1.0; 2], offsets: &[0.0; 2], table: None };
+        for misfit in [
+            GroupNormInt8 { groups: 3, ..norm },
+            GroupNormInt8 { gains: &[1.0], ..norm },
+            GroupNormInt8 { eps: 0.0, ..norm },
+            GroupNormInt8 { shape: Shape { height: 1 << 16, ..shape }, ..norm },
+        ] {
+            assert!(std::panic::catch_unwind(|| misfit.checked()).is_err(), "{misfit:?}");
+        }
+    }
+}

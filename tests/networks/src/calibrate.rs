@@ -1,0 +1,67 @@
+//! From a graph to a model file: weights from a generator, ranges from the reference interpreter.
+
+use std::collections::BTreeMap;
+
+use grano_codegen::Result;
+use grano_codegen::graph::{Graph, Parameter, Shape};
+use grano_codegen::load::serialize;
+use grano_codegen::model::{DENOISER, Header, Network, Ranges};
+use grano_codegen::reference;
+
+/// Random parameters: `values` gives those of each, in the graph's order.
+///
+/// # Errors
+/// When the graph is not sound.
+pub fn network(graph: Graph, mut values: impl FnMut(&Parameter) -> Vec<f32>) -> Result<Network> {
+    let parameters = graph.parameters()?.into_iter().map(|parameter| (parameter.name.clone(), values(&parameter)));
+    Ok(Network { parameters: parameters.collect(), graph })
+}
+
+/// A picture `[channels, height, width]` and its label.
+pub type Picture = (Vec<f32>, usize);
+
+/// The model file's bytes. `cases` are time indices, ascending, with pictures of each, whose values' ends become the
+/// ranges; the header's own networks and ranges are replaced.
+///
+/// # Errors
+/// When the network is not sound.
+pub fn model(network: Network, header: Header, cases: &[(usize, Vec<Picture>)]) -> Result<Vec<u8>> {
+    let shapes = network.graph.shapes()?;
+    let mut values: BTreeMap<String, Vec<[f32; 2]>> = BTreeMap::new();
+    for (t, pictures) in cases {
+        let mut ends: BTreeMap<String, [f32; 2]> = BTreeMap::new();
+        for (x, label) in pictures {
+            for (name, value) in reference::run(&network, x, *t, *label)? {
+                if matches!(shapes[&name], Shape::Map(_)) {
+                    let end = ends.entry(name).or_default();
+                    value.iter().for_each(|&v| *end = [end[0].min(v), end[1].max(v)]);
+                }
+            }
+        }
+        ends.into_iter().for_each(|(name, end)| values.entry(name).or_default().push(end));
+    }
+    let parameters = network.graph.parameters()?.into_iter();
+    let tensors = parameters.map(|parameter| {
+        let values = network.parameters[&parameter.name].clone();
+        (format!("{DENOISER}.{}", parameter.name), (parameter.shape, values))
+    });
+    let tensors: BTreeMap<_, _> = tensors.collect();
+    let header = Header {
+        networks: BTreeMap::from([(DENOISER.to_string(), network.graph)]),
+        ranges: BTreeMap::from([(
+            DENOISER.to_string(),
+            Ranges { times: cases.iter().map(|(t, _)| *t).collect(), values },
+        )]),
+        ..header
+    };
+    serialize(&header, &tensors)
+}
+
+/// Uniform in [−0.5, 0.5), from a linear congruential generator (Numerical Recipes).
+pub fn random(seed: u32) -> impl FnMut() -> f32 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (f64::from(state) / f64::from(u32::MAX) - 0.5) as f32
+    }
+}

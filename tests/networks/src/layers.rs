@@ -1,0 +1,162 @@
+//! One layer a row of the kernels' table, for benchmarks: from int8 to int8, joined to one network by glue.
+//!
+//! Nodes are named after what they are, `conv3x3_16_16_28`: kernel, channels in and out, side of the input; those that
+//! only bring maps into shape begin with `glue`.
+
+use std::collections::BTreeMap;
+
+use grano_codegen::Result;
+use grano_codegen::forward::{NoiseSchedule, ScheduleKind};
+use grano_codegen::graph::{Builder, Graph, Op, Parameter, X};
+use grano_codegen::model::{Data, Defaults, Header, VERSION};
+
+use crate::calibrate::{self, random};
+
+/// Side of the picture.
+pub const SIDE: usize = 28;
+
+/// The layers in question: the table's, then odd shapes.
+pub const ROWS: [&str; 15] = [
+    "conv3x3_16_16_28",
+    "conv3x3_32_32_14",
+    "conv3x3_64_64_7",
+    "conv3x3_32_16_28",
+    "conv3x3s2_16_32_28",
+    "conv1x1_64_64_14",
+    "depthwise3x3_32_14",
+    "linear_128_256",
+    "add_16_28",
+    "conv3x3_1_16_28",
+    "conv3x3_16_1_28",
+    "conv3x3_13_19_15x11",
+    "conv5x5_8_8_14",
+    "conv3x3s2_6_10_13",
+    "conv1x5_16_16_64",
+];
+
+/// A convolution that keeps the size.
+fn same(out_channels: usize, kernel: usize) -> Op {
+    Op::Conv2d {
+        out_channels,
+        kernel: [kernel; 2],
+        stride: [1; 2],
+        padding: [kernel / 2; 2],
+        upsample: [1; 2],
+        groups: 1,
+    }
+}
+
+/// A convolution without padding of the enlarged map.
+fn glue(out_channels: usize, kernel: [usize; 2], upsample: [usize; 2]) -> Op {
+    Op::Conv2d { out_channels, kernel, stride: [1; 2], padding: [0; 2], upsample, groups: 1 }
+}
+
+fn strided(out_channels: usize) -> Op {
+    let Op::Conv2d { kernel, padding, upsample, groups, .. } = same(out_channels, 3) else { unreachable!() };
+    Op::Conv2d { out_channels, kernel, stride: [2; 2], padding, upsample, groups }
+}
+
+/// The graph.
+///
+/// # Errors
+/// None: it is sound.
+pub fn graph() -> Result<Graph> {
+    let mut b = Builder::new([1, SIDE, SIDE], 0);
+    b.node("glue_x", glue(1, [1; 2], [1; 2]), &[X]);
+    b.node("conv3x3_1_16_28", same(16, 3), &["glue_x"]);
+    b.node("conv3x3_16_16_28", same(16, 3), &["conv3x3_1_16_28"]);
+    b.node("add_16_28", Op::Add, &["conv3x3_1_16_28", "conv3x3_16_16_28"]);
+    // Reads what is added once more, so that the sum stays a layer of its own.
+    b.node("conv3x3_16_1_28", same(1, 3), &["conv3x3_16_16_28"]);
+    b.node("conv3x3s2_16_32_28", strided(32), &["add_16_28"]);
+    b.node("conv3x3_32_32_14", same(32, 3), &["conv3x3s2_16_32_28"]);
+    let depthwise =
+        Op::Conv2d { out_channels: 32, kernel: [3; 2], stride: [1; 2], padding: [1; 2], upsample: [1; 2], groups: 32 };
+    b.node("depthwise3x3_32_14", depthwise, &["conv3x3_32_32_14"]);
+    b.node("glue_32_28", glue(32, [1; 2], [2; 2]), &["depthwise3x3_32_14"]);
+    b.node("conv3x3_32_16_28", same(16, 3), &["glue_32_28"]);
+    b.node("glue_64_14", glue(64, [1; 2], [1; 2]), &["depthwise3x3_32_14"]);
+    b.node("conv1x1_64_64_14", same(64, 1), &["glue_64_14"]);
+    b.node("glue_64_7", strided(64), &["conv1x1_64_64_14"]);
+    b.node("conv3x3_64_64_7", same(64, 3), &["glue_64_7"]);
+    b.node("glue_8_7", glue(8, [1; 2], [1; 2]), &["conv3x3_64_64_7"]);
+    b.node("glue_128_1", glue(128, [7; 2], [1; 2]), &["glue_8_7"]);
+    b.node("linear_128_256", same(256, 1), &["glue_128_1"]);
+
+    b.node("glue_13_15x11", glue(13, [14, 18], [1; 2]), &["glue_x"]);
+    b.node("conv3x3_13_19_15x11", same(19, 3), &["glue_13_15x11"]);
+    b.node("glue_8_14", glue(8, [1; 2], [1; 2]), &["depthwise3x3_32_14"]);
+    b.node("conv5x5_8_8_14", same(8, 5), &["glue_8_14"]);
+    b.node("glue_6_13", glue(6, [2; 2], [1; 2]), &["conv5x5_8_8_14"]);
+    b.node("conv3x3s2_6_10_13", strided(10), &["glue_6_13"]);
+    b.node("glue_16_64", glue(16, [28, 21], [1, 3]), &["glue_x"]);
+    let line =
+        Op::Conv2d { out_channels: 16, kernel: [1, 5], stride: [1; 2], padding: [0, 2], upsample: [1; 2], groups: 1 };
+    b.node("conv1x5_16_16_64", line, &["glue_16_64"]);
+
+    // Every end as one channel at full size, added up.
+    let ends = [
+        ("conv3x3_16_1_28", [1; 2], [1; 2]),
+        ("conv3x3_32_16_28", [1; 2], [1; 2]),
+        ("linear_128_256", [1; 2], [28; 2]),
+        ("conv3x3_13_19_15x11", [3, 6], [2, 3]),
+        ("conv3x3s2_6_10_13", [1; 2], [4; 2]),
+        ("conv1x5_16_16_64", [1, 37], [28, 1]),
+    ];
+    let mut sum = String::new();
+    for (i, (end, kernel, upsample)) in ends.into_iter().enumerate() {
+        let map = b.node(format!("glue_end{i}"), glue(1, kernel, upsample), &[end]);
+        sum = if i == 0 { map } else { b.node(format!("glue_sum{i}"), Op::Add, &[&sum, &map]) };
+    }
+    b.node("glue_out", glue(1, [1; 2], [1; 2]), &[&sum]);
+    b.finish("glue_out")
+}
+
+/// A picture of noise.
+#[must_use]
+pub fn picture(seed: u32) -> Vec<f32> {
+    let mut random = random(seed);
+    (0..SIDE * SIDE).map(|_| 3.0 * random()).collect()
+}
+
+/// The network as a model file's bytes; its weights keep every map's variance near 1.
+///
+/// # Errors
+/// None: it is sound.
+pub fn model() -> Result<Vec<u8>> {
+    let mut random = random(11);
+    let weights = |parameter: &Parameter| {
+        let fan_in = parameter.shape[1..].iter().product::<usize>() as f32;
+        let spread = if parameter.shape.len() == 1 { 0.2 } else { (12.0 / fan_in).sqrt() };
+        (0..parameter.shape.iter().product()).map(|_| spread * random()).collect()
+    };
+    let header = Header {
+        version: VERSION,
+        networks: BTreeMap::new(),
+        schedule: NoiseSchedule { kind: ScheduleKind::Cosine, steps: 100 },
+        data: Data { labels: Vec::new(), range: [-1.0, 1.0] },
+        ranges: BTreeMap::new(),
+        defaults: Defaults { sampler: "ddim-1".into(), guidance: 1.0 },
+    };
+    let pictures = (0..6).map(|seed| (picture(seed), 0)).collect();
+    calibrate::model(calibrate::network(graph()?, weights)?, header, &[(50, pictures)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use grano_codegen::fold::fold;
+
+    #[test]
+    fn every_row_is_a_layer() {
+        let network = calibrate::network(graph().unwrap(), |p| vec![1.0; p.shape.iter().product()]).unwrap();
+        let folded = fold(&network, &[50]).unwrap();
+        let table: Vec<usize> = ROWS
+            .iter()
+            .map(|row| folded.layers.iter().find(|layer| layer.name == *row).expect("a layer of its own").macs())
+            .collect();
+        let [c16, c32, c64, c32_16, s2, c1, dw, linear, add, first, last, ..] = table[..] else { panic!() };
+        assert_eq!([c16, c32, c64, c32_16, s2, c1], [1_806_336, 1_806_336, 1_806_336, 3_612_672, 903_168, 802_816]);
+        assert_eq!([dw, linear, add, first, last], [56_448, 32_768, 0, 112_896, 112_896]);
+    }
+}

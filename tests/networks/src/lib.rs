@@ -1,0 +1,23 @@
+//! Networks with made-up weights, for tests and benchmarks: each file's `model()` gives a model file's bytes.
+//!
+//! Weights come from a fixed seed, ranges from the reference interpreter ([`calibrate`]), so that the same bytes come
+//! out everywhere. Build scripts write them to `OUT_DIR` ([`write`]) and generate code from there.
+
+use std::path::{Path, PathBuf};
+
+use grano_codegen::{Error, Result};
+
+pub mod calibrate;
+pub mod layers;
+pub mod toy;
+pub mod unet;
+
+/// Writes a network's bytes to `{folder}/{name}.safetensors` and gives that path.
+///
+/// # Errors
+/// When the network is not sound or the file cannot be written.
+pub fn write(folder: &Path, name: &str, model: impl FnOnce() -> Result<Vec<u8>>) -> Result<PathBuf> {
+    let path = folder.join(format!("{name}.safetensors"));
+    std::fs::write(&path, model()?).map_err(|source| Error::Io { path: path.clone(), source })?;
+    Ok(path)
+}
