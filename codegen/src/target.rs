@@ -101,6 +101,12 @@ impl Target {
         }
     }
 
+    /// Where a convolution's weight of output channel `channel` and tap `tap` lies.
+    #[must_use]
+    pub fn place_weight(self, geometry: &Geometry, channel: usize, tap: usize) -> usize {
+        isa!(self, I => I::place_weight(geometry, channel, tap))
+    }
+
     /// How its weights are packed.
     #[must_use]
     pub fn packing(self) -> Packing {

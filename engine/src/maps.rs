@@ -1,12 +1,20 @@
 //! What a convolution reads: a map, or two side by side in place of their concatenation.
 
 /// An element of an integer map.
-pub trait Code: Copy + Into<i16> + 'static {
+pub trait Code: bytemuck::Pod + Into<i16> {
+    /// What stands for 0, as an element: it is in the type's range.
+    fn from_zero_point(zero_point: i16) -> Self;
+
     /// The slice itself, where the elements are int8.
     fn bytes(values: &[Self]) -> Option<&[i8]>;
 }
 
 impl Code for i8 {
+    #[inline(always)]
+    fn from_zero_point(zero_point: i16) -> Self {
+        zero_point as Self
+    }
+
     #[inline(always)]
     fn bytes(values: &[Self]) -> Option<&[i8]> {
         Some(values)
@@ -14,6 +22,11 @@ impl Code for i8 {
 }
 
 impl Code for i16 {
+    #[inline(always)]
+    fn from_zero_point(zero_point: i16) -> Self {
+        zero_point
+    }
+
     #[inline(always)]
     fn bytes(_: &[Self]) -> Option<&[i8]> {
         None

@@ -70,7 +70,8 @@ impl Figures {
     /// Compares with the committed file.
     pub fn check(&self) -> Result<()> {
         let path = self.path();
-        let text = fs::read_to_string(&path).with_context(|| format!("{}: {BLESS}", path.display()))?;
+        ensure!(path.exists(), "{}: there are no figures to compare with. {BLESS}", self.name);
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         self.compare(&toml::from_str(&text).with_context(|| path.display().to_string())?)
     }
 

@@ -1,8 +1,9 @@
-//! Generates the network and shows the linker the board's memory.
+//! Generates the networks and shows the linker the board's memory.
 
-use grano_firmware_build::{Target, fashion, link};
+use grano_firmware_build::{Target, benchmarks, fashion, link};
 
 fn main() {
     fashion(Target::CortexM33).emit("fashion");
+    benchmarks(Target::CortexM33);
     link();
 }

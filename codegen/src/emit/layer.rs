@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use grano::isa::Packing;
 use half::f16;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
@@ -13,6 +12,7 @@ use crate::graph::{Function, X};
 use crate::kernel::{Element, Kernel, Requantize, Sums, Table};
 use crate::lower::{Call, Place, Program, Residual};
 use crate::reference::Geometry;
+use crate::target::Target;
 
 /// Names that generated code has for other things or, in capitals, for other statics.
 pub(super) const RESERVED: [&str; 19] = [
@@ -40,8 +40,7 @@ pub(super) const RESERVED: [&str; 19] = [
 pub(super) struct Emitter<'a> {
     pub(super) constants: Vec<u8>,
     pub(super) float: Element,
-    pub(super) packing: Packing,
-    pub(super) wide_packing: Packing,
+    pub(super) target: Target,
     /// The instruction set's name.
     pub(super) isa: &'static str,
     pub(super) program: &'a Program,
@@ -179,7 +178,7 @@ impl Emitter<'_> {
         let name = Ident::new(name, Span::call_site());
         let geometry = self.geometry(&sums.geometry);
         let weights = match algorithm {
-            Algorithm::Direct => self.packed(&sums.weights, sums.geometry.taps()),
+            Algorithm::Direct => self.packed(&sums.weights, &sums.geometry.engine()),
             Algorithm::Winograd => self.transformed(sums),
             Algorithm::WinogradInRam { .. } => self.untransformed(sums),
         };
@@ -197,10 +196,11 @@ impl Emitter<'_> {
     }
 
     /// Weights `[out_c][taps]` in the chip's order.
-    fn packed(&mut self, weights: &[i8], taps: usize) -> TokenStream {
-        let mut packed = vec![0; self.packing.packed_len(taps, weights.len() / taps)];
+    fn packed(&mut self, weights: &[i8], geometry: &grano::geometry::Geometry) -> TokenStream {
+        let taps = geometry.patch_len();
+        let mut packed = vec![0; self.target.packing().packed_len(taps, geometry.output.channels)];
         for (index, &weight) in weights.iter().enumerate() {
-            packed[self.packing.place(taps, index / taps, index % taps)] = weight;
+            packed[self.target.place_weight(geometry, index / taps, index % taps)] = weight;
         }
         self.bytes(&packed)
     }

@@ -58,8 +58,7 @@ pub fn emit(program: &Program, extras: &Extras<'_>) -> Result<Generated> {
     let mut emitter = Emitter {
         constants: Vec::new(),
         float: extras.float,
-        packing: extras.target.packing(),
-        wide_packing: extras.target.wide_packing(),
+        target: extras.target,
         isa: extras.target.isa(),
         program,
         used: BTreeSet::new(),

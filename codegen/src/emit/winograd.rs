@@ -12,15 +12,15 @@ const TAPS: usize = 9;
 impl Emitter<'_> {
     /// Transformed, in the chip's order.
     pub(super) fn transformed(&mut self, sums: &Sums) -> TokenStream {
-        let (geometry, in_c) = (sums.geometry.engine(), sums.geometry.input[0]);
-        let mut packed = vec![0i16; winograd::packed_len(&self.wide_packing, &geometry)];
+        let (packing, geometry, in_c) = (self.target.wide_packing(), sums.geometry.engine(), sums.geometry.input[0]);
+        let mut packed = vec![0i16; winograd::packed_len(&packing, &geometry)];
         for (out_channel, weights) in sums.weights.chunks_exact(TAPS * in_c).enumerate() {
             for in_channel in 0..in_c {
                 let tap = |tap: usize| i16::from(weights[tap * in_c + in_channel]);
                 let taps = [0, 3, 6].map(|row| [tap(row), tap(row + 1), tap(row + 2)]);
                 let u = winograd::transform(taps, geometry.upsample);
                 for (position, u) in u.into_iter().enumerate().take(winograd::positions(geometry.upsample)) {
-                    packed[winograd::place(&self.wide_packing, &geometry, position, out_channel, in_channel)] = u;
+                    packed[winograd::place(&packing, &geometry, position, out_channel, in_channel)] = u;
                 }
             }
         }

@@ -1,6 +1,36 @@
 //! Helium, the vector extension of ARMv8.1-M (MVE): sixteen 8-bit products an instruction.
+//!
+//! VMLADAVA adds sixteen products to a general register, and only to an even one: eight sums, of two channels × four
+//! pixels, are all that fit. The way of an int8 convolution:
+//!
+//! - [`layout`]: which loop a convolution takes, how that wants its weights, what scratch it needs;
+//! - [`halo`]: rows of the map with their padding, so that the loops never meet a border;
+//! - [`sums`]: the loops, from halo or columns and weights to sums;
+//! - [`finish`]: from sums to int8.
+//!
+//! Every block of instructions names its processor (`.cpu`), so that the compiler needs no flags; none is assembled
+//! unless a program uses [`Helium`].
 
-use super::{Isa, Packing};
+#![allow(unsafe_code)]
+
+mod definition;
+mod layout;
+
+#[cfg(target_arch = "arm")]
+mod conv2d;
+#[cfg(target_arch = "arm")]
+mod copy;
+#[cfg(target_arch = "arm")]
+mod finish;
+#[cfg(target_arch = "arm")]
+mod halo;
+#[cfg(target_arch = "arm")]
+mod sums;
+
+use super::{Convolution, Finish, Isa, Packing};
+use crate::geometry::Geometry;
+use crate::maps::Code;
+use layout::Layout;
 
 /// Cortex-M55, M85.
 #[derive(Clone, Copy, Debug)]
@@ -8,5 +38,31 @@ pub struct Helium;
 
 impl Isa for Helium {
     const NAME: &'static str = "Arm Helium";
-    const PACKING: Packing = Packing { channels: 4, pixels: 2, depth: 16, interleave: 1, run: 1 };
+    const PACKING: Packing = Packing { channels: 2, pixels: 4, depth: 16, interleave: 1, run: 1 };
+
+    #[inline]
+    fn place_weight(geometry: &Geometry, channel: usize, tap: usize) -> usize {
+        Layout::of(geometry).place(channel, tap)
+    }
+
+    #[inline]
+    fn scratch_words(geometry: &Geometry) -> usize {
+        Layout::of(geometry).scratch_words()
+    }
+
+    #[inline]
+    fn conv2d<X: Code, F: Finish>(
+        convolution: &Convolution<'_, X>,
+        finish: &F,
+        scratch: &mut [i32],
+        output: &mut [F::Element],
+    ) {
+        #[cfg(target_arch = "arm")]
+        if conv2d::conv2d(convolution, finish, scratch, output).is_some() {
+            return;
+        }
+        #[cfg(not(target_arch = "arm"))]
+        let _ = scratch;
+        definition::conv2d(convolution, finish, output);
+    }
 }

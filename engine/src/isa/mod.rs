@@ -9,9 +9,11 @@ mod packing;
 mod portable;
 pub mod winograd;
 
+mod armv6m;
 mod dsp;
 mod helium;
 mod neon;
+mod riscv32;
 mod scalar;
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "other chips have no instance"))]
 mod simd;
@@ -26,11 +28,12 @@ use crate::residual::Residual;
 use simd::Vector;
 use winograd::Winograd;
 
+pub use armv6m::Armv6m;
 pub use dsp::Dsp;
 pub use helium::Helium;
 pub use neon::{Neon, NeonDot};
 pub use packing::Packing;
-pub use scalar::{Armv6m, Riscv32};
+pub use riscv32::Riscv32;
 pub use simd128::Simd128;
 pub use x86::{Avx2, Avx512Vnni};
 
@@ -49,7 +52,15 @@ pub trait Isa: Copy + 'static {
         true
     }
 
+    /// Where the weight of output channel `channel` and tap `tap` lies among [`Packing::packed_len`] elements.
+    #[inline]
+    #[must_use]
+    fn place_weight(geometry: &Geometry, channel: usize, tap: usize) -> usize {
+        Self::PACKING.place(geometry.patch_len(), channel, tap)
+    }
+
     /// 32-bit words of scratch that [`Self::conv2d`] takes.
+    #[inline]
     #[must_use]
     fn scratch_words(geometry: &Geometry) -> usize {
         Self::PACKING.scratch_words(geometry)
@@ -126,7 +137,7 @@ pub trait Isa: Copy + 'static {
 pub struct Convolution<'a, X> {
     /// Shapes; the input's channels are those of all maps.
     pub geometry: &'a Geometry,
-    /// As [`Packing`] says.
+    /// As [`Isa::place_weight`] says.
     pub weights: &'a [i8],
     /// Two rows of biases `[out_c]`, either of which may be empty.
     pub biases: [&'a [i32]; 2],
@@ -135,12 +146,16 @@ pub struct Convolution<'a, X> {
 }
 
 impl<X> Convolution<'_, X> {
+    /// A channel's bias; 0 past the last channel.
+    #[inline(always)]
+    pub(crate) fn bias(&self, channel: usize) -> i32 {
+        at(self.biases[0], channel).wrapping_add(at(self.biases[1], channel))
+    }
+
     /// Adds up the rows of biases.
     #[inline]
     pub(crate) fn fill_bias(&self, bias: &mut [i32]) {
-        for (channel, bias) in bias.iter_mut().enumerate() {
-            *bias = at(self.biases[0], channel).wrapping_add(at(self.biases[1], channel));
-        }
+        bias.iter_mut().enumerate().for_each(|(channel, bias)| *bias = self.bias(channel));
     }
 }
 
@@ -155,6 +170,18 @@ pub trait Finish {
 
     /// The same for a vector of sums, of which `output` takes the first.
     fn finish_lanes<V: Vector>(&self, v: V, sums: V::Lanes, channel: usize, index: usize, output: &mut [Self::Element]);
+
+    /// Itself, where it is [`ToInt8`]: for instruction sets that finish many pixels at once.
+    #[inline(always)]
+    fn to_int8(&self) -> Option<&ToInt8<'_>> {
+        None
+    }
+
+    /// The output map, where it is int8.
+    #[inline(always)]
+    fn bytes(_: &mut [Self::Element]) -> Option<&mut [i8]> {
+        None
+    }
 }
 
 /// int8, as [`Epilogue`] says.
@@ -177,6 +204,16 @@ impl Finish for ToInt8<'_> {
     #[inline(always)]
     fn finish_lanes<V: Vector>(&self, v: V, sums: V::Lanes, channel: usize, index: usize, output: &mut [i8]) {
         simd::to_int8(v, self.epilogue, self.residual, sums, channel, index, output);
+    }
+
+    #[inline(always)]
+    fn to_int8(&self) -> Option<&ToInt8<'_>> {
+        Some(self)
+    }
+
+    #[inline(always)]
+    fn bytes(output: &mut [i8]) -> Option<&mut [i8]> {
+        Some(output)
     }
 }
 

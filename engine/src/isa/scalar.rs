@@ -1,21 +1,43 @@
-//! Chips without vector instructions: tiles that fit their registers.
+//! What chips that multiply one number at a time have in common.
 
-use super::{Isa, Packing};
+use crate::epilogue::Epilogue;
+use crate::requantize::{look_up, saturate};
+use crate::residual::Residual;
 
-/// Cortex-M0, M0+: eight registers that arithmetic reaches.
-#[derive(Clone, Copy, Debug)]
-pub struct Armv6m;
+/// The most channels of a tile.
+const MOST: usize = 4;
 
-impl Isa for Armv6m {
-    const NAME: &'static str = "ARMv6-M";
-    const PACKING: Packing = Packing { channels: 2, pixels: 2, depth: 1, interleave: 1, run: 1 };
-}
-
-/// RV32IM, RV32IMC: thirty-one registers.
-#[derive(Clone, Copy, Debug)]
-pub struct Riscv32;
-
-impl Isa for Riscv32 {
-    const NAME: &'static str = "RV32IM";
-    const PACKING: Packing = Packing { channels: 4, pixels: 2, depth: 1, interleave: 1, run: 1 };
+/// [`super::Isa::requantize`] for at most four channels: every choice is made before the loops. `rescale` is
+/// [`crate::requantize::requantize`] without the shift.
+#[inline(always)]
+pub(super) fn requantize(
+    epilogue: &Epilogue,
+    sums: &[i32],
+    channel: usize,
+    index: usize,
+    residual: Residual<'_, i8>,
+    output: &mut [i8],
+    rescale: impl Fn(i32, i32) -> i32,
+) {
+    let mut accs = [0; MOST];
+    accs.iter_mut().zip(sums).for_each(|(acc, sum)| *acc = *sum);
+    let factors = epilogue.residual_multipliers.get(channel..).unwrap_or_default();
+    let mut add = |residual: &[i8]| {
+        for ((acc, factor), residual) in accs.iter_mut().zip(factors).zip(residual) {
+            *acc = acc.wrapping_add(factor.wrapping_mul(i32::from(*residual)));
+        }
+    };
+    match residual {
+        Residual::None => {}
+        Residual::InOutput => add(output),
+        Residual::From(map) => add(map.get(index..).unwrap_or_default()),
+    }
+    let (shift, zero_point) = (epilogue.requantize.shift, epilogue.requantize.zero_point);
+    let multipliers = epilogue.requantize.multipliers.get(channel..).unwrap_or_default();
+    let outputs = output.iter_mut().zip(&accs).zip(multipliers);
+    let scale = |acc: i32, multiplier: i32| rescale(acc.wrapping_shl(shift), multiplier) + zero_point;
+    match epilogue.table {
+        Some(table) => outputs.for_each(|((out, acc), multiplier)| *out = look_up(table, scale(*acc, *multiplier))),
+        None => outputs.for_each(|((out, acc), multiplier)| *out = saturate(scale(*acc, *multiplier))),
+    }
 }

@@ -39,7 +39,7 @@ impl Plain {
         let (taps, out_c) = (geometry.patch_len(), geometry.output.channels);
         let mut packed = vec![0; I::PACKING.packed_len(taps, out_c)];
         for (i, weight) in weights.iter().enumerate() {
-            packed[I::PACKING.place(taps, i / taps, i % taps)] = *weight;
+            packed[I::place_weight(&geometry, i / taps, i % taps)] = *weight;
         }
         Conv2dInt8 { sums: Sums { weights: packed.leak(), ..self.0.sums }, ..self.0 }.checked::<I>()
     }

@@ -1,11 +1,29 @@
 //! What the build scripts of the boards share.
 
+use std::path::PathBuf;
+
+use grano_codegen::Result;
 pub use grano_codegen::{Build, Precision, Target};
+use grano_networks::{layers, unet};
 
 /// The shipped model for a chip, with the sampler that draws its pictures.
 #[must_use]
 pub fn fashion(target: Target) -> Build {
     Build::new("../../../models/fashion.safetensors").target(target).samplers(["ddim-20"])
+}
+
+/// Generates the networks that are there to be measured: `layers` and `unet`.
+pub fn benchmarks(target: Target) {
+    // The sampler's first step is the time of the evaluation: on the host it is the same.
+    let networks: [(_, _, fn() -> Result<Vec<u8>>); 2] =
+        [("layers", "ddim-1", layers::model), ("unet", "ddim-4", unet::model)];
+    let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
+    for (name, sampler, model) in networks {
+        match grano_networks::write(&folder, name, model) {
+            Ok(path) => Build::new(path).target(target).samplers([sampler]).emit(name),
+            Err(error) => println!("cargo::error={name}: {error}"),
+        }
+    }
 }
 
 /// Shows the linker the board's memory: `memory.x`, beside the build script.

@@ -5,6 +5,7 @@
 //! - [`draw`]: a whole picture;
 //! - [`mod@stack`]: how deep the stack has been;
 //! - [`program`]: a program for the emulator, whole;
+//! - `kernels`: another, which checks an instruction set's kernels;
 //! - [`semihosting`] and [`mps`]: text and counter of the boards in the emulator.
 //!
 //! The report is TOML whose comments hold the picture, so that a person and `cargo xtask` read the same lines.
@@ -14,6 +15,8 @@
 pub mod board;
 pub mod draw;
 pub mod evaluate;
+#[cfg(all(feature = "semihosting", target_os = "none"))]
+pub mod kernels;
 #[cfg(feature = "mps")]
 pub mod mps;
 #[cfg(feature = "semihosting")]

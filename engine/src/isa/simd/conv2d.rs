@@ -1,9 +1,12 @@
 //! The direct convolution: tiles of P neighbouring pixels × B vectors of channels, held in registers.
 
+use bytemuck::Pod;
+
 use super::planes::Planes;
 use super::{DEPTH, Products, Vector};
+use crate::conditioning::at;
 use crate::geometry::Geometry;
-use crate::isa::{Convolution, Finish};
+use crate::isa::{Convolution, Finish, Portable};
 use crate::maps::Code;
 use crate::shape::Shape;
 
@@ -32,6 +35,9 @@ fn flat(geometry: &Geometry) -> Geometry {
 }
 
 /// Copies the input to [`Planes`], then computes tile by tile; `Q` makes the products of the input's type.
+///
+/// Tiles of P pixels × B vectors of channels; B = 0 stands for tiles whose lanes are pixels, channel by channel, which
+/// suit a few channels. P is then a multiple of the lanes.
 #[inline(always)]
 pub(in super::super) fn run<V: Vector, Q: Products<V>, X: Code, F: Finish, const P: usize, const B: usize>(
     v: V,
@@ -78,9 +84,16 @@ pub(in super::super) fn run<V: Vector, Q: Products<V>, X: Code, F: Finish, const
                 Some((outs, _)) => outs,
                 None => outs,
             };
+            let part = Part { weights: convolution.weights, steps, offsets, words, start, block: 0 };
+            if B == 0 {
+                for channel in 0..out_c {
+                    part.channel::<V, Q, F>(v, finish, bias, channel, (first, out_c), outs);
+                }
+                continue;
+            }
             let mut block = 0;
             while block < blocks {
-                let part = Part { weights: convolution.weights, steps, offsets, words, start, block };
+                let part = Part { block, ..part };
                 block += if block + B <= blocks {
                     part.tile::<V, Q, F, P, B>(v, finish, bias, (first, out_c), outs);
                     B
@@ -113,13 +126,17 @@ fn take_offset_back<V: Vector, Q: Products<V>>(v: V, weights: &[i8], steps: usiz
 
 /// Puts the taps of P pixels into columns, `[steps][P][DEPTH]`, from planes of single channels.
 #[inline(always)]
-fn gather<E: Copy, const P: usize>(map: &[E], offsets: &[u32], start: usize, columns: &mut [[E; DEPTH]]) {
-    for (tap, offset) in offsets.iter().enumerate() {
-        let taps = map.get(start + *offset as usize..).and_then(<[E]>::first_chunk::<P>);
-        let column = columns.get_mut(tap / DEPTH * P..).and_then(<[_]>::first_chunk_mut::<P>);
-        let (Some(taps), Some(column)) = (taps, column) else { return };
-        for (column, value) in column.iter_mut().zip(taps) {
-            column[tap % DEPTH] = *value;
+fn gather<E: Pod, const P: usize>(map: &[E], offsets: &[u32], start: usize, columns: &mut [[E; DEPTH]]) {
+    let nothing = [E::zeroed(); P];
+    let (columns, _) = columns.as_chunks_mut::<P>();
+    for (step, offsets) in columns.iter_mut().zip(offsets.chunks(DEPTH)) {
+        let mut taps = [&nothing; DEPTH];
+        for (taps, offset) in taps.iter_mut().zip(offsets) {
+            let Some(values) = map.get(start + *offset as usize..).and_then(<[E]>::first_chunk::<P>) else { return };
+            *taps = values;
+        }
+        for (pixel, column) in step.iter_mut().enumerate() {
+            *column = taps.map(|taps| taps[pixel]);
         }
     }
 }
@@ -162,6 +179,37 @@ impl<E: Copy> Part<'_, E> {
                 let len = outs.len().min(V::LANES);
                 let sums = v.add(*total, v.load(bias.get(channel..).unwrap_or_default()));
                 finish.finish_lanes(v, sums, channel, index + pixel * out_c + channel, &mut outs[..len]);
+            }
+        }
+    }
+
+    /// Computes one channel of the pixels in `output`.
+    #[inline(always)]
+    fn channel<V: Vector, Q: Products<V, Element = E>, F: Finish>(
+        self,
+        v: V,
+        finish: &F,
+        bias: &[i32],
+        channel: usize,
+        (index, out_c): (usize, usize),
+        output: &mut [F::Element],
+    ) {
+        let step_len = V::LANES * DEPTH;
+        let block = channel / V::LANES * self.steps * step_len + channel % V::LANES * DEPTH;
+        let weights = self.weights.get(block..).unwrap_or_default().as_chunks::<DEPTH>().0.iter().step_by(V::LANES);
+        let bias = v.splat(at(bias, channel));
+        for (vector, outs) in output.chunks_mut(V::LANES * out_c).enumerate() {
+            let mut sums = Q::zero(v);
+            for (weights, offset) in weights.clone().zip(self.offsets) {
+                let start = self.start + *offset as usize + vector * V::LANES;
+                let pixels = Q::pixels(v, self.words.get(start..).unwrap_or_default());
+                sums = Q::multiply_add_pixels(v, sums, pixels, *weights);
+            }
+            let mut array = [0; 16];
+            v.store(v.add(Q::total(v, sums), bias), &mut array);
+            for (pixel, (sum, outs)) in array.iter().zip(outs.chunks_exact_mut(out_c)).enumerate() {
+                let index = index + (vector * V::LANES + pixel) * out_c + channel;
+                finish.finish::<Portable>(&[*sum], channel, index, &mut outs[channel..=channel]);
             }
         }
     }

@@ -92,6 +92,10 @@ pub trait Products<V: Vector>: 'static {
     fn weights(v: V, step: &[i8]) -> Self::Weights;
     /// Adds each channel's four products, without carries.
     fn multiply_add(v: V, sums: Self::Sums, weights: Self::Weights, taps: [Self::Element; DEPTH]) -> Self::Sums;
-    /// One sum a channel.
+    /// From memory, [`Vector::LANES`] neighbouring pixels' taps in place of weights.
+    fn pixels(v: V, taps: &[[Self::Element; DEPTH]]) -> Self::Weights;
+    /// As [`Self::multiply_add`], the lanes being pixels that all meet the same weights.
+    fn multiply_add_pixels(v: V, sums: Self::Sums, pixels: Self::Weights, weights: [i8; DEPTH]) -> Self::Sums;
+    /// One sum a lane.
     fn total(v: V, sums: Self::Sums) -> V::Lanes;
 }

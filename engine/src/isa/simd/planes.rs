@@ -71,55 +71,81 @@ impl Planes {
         element: impl Fn(X) -> E + Copy,
         planes: &mut [E],
     ) {
-        let mut lines = planes.chunks_exact_mut((self.line * self.group).max(1));
+        let row_len = self.groups * self.stride[1] * self.line * self.group;
+        let mut last = None;
         for row in 0..self.rows {
-            let row = geometry.tap(0, 0, row, geometry.input.height);
+            let source = geometry.tap(0, 0, row, geometry.input.height);
+            let (done, planes) = planes.split_at_mut(row * row_len);
+            let Some(planes) = planes.get_mut(..row_len) else { return };
+            if last == Some(source) {
+                // Enlarged, or more padding.
+                planes.copy_from_slice(&done[done.len() - row_len..]);
+                continue;
+            }
+            last = Some(source);
+            let mut rest = planes;
             for ((map, channels), padding) in input.maps.iter().zip(input.channels).zip(padding) {
-                let row_len = geometry.input.width * channels;
-                let row = row.and_then(|row| map.get(row * row_len..(row + 1) * row_len));
-                for first in (0..channels).step_by(self.group) {
-                    for phase in 0..self.stride[1] {
-                        let Some(line) = lines.next() else { return };
-                        line.fill(padding);
-                        let Some(row) = row else { continue };
-                        match self.group {
-                            DEPTH => self.line::<DEPTH, X, E>(geometry, row, [channels, first, phase], element, line),
-                            _ => self.line::<1, X, E>(geometry, row, [channels, first, phase], element, line),
-                        }
-                    }
+                let Some((planes, later)) = rest.split_at_mut_checked(row_len / geometry.input.channels * channels)
+                else {
+                    return;
+                };
+                rest = later;
+                planes.fill(padding);
+                let source_len = geometry.input.width * channels;
+                let Some(row) = source.and_then(|row| map.get(row * source_len..(row + 1) * source_len)) else {
+                    continue;
+                };
+                match self.group {
+                    DEPTH => self.row::<DEPTH, X, E>(geometry, row, channels, element, planes),
+                    _ => self.row::<1, X, E>(geometry, row, channels, element, planes),
                 }
             }
         }
     }
 
-    /// One line of groups of `G` channels, of a row whose pixels are `channels` wide.
+    /// One map's lines of groups of `G` channels, of a row whose pixels are `channels` wide.
     #[inline(always)]
-    fn line<const G: usize, X: Copy, E: Copy>(
+    fn row<const G: usize, X: Copy, E: Copy>(
         &self,
         geometry: &Geometry,
         row: &[X],
-        [channels, first, phase]: [usize; 3],
-        element: impl Fn(X) -> E,
-        line: &mut [E],
+        channels: usize,
+        element: impl Fn(X) -> E + Copy,
+        planes: &mut [E],
     ) {
-        let (words, _) = line.as_chunks_mut::<G>();
+        let (words, _) = planes.as_chunks_mut::<G>();
         let [padding, stride, upsample] = [geometry.padding[1], self.stride[1], geometry.upsample[1]];
-        let skipped = padding.saturating_sub(phase).div_ceil(stride);
-        let start = skipped * stride + phase - padding;
-        let words = words.get_mut(skipped..).unwrap_or_default();
-        let copy = |word: &mut [E; G], pixel: Option<&[X]>| {
-            if let Some(group) = pixel.and_then(|pixel| pixel.get(first..)).and_then(<[X]>::first_chunk::<G>) {
-                word.iter_mut().zip(group).for_each(|(to, from)| *to = element(*from));
+        let mut lines = words.chunks_exact_mut(self.line);
+        let mut first = 0;
+        if stride * upsample == 1 {
+            // Four groups at a time: a transposition in registers.
+            while first + 4 * G <= channels {
+                let [Some(a), Some(b), Some(c), Some(d)] = core::array::from_fn(|_| lines.next()) else { return };
+                let [a, b, c, d] = [a, b, c, d].map(|line| line.get_mut(padding..).unwrap_or_default());
+                let pixels =
+                    row.chunks_exact(channels).filter_map(|pixel| pixel[first..].as_chunks::<G>().0.first_chunk::<4>());
+                for ((((a, b), c), d), pixel) in a.iter_mut().zip(b).zip(c).zip(d).zip(pixels) {
+                    [*a, *b, *c, *d] = pixel.map(|group| group.map(element));
+                }
+                first += 4 * G;
             }
-        };
-        if stride == 1 && upsample == 1 {
-            for (word, pixel) in words.iter_mut().zip(row.chunks_exact(channels).skip(start)) {
-                copy(word, Some(pixel));
-            }
-        } else {
-            for (index, word) in words.iter_mut().enumerate() {
-                let column = (start + index * stride) / upsample;
-                copy(word, row.get(column * channels..(column + 1) * channels));
+        }
+        for first in (first..channels).step_by(G) {
+            for phase in 0..stride {
+                let Some(line) = lines.next() else { return };
+                let skipped = padding.saturating_sub(phase).div_ceil(stride);
+                let start = skipped * stride + phase - padding;
+                let (mut column, mut part) = (start / upsample, start % upsample);
+                for word in line.iter_mut().skip(skipped) {
+                    let group = row.get(column * channels + first..).and_then(<[X]>::first_chunk::<G>);
+                    let Some(group) = group else { break };
+                    *word = group.map(element);
+                    part += stride;
+                    while part >= upsample {
+                        part -= upsample;
+                        column += 1;
+                    }
+                }
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::detect;
+use super::{detect, keep, whole};
 use crate::isa::simd::{DEPTH, Products, Vector, conv2d};
 use crate::isa::{Convolution, Finish};
 use crate::maps::Code;
@@ -48,7 +48,10 @@ fn conv2d_here<X: Code, F: Finish>(
     scratch: &mut [i32],
     output: &mut [F::Element],
 ) {
-    conv2d::run::<_, Pairs, X, F, 2, 1>(token, convolution, finish, scratch, output);
+    match convolution.geometry.output.channels {
+        0..=4 => conv2d::run::<_, Pairs, X, F, 16, 0>(token, convolution, finish, scratch, output),
+        _ => conv2d::run::<_, Pairs, X, F, 2, 1>(token, convolution, finish, scratch, output),
+    }
 }
 
 impl Vector for Token {
@@ -59,39 +62,19 @@ impl Vector for Token {
 
     #[inline(always)]
     fn load(self, values: &[i32]) -> [__m256i; 2] {
-        let mut filled = [0; 16];
-        let values = match values.first_chunk::<16>() {
-            Some(values) => values,
-            None => {
-                filled.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
-                &filled
-            }
-        };
-        bytemuck::must_cast(*values)
+        bytemuck::must_cast(whole(values))
     }
 
     #[inline(always)]
     fn widen(self, values: &[i8]) -> [__m256i; 2] {
-        let mut filled = [0i8; 16];
-        let values = match values.first_chunk::<16>() {
-            Some(values) => values,
-            None => {
-                filled.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
-                &filled
-            }
-        };
-        let low = bytemuck::must_cast(*values);
+        let low = bytemuck::must_cast(whole(values));
         let high = intrinsic!(_mm_srli_si128::<8>(low));
         [intrinsic!(_mm256_cvtepi8_epi32(low)), intrinsic!(_mm256_cvtepi8_epi32(high))]
     }
 
     #[inline(always)]
     fn store(self, lanes: [__m256i; 2], output: &mut [i32]) {
-        let values: [i32; 16] = bytemuck::must_cast(lanes);
-        match output.first_chunk_mut::<16>() {
-            Some(output) => *output = values,
-            None => output.iter_mut().zip(values).for_each(|(to, from)| *to = from),
-        }
+        keep(output, bytemuck::must_cast(lanes));
     }
 
     #[inline(always)]
@@ -100,11 +83,7 @@ impl Vector for Token {
         let words = intrinsic!(_mm256_packs_epi32(low, high));
         let words = intrinsic!(_mm256_permute4x64_epi64::<0b11_01_10_00>(words));
         let (low, high) = (intrinsic!(_mm256_castsi256_si128(words)), intrinsic!(_mm256_extracti128_si256::<1>(words)));
-        let values: [i8; 16] = bytemuck::must_cast(intrinsic!(_mm_packs_epi16(low, high)));
-        match output.first_chunk_mut::<16>() {
-            Some(output) => *output = values,
-            None => output.iter_mut().zip(values).for_each(|(to, from)| *to = from),
-        }
+        keep(output, bytemuck::must_cast(intrinsic!(_mm_packs_epi16(low, high))));
     }
 
     #[inline(always)]
@@ -182,6 +161,24 @@ impl Products<Token> for Pairs {
             *sums = intrinsic!(_mm256_add_epi32(*sums, products));
         }
         sums
+    }
+
+    #[inline(always)]
+    fn pixels(token: Token, taps: &[[i16; DEPTH]]) -> [__m256i; 4] {
+        match taps.first_chunk::<16>() {
+            Some(taps) => bytemuck::must_cast(*taps),
+            None => Self::zero(token),
+        }
+    }
+
+    #[inline(always)]
+    fn multiply_add_pixels(
+        token: Token,
+        sums: [__m256i; 4],
+        pixels: [__m256i; 4],
+        weights: [i8; DEPTH],
+    ) -> [__m256i; 4] {
+        Self::multiply_add(token, sums, pixels, weights.map(i16::from))
     }
 
     #[inline(always)]

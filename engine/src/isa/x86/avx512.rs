@@ -2,10 +2,11 @@
 
 use core::arch::x86_64::*;
 
-use super::detect;
+use super::{detect, keep, whole};
 use crate::isa::simd::{DEPTH, Products, Vector, conv2d};
 use crate::isa::{Convolution, Finish};
 use crate::maps::Code;
+use crate::requantize::Table;
 
 /// Proof that the machine has AVX-512 F, BW, DQ, VL and VNNI.
 #[derive(Clone, Copy)]
@@ -48,16 +49,16 @@ fn conv2d_here<X: Code, F: Finish>(
     scratch: &mut [i32],
     output: &mut [F::Element],
 ) {
-    if X::bytes(&[]).is_none() {
-        return conv2d::run::<_, Wide, X, F, 7, 1>(token, convolution, finish, scratch, output);
-    }
     let shape = convolution.geometry.output;
-    if shape.width <= 7 && shape.channels > 32 {
-        conv2d::run::<_, Narrow, X, F, 7, 4>(token, convolution, finish, scratch, output);
-    } else if shape.channels > 16 {
-        conv2d::run::<_, Narrow, X, F, 14, 2>(token, convolution, finish, scratch, output);
-    } else {
-        conv2d::run::<_, Narrow, X, F, 14, 1>(token, convolution, finish, scratch, output);
+    match (X::bytes(&[]).is_some(), shape.channels) {
+        (true, 0..=4) => conv2d::run::<_, Narrow, X, F, 32, 0>(token, convolution, finish, scratch, output),
+        (true, 5..=16) => conv2d::run::<_, Narrow, X, F, 14, 1>(token, convolution, finish, scratch, output),
+        (true, 33..) if shape.width <= 7 => {
+            conv2d::run::<_, Narrow, X, F, 7, 4>(token, convolution, finish, scratch, output);
+        }
+        (true, _) => conv2d::run::<_, Narrow, X, F, 14, 2>(token, convolution, finish, scratch, output),
+        (false, 0..=4) => conv2d::run::<_, Wide, X, F, 32, 0>(token, convolution, finish, scratch, output),
+        (false, _) => conv2d::run::<_, Wide, X, F, 14, 1>(token, convolution, finish, scratch, output),
     }
 }
 
@@ -69,50 +70,22 @@ impl Vector for Token {
 
     #[inline(always)]
     fn load(self, values: &[i32]) -> __m512i {
-        let mut filled = [0; 16];
-        let values = match values.first_chunk::<16>() {
-            Some(values) => values,
-            None => {
-                filled.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
-                &filled
-            }
-        };
-        intrinsic!(_mm512_loadu_epi32(values.as_ptr()))
+        bytemuck::must_cast(whole(values))
     }
 
     #[inline(always)]
     fn widen(self, values: &[i8]) -> __m512i {
-        let mut filled = [0; 16];
-        let values = match values.first_chunk::<16>() {
-            Some(values) => values,
-            None => {
-                filled.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
-                &filled
-            }
-        };
-        let bytes = intrinsic!(_mm_loadu_epi8(values.as_ptr()));
-        intrinsic!(_mm512_cvtepi8_epi32(bytes))
+        intrinsic!(_mm512_cvtepi8_epi32(bytemuck::must_cast(whole(values))))
     }
 
     #[inline(always)]
     fn store(self, lanes: __m512i, output: &mut [i32]) {
-        if let Some(output) = output.first_chunk_mut::<16>() {
-            return intrinsic!(_mm512_storeu_epi32(output.as_mut_ptr(), lanes));
-        }
-        let mut values = [0; 16];
-        intrinsic!(_mm512_storeu_epi32(values.as_mut_ptr(), lanes));
-        output.iter_mut().zip(values).for_each(|(to, from)| *to = from);
+        keep(output, bytemuck::must_cast(lanes));
     }
 
     #[inline(always)]
     fn saturate(self, lanes: __m512i, output: &mut [i8]) {
-        let bytes = intrinsic!(_mm512_cvtsepi32_epi8(lanes));
-        if let Some(output) = output.first_chunk_mut::<16>() {
-            return intrinsic!(_mm_storeu_epi8(output.as_mut_ptr(), bytes));
-        }
-        let mut values = [0; 16];
-        intrinsic!(_mm_storeu_epi8(values.as_mut_ptr(), bytes));
-        output.iter_mut().zip(values).for_each(|(to, from)| *to = from);
+        keep(output, bytemuck::must_cast(intrinsic!(_mm512_cvtsepi32_epi8(lanes))));
     }
 
     #[inline(always)]
@@ -145,6 +118,29 @@ impl Vector for Token {
         let even = intrinsic!(_mm512_srli_epi64::<32>(even));
         intrinsic!(_mm512_mask_blend_epi32(0xaaaa, even, odd))
     }
+
+    /// Eight permutations find an entry's group of four in as many eighths of the table; bits 7 to 9 choose the eighth.
+    #[inline(always)]
+    fn look_up(self, table: &Table, indices: __m512i, output: &mut [i8]) {
+        let index = self.add(indices, self.splat(512));
+        let index = intrinsic!(_mm512_max_epi32(index, _mm512_setzero_si512()));
+        let index = intrinsic!(_mm512_min_epi32(index, _mm512_set1_epi32(1023)));
+        let group = intrinsic!(_mm512_srli_epi32::<2>(index));
+        let mut groups = [index; 8];
+        for (groups, eighth) in groups.iter_mut().zip(table.as_chunks::<128>().0) {
+            let [low, high]: [__m512i; 2] = bytemuck::must_cast(*eighth);
+            *groups = intrinsic!(_mm512_permutex2var_epi32(low, group, high));
+        }
+        let bit = |bit: i32| intrinsic!(_mm512_test_epi32_mask(index, _mm512_set1_epi32(1 << bit)));
+        let choose = |mask, low, high| intrinsic!(_mm512_mask_blend_epi32(mask, low, high));
+        let [a, b, c, d, e, f, g, h] = groups;
+        let low = choose(bit(8), choose(bit(7), a, b), choose(bit(7), c, d));
+        let high = choose(bit(8), choose(bit(7), e, f), choose(bit(7), g, h));
+        let group = choose(bit(9), low, high);
+        let place = intrinsic!(_mm512_slli_epi32::<3>(_mm512_and_si512(index, _mm512_set1_epi32(3))));
+        let bytes = intrinsic!(_mm512_cvtepi32_epi8(_mm512_srlv_epi32(group, place)));
+        keep(output, bytemuck::must_cast(bytes));
+    }
 }
 
 /// VPDPBUSD, whose first operand is unsigned: activations + 128.
@@ -169,7 +165,7 @@ impl Products<Token> for Narrow {
     #[inline(always)]
     fn weights(token: Token, step: &[i8]) -> __m512i {
         match step.first_chunk::<64>() {
-            Some(step) => intrinsic!(_mm512_loadu_epi8(step.as_ptr())),
+            Some(step) => bytemuck::must_cast(*step),
             None => Self::zero(token),
         }
     }
@@ -178,6 +174,20 @@ impl Products<Token> for Narrow {
     fn multiply_add(_: Token, sums: __m512i, weights: __m512i, taps: [u8; DEPTH]) -> __m512i {
         let taps = intrinsic!(_mm512_set1_epi32(i32::from_le_bytes(taps)));
         intrinsic!(_mm512_dpbusd_epi32(sums, taps, weights))
+    }
+
+    #[inline(always)]
+    fn pixels(token: Token, taps: &[[u8; DEPTH]]) -> __m512i {
+        match taps.first_chunk::<16>() {
+            Some(taps) => bytemuck::must_cast(*taps),
+            None => Self::zero(token),
+        }
+    }
+
+    #[inline(always)]
+    fn multiply_add_pixels(_: Token, sums: __m512i, pixels: __m512i, weights: [i8; DEPTH]) -> __m512i {
+        let weights = intrinsic!(_mm512_set1_epi32(bytemuck::must_cast(weights)));
+        intrinsic!(_mm512_dpbusd_epi32(sums, pixels, weights))
     }
 
     #[inline(always)]
@@ -220,6 +230,24 @@ impl Products<Token> for Wide {
             intrinsic!(_mm512_dpwssd_epi32(sums[0], taps, weights[0])),
             intrinsic!(_mm512_dpwssd_epi32(sums[1], taps, weights[1])),
         ]
+    }
+
+    #[inline(always)]
+    fn pixels(token: Token, taps: &[[i16; DEPTH]]) -> [__m512i; 2] {
+        match taps.first_chunk::<16>() {
+            Some(taps) => bytemuck::must_cast(*taps),
+            None => Self::zero(token),
+        }
+    }
+
+    #[inline(always)]
+    fn multiply_add_pixels(
+        token: Token,
+        sums: [__m512i; 2],
+        pixels: [__m512i; 2],
+        weights: [i8; DEPTH],
+    ) -> [__m512i; 2] {
+        Self::multiply_add(token, sums, pixels, weights.map(i16::from))
     }
 
     #[inline(always)]

@@ -17,7 +17,7 @@ use crate::maps::Code;
 const LANES: usize = 16;
 
 /// Pixels of the largest tile.
-const PIXELS: usize = 14;
+const PIXELS: usize = 32;
 
 /// Pairs of 16-bit products: VPMADDWD.
 #[derive(Clone, Copy, Debug)]
@@ -84,5 +84,25 @@ impl Isa for Avx512Vnni {
             return token.conv2d(convolution, finish, scratch, output);
         }
         portable::conv2d::<Self, X, F>(convolution, finish, scratch, output);
+    }
+}
+
+/// The first values.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn keep<T: Copy>(output: &mut [T], values: [T; LANES]) {
+    match output.first_chunk_mut::<LANES>() {
+        Some(output) => *output = values,
+        None => output.iter_mut().zip(values).for_each(|(to, from)| *to = from),
+    }
+}
+
+/// A whole vector's values, filled up with 0.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn whole<T: Copy + Default>(values: &[T]) -> [T; LANES] {
+    match values.first_chunk::<LANES>() {
+        Some(values) => *values,
+        None => core::array::from_fn(|i| values.get(i).copied().unwrap_or_default()),
     }
 }

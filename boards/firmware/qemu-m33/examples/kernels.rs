@@ -1,0 +1,11 @@
+//! Checks the DSP kernels on an emulated Cortex-M33. `cargo xtask qemu qemu-m33 --example kernels`
+
+#![no_std]
+#![no_main]
+
+use cortex_m as _;
+use cortex_m_rt::entry;
+use grano_firmware::{kernels, mps};
+use panic_never as _;
+
+kernels!(#[entry] Dsp on mps::AN505);

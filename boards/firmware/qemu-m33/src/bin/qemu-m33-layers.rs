@@ -1,0 +1,11 @@
+//! The layers of the kernels' table on an emulated Cortex-M33. `cargo xtask qemu qemu-m33-layers`
+
+#![no_std]
+#![no_main]
+
+use cortex_m as _;
+use cortex_m_rt::entry;
+use grano_firmware::{mps, program};
+use panic_never as _;
+
+program!(#[entry] layers::Layers on mps::AN505);

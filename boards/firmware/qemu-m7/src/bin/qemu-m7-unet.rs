@@ -1,0 +1,11 @@
+//! The reference U-Net on an emulated Cortex-M7. `cargo xtask qemu qemu-m7-unet`
+
+#![no_std]
+#![no_main]
+
+use cortex_m as _;
+use cortex_m_rt::entry;
+use grano_firmware::{mps, program};
+use panic_never as _;
+
+program!(#[entry] unet::Unet on mps::AN500);

@@ -1,0 +1,147 @@
+//! Rows of a convolution's input with their padding: enlarged, and both maps side by side.
+
+use super::copy;
+use super::layout::{Layout, STEP};
+use crate::geometry::Geometry;
+use crate::maps::{Code, Maps};
+
+/// The rows under a few rows of the output.
+#[derive(Debug)]
+pub(super) struct Halo<'a, X> {
+    geometry: &'a Geometry,
+    input: Maps<'a, X>,
+    /// Columns.
+    width: usize,
+    /// Rows.
+    rows: usize,
+    elements: &'a mut [X],
+}
+
+impl<'a, X: Code> Halo<'a, X> {
+    /// Of so many rows in a buffer; none if that is too short.
+    pub fn new(geometry: &'a Geometry, input: Maps<'a, X>, rows: usize, buffer: &'a mut [i32]) -> Option<Self> {
+        let width = Layout::of(geometry).halo_width();
+        let elements = bytemuck::cast_slice_mut(buffer).get_mut(..rows * width * geometry.input.channels)?;
+        Some(Self { geometry, input, width, rows, elements })
+    }
+
+    /// Its first element.
+    pub fn start(&self) -> *const X {
+        self.elements.as_ptr()
+    }
+
+    /// The map's row that row `row` of the enlarged and padded map shows; none in the padding.
+    fn source(&self, row: usize) -> Option<usize> {
+        let row = row.checked_sub(self.geometry.padding[0])? / self.geometry.upsample[0].max(1);
+        (row < self.geometry.input.height).then_some(row)
+    }
+
+    /// How many of the map's columns show in column `padding + phase` and every `upsample`th after it.
+    fn shown(&self, phase: usize) -> usize {
+        let columns = self.width.saturating_sub(self.geometry.padding[1] + phase);
+        columns.div_ceil(self.geometry.upsample[1].max(1)).min(self.geometry.input.width)
+    }
+
+    /// Rows from row `first` of the padded map on, `[rows][width][in_c]`. The padding's columns are written where
+    /// `borders` asks for it: the first time.
+    pub fn fill_rows(&mut self, first: usize, borders: bool) {
+        let (in_c, [channels, second]) = (self.geometry.input.channels, self.input.channels);
+        let (up, padding) = (self.geometry.upsample[1], self.geometry.padding[1]);
+        for index in 0..self.rows {
+            let source = self.source(first + index);
+            let len = self.width * in_c;
+            let Some(row) = self.elements.get_mut(index * len..(index + 1) * len) else { return };
+            if borders || source.is_none() {
+                for pixel in row.chunks_exact_mut(in_c.max(1)) {
+                    for (channel, value) in pixel.iter_mut().enumerate() {
+                        let [first, second] = self.input.zero_points;
+                        *value = X::from_zero_point(if channel < channels { first } else { second });
+                    }
+                }
+            }
+            let Some(source) = source else { continue };
+            let row = row.as_mut_ptr();
+            let to = |column: usize| row.wrapping_add(column * in_c).cast();
+            let from = |column: usize| self.input.pixel(source * self.geometry.input.width + column);
+            for phase in 0..up {
+                let shown = self.shown(phase);
+                if up == 1 && second == 0 && shown > 0 {
+                    let [from, _] = from(0);
+                    // SAFETY: so many columns of one map lie side by side, and so they do in the halo.
+                    unsafe { copy::copy(from.as_ptr().cast(), to(padding), shown * in_c * size_of::<X>()) };
+                    continue;
+                }
+                for column in 0..shown {
+                    let mut to: *mut i8 = to(padding + column * up + phase);
+                    for part in from(column) {
+                        // SAFETY: the halo shows this column, all channels of both maps.
+                        unsafe { copy::copy(part.as_ptr().cast(), to, size_of_val(part)) };
+                        to = to.wrapping_add(size_of_val(part));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Halo<'_, i8> {
+    /// Rows from row `first` of the padded map on, `[in_c / 16][width][ROWS][16]`; borders as in [`Self::fill_rows`].
+    pub fn fill_planes<const ROWS: usize>(&mut self, first: usize, borders: bool) {
+        for (group, channel) in (0..self.geometry.input.channels).step_by(STEP).enumerate() {
+            let plane = self.elements.as_mut_ptr().wrapping_add(group * self.width * ROWS * STEP);
+            if borders {
+                self.fill_padding(channel, plane, self.width * ROWS, 1);
+            }
+            for row in 0..ROWS {
+                let to = plane.wrapping_add(row * STEP);
+                match self.source(first + row) {
+                    Some(source) => self.fill_row::<ROWS>(source, channel, to),
+                    None => self.fill_padding(channel, to, self.width, ROWS),
+                }
+            }
+        }
+    }
+
+    /// Sixteen channels of the map's row `source`.
+    #[inline(always)]
+    fn fill_row<const ROWS: usize>(&self, source: usize, channel: usize, to: *mut i8) {
+        let [first, second] = self.input.channels;
+        let up = self.geometry.upsample[1];
+        let pixel = source * self.geometry.input.width;
+        // The first map's share of the sixteen, and where the second one's starts in it.
+        let share = first.saturating_sub(channel).min(STEP);
+        let start = channel.saturating_sub(first);
+        for phase in 0..up {
+            let shown = self.shown(phase);
+            let to = to.wrapping_add((self.geometry.padding[1] + phase) * ROWS * STEP);
+            let [a, b] = self.input.maps.map(<[i8]>::as_ptr);
+            let a = (a.wrapping_add(pixel * first + channel), first);
+            let b = (b.wrapping_add(pixel * second + start), second);
+            let whole = if share == STEP { a } else { b };
+            match (share % STEP, up) {
+                // SAFETY: so many columns of the row lie in the map, and so do they in the plane.
+                (0, 1) => unsafe { copy::copy_columns::<ROWS, 1>(whole, to, shown) },
+                // SAFETY: the same, every other column of the plane.
+                (0, 2) => unsafe { copy::copy_columns::<ROWS, 2>(whole, to, shown) },
+                _ => {
+                    let stride = up * ROWS * STEP;
+                    // SAFETY: the first map's share of these columns.
+                    unsafe { copy::copy_pieces(a, (to, stride), shown, share) };
+                    // SAFETY: the second map's.
+                    unsafe { copy::copy_pieces(b, (to.wrapping_add(share), stride), shown, STEP - share) };
+                }
+            }
+        }
+    }
+
+    /// `count` columns, or every one of them that is `every` pieces behind the one before, of the zero points of
+    /// sixteen channels.
+    fn fill_padding(&self, channel: usize, to: *mut i8, count: usize, every: usize) {
+        let [first, second] = self.input.zero_points;
+        let zeros: [i8; STEP] = core::array::from_fn(|lane| {
+            i8::from_zero_point(if channel + lane < self.input.channels[0] { first } else { second })
+        });
+        // SAFETY: the same sixteen bytes again and again, into `count` pieces of the plane.
+        unsafe { copy::copy_pieces((zeros.as_ptr(), 0), (to, every * STEP), count, STEP) };
+    }
+}

@@ -1,0 +1,160 @@
+//! Which loop a convolution takes, and what that asks for.
+
+use crate::geometry::Geometry;
+
+/// Taps of a step: the lanes of a vector of bytes.
+pub(super) const STEP: usize = 16;
+/// Output channels of a tile.
+pub(super) const CHANNELS: usize = 2;
+/// Output pixels of a tile.
+pub(super) const PIXELS: usize = 4;
+/// Sums of a tile.
+pub(super) const TILE: usize = CHANNELS * PIXELS;
+/// The most steps that are unrolled into one loop body over columns.
+pub(super) const GROUP: usize = 8;
+
+/// The loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    /// 3×3 on whole steps of channels: neighbouring pixels share the columns of the halo that they read.
+    Windows,
+    /// 1×1 that reads pixel after pixel of one map: patches lie in the map as they are.
+    Pixels,
+    /// Any other: patches are gathered from the halo.
+    Patches,
+}
+
+/// A convolution as its loop sees it.
+///
+/// Weights, filled up with 0 to whole steps and to whole pairs of channels, lie as
+/// `[groups][out_c / 2][steps of the group][2][16]`. For [`Method::Windows`] a group is 16 input channels under all
+/// nine places of the kernel, else [`GROUP`] steps of the patch as it is (fewer in the last group).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    geometry: Geometry,
+    /// The loop.
+    pub method: Method,
+    /// Steps of a group.
+    pub group: usize,
+}
+
+impl Layout {
+    #[inline]
+    pub const fn of(geometry: &Geometry) -> Self {
+        let Geometry { kernel, stride, padding, upsample, input, .. } = *geometry;
+        let square = stride[0] == stride[1] && stride[0] <= 2;
+        let (method, group) = if kernel[0] == 3 && kernel[1] == 3 && square && input.channels % STEP == 0 {
+            (Method::Windows, 9)
+        } else if kernel[0] * kernel[1] * stride[0] * stride[1] * upsample[0] * upsample[1] == 1
+            && padding[0] + padding[1] == 0
+            && input.width == geometry.output.width
+        {
+            (Method::Pixels, GROUP)
+        } else {
+            (Method::Patches, GROUP)
+        };
+        Self { geometry: *geometry, method, group }
+    }
+
+    /// Pairs of output channels.
+    pub const fn pairs(&self) -> usize {
+        self.geometry.output.channels.div_ceil(CHANNELS)
+    }
+
+    /// Steps of a sum.
+    pub const fn steps(&self) -> usize {
+        self.geometry.patch_len().div_ceil(STEP)
+    }
+
+    /// Where a weight lies.
+    pub const fn place(&self, channel: usize, tap: usize) -> usize {
+        let tap = match self.method {
+            Method::Windows => {
+                let in_c = self.geometry.input.channels;
+                let (place, channel) = (tap / in_c, tap % in_c);
+                (channel / STEP * 9 + place) * STEP + channel % STEP
+            }
+            Method::Pixels | Method::Patches => tap,
+        };
+        let (step, lane) = (tap / STEP, tap % STEP);
+        let first = step / self.group * self.group;
+        let left = self.steps() - first;
+        let steps = if left < self.group { left } else { self.group };
+        let (pair, member) = (channel / CHANNELS, channel % CHANNELS);
+        ((first * self.pairs() + pair * steps + step - first) * CHANNELS + member) * STEP + lane
+    }
+
+    /// Columns of the halo: those under the kernel for one output row.
+    pub const fn halo_width(&self) -> usize {
+        let Geometry { output, stride, kernel, .. } = self.geometry;
+        (output.width - 1) * stride[1] + kernel[1]
+    }
+
+    /// Rows of the halo. Two rows of windows at stride 1 share it.
+    pub const fn halo_rows(&self) -> usize {
+        match (self.method, self.geometry.stride[0]) {
+            (Method::Windows, 1) => 4,
+            (Method::Windows | Method::Patches, _) => self.geometry.kernel[0],
+            (Method::Pixels, _) => 0,
+        }
+    }
+
+    /// Elements of a row of the halo.
+    pub const fn halo_row(&self) -> usize {
+        self.halo_width() * self.geometry.input.channels
+    }
+
+    /// Bytes of the widest element that the loop reads: maps of int16 are a network's inputs, of few channels.
+    pub const fn element_bytes(&self) -> usize {
+        if self.geometry.input.channels < STEP { 2 } else { 1 }
+    }
+
+    /// 32-bit words of the halo.
+    pub const fn halo_words(&self) -> usize {
+        (self.halo_rows() * self.halo_row() * self.element_bytes()).div_ceil(4)
+    }
+
+    /// 32-bit words of a tile's columns, and of the offsets of a patch's taps in the halo.
+    pub const fn columns_words(&self) -> [usize; 2] {
+        let taps = self.steps() * STEP;
+        let columns = taps * PIXELS * self.element_bytes() / 4;
+        match self.method {
+            Method::Windows => [0, 0],
+            Method::Pixels => [columns, 0],
+            Method::Patches => [columns, taps / 2],
+        }
+    }
+
+    /// 32-bit words of all scratch: biases, sums, halo, columns, offsets.
+    pub const fn scratch_words(&self) -> usize {
+        let [columns, offsets] = self.columns_words();
+        2 * self.pairs() * TILE + self.halo_words() + columns + offsets
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::tests::geometries;
+    use crate::isa::{Helium, Isa};
+    use proptest::prelude::*;
+    use std::vec;
+
+    proptest! {
+        #[test]
+        fn every_weight_has_a_place_of_its_own(mut geometry in geometries(), wide in any::<bool>()) {
+            if wide {
+                geometry.input.channels *= STEP;
+                geometry.kernel = [3, 3];
+            }
+            let (taps, out_c) = (geometry.patch_len(), geometry.output.channels);
+            let mut taken = vec![false; Helium::PACKING.packed_len(taps, out_c)];
+            for channel in 0..out_c {
+                for tap in 0..taps {
+                    let place = Layout::of(&geometry).place(channel, tap);
+                    prop_assert!(!std::mem::replace(&mut taken[place], true));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Convolutions to int8, of int16 and to f32.
+
+use grano::isa::{Convolution, Finish, Isa, Portable, ToFloat, ToInt8};
+use grano::kernel::{Epilogue, Geometry, Residual};
+use grano::maps::{Code, Maps};
+use grano::requantize::Requantize;
+
+use crate::compare;
+use crate::random::Random;
+use crate::room::{CHANNELS, MULTIPLIERS, RESIDUAL_MULTIPLIERS, Room, TABLE};
+use crate::shapes::{self, Draw};
+
+/// int8 to int8, with one map or two, without a residual, and with one in its own place and in the output's.
+///
+/// # Errors
+/// The first element that differs.
+pub fn check<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), (usize, i32, i32)> {
+    let geometry = draw_weights::<I>(random, room, draw);
+    let channels = split(random, &geometry);
+    let epilogue = epilogue(random, geometry.output.channels);
+    let [first, second] = &mut room.maps;
+    random.fill_bytes(first);
+    random.fill_bytes(second);
+    random.fill_bytes(&mut room.residual);
+    let input = Maps { maps: [&*first, &*second].map(|map| &map[..]), channels, zero_points: zero_points(random) };
+    let input = input_of(input, &geometry);
+    let len = geometry.output.len();
+    let residuals = random.below(3);
+    let [expected, found] = &mut room.outputs;
+    for (output, portable) in [(expected, true), (found, false)] {
+        let residual = match residuals {
+            0 => Residual::None,
+            1 => Residual::InOutput,
+            _ => Residual::From(room.residual.get(..len).unwrap_or_default()),
+        };
+        output.copy_from_slice(&room.residual);
+        let finish = ToInt8 { epilogue: &epilogue, residual };
+        let output = output.get_mut(..len).unwrap_or_default();
+        let packed = &mut room.packed;
+        run::<I, _, _>(
+            portable,
+            (&geometry, input),
+            &room.weights,
+            packed,
+            room.biases.each_ref(),
+            &finish,
+            &mut room.scratch,
+            output,
+        );
+    }
+    let [expected, found] = &room.outputs;
+    compare(expected, found, i32::from)
+}
+
+/// int16 to int8.
+///
+/// # Errors
+/// The first element that differs.
+pub fn check_wide<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), (usize, i32, i32)> {
+    let geometry = draw_weights::<I>(random, room, draw);
+    let epilogue = epilogue(random, geometry.output.channels);
+    random.fill(&mut room.wide_map, [-i16::MAX, i16::MAX], |bits| (bits >> 16) as i16);
+    let input = wide_input(&room.wide_map, &geometry, zero_points(random));
+    let len = geometry.output.len();
+    let [expected, found] = &mut room.outputs;
+    for (output, portable) in [(&mut *expected, true), (&mut *found, false)] {
+        let finish = ToInt8 { epilogue: &epilogue, residual: Residual::None };
+        let output = output.get_mut(..len).unwrap_or_default();
+        let packed = &mut room.packed;
+        run::<I, _, _>(
+            portable,
+            (&geometry, input),
+            &room.weights,
+            packed,
+            room.biases.each_ref(),
+            &finish,
+            &mut room.scratch,
+            output,
+        );
+    }
+    compare(expected.get(..len).unwrap_or_default(), found, i32::from)
+}
+
+/// int8 to f32, or int16.
+///
+/// # Errors
+/// The first element that differs.
+pub fn check_float<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), (usize, i32, i32)> {
+    let geometry = draw_weights::<I>(random, room, draw);
+    let wide = random.one_in(2);
+    let channels = split(random, &geometry);
+    let [first, second] = &mut room.maps;
+    random.fill_bytes(first);
+    random.fill_bytes(second);
+    random.fill(&mut room.wide_map, [-i16::MAX, i16::MAX], |bits| (bits >> 16) as i16);
+    let mut scales = [0.0; CHANNELS];
+    scales.iter_mut().for_each(|scale| *scale = random.bits() as f32 / 1e12);
+    let finish = ToFloat { scales: &scales };
+    let zero_points = zero_points(random);
+    let len = geometry.output.len();
+    let [expected, found] = &mut room.floats;
+    for (output, portable) in [(&mut *expected, true), (&mut *found, false)] {
+        let output = output.get_mut(..len).unwrap_or_default();
+        let biases = room.biases.each_ref();
+        if wide {
+            let input = wide_input(&room.wide_map, &geometry, zero_points);
+            run::<I, _, _>(
+                portable,
+                (&geometry, input),
+                &room.weights,
+                &mut room.packed,
+                biases,
+                &finish,
+                &mut room.scratch,
+                output,
+            );
+        } else {
+            let maps = [&*first, &*second].map(|map| &map[..]);
+            let input = input_of(Maps { maps, channels, zero_points }, &geometry);
+            run::<I, _, _>(
+                portable,
+                (&geometry, input),
+                &room.weights,
+                &mut room.packed,
+                biases,
+                &finish,
+                &mut room.scratch,
+                output,
+            );
+        }
+    }
+    compare(expected.get(..len).unwrap_or_default(), found, |value| value.to_bits() as i32)
+}
+
+/// Fills weights and biases for a random geometry.
+fn draw_weights<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Geometry {
+    let geometry =
+        shapes::fitting(random, draw, |geometry| shapes::fits::<I>(geometry) && shapes::fits::<Portable>(geometry));
+    random.fill_bytes(&mut room.weights);
+    fill_biases(random, room);
+    geometry
+}
+
+/// Both rows of biases.
+pub(crate) fn fill_biases(random: &mut Random, room: &mut Room) {
+    for bias in room.biases.as_flattened_mut() {
+        *bias = (random.bits() as i32) >> 14;
+    }
+}
+
+/// One map, or now and then two.
+pub(crate) fn split(random: &mut Random, geometry: &Geometry) -> [usize; 2] {
+    let second = if random.one_in(3) { random.below(geometry.input.channels) } else { 0 };
+    [geometry.input.channels - second, second]
+}
+
+/// Any two.
+pub(crate) fn zero_points(random: &mut Random) -> [i16; 2] {
+    [0; 2].map(|_: i16| random.below(256) as i16 - 128)
+}
+
+/// Maps cut to their lengths.
+pub(crate) fn input_of<'a>(input: Maps<'a, i8>, geometry: &Geometry) -> Maps<'a, i8> {
+    let pixels = geometry.input.height * geometry.input.width;
+    let [first, second] = input.maps;
+    let cut = |map: &'a [i8], channels: usize| map.get(..pixels * channels).unwrap_or_default();
+    Maps { maps: [cut(first, input.channels[0]), cut(second, input.channels[1])], ..input }
+}
+
+fn wide_input<'a>(map: &'a [i16], geometry: &Geometry, zero_points: [i16; 2]) -> Maps<'a, i16> {
+    let map = map.get(..geometry.input.len()).unwrap_or_default();
+    Maps { maps: [map, &[]], channels: [geometry.input.channels, 0], zero_points }
+}
+
+/// A random epilogue.
+pub(crate) fn epilogue(random: &mut Random, out_c: usize) -> Epilogue {
+    let start = random.below(CHANNELS);
+    let window = |values: &'static [i32]| values.get(start..start + out_c).unwrap_or_default();
+    let table = random.one_in(2).then_some(&TABLE);
+    let zero_point = if table.is_some() { random.below(1024) as i32 - 512 } else { random.below(256) as i32 - 128 };
+    let residual_multipliers = window(&RESIDUAL_MULTIPLIERS);
+    let shift = random.below(9) as u32;
+    Epilogue {
+        residual_multipliers,
+        requantize: Requantize { shift, multipliers: window(&MULTIPLIERS), zero_point },
+        table,
+    }
+}
+
+/// Runs the convolution, by the definition or with the instruction set.
+#[expect(clippy::too_many_arguments, reason = "the parts of a room are borrowed one by one")]
+fn run<I: Isa, X: Code, F: Finish>(
+    portable: bool,
+    (geometry, input): (&Geometry, Maps<'_, X>),
+    weights: &[i8],
+    packed: &mut [i8],
+    biases: [&[i32; CHANNELS]; 2],
+    finish: &F,
+    scratch: &mut [i32],
+    output: &mut [F::Element],
+) {
+    let compute = if portable { compute::<Portable, X, F> } else { compute::<I, X, F> };
+    compute((geometry, input), weights, packed, biases, finish, scratch, output);
+}
+
+/// Packs the weights and runs the convolution.
+fn compute<I: Isa, X: Code, F: Finish>(
+    (geometry, input): (&Geometry, Maps<'_, X>),
+    weights: &[i8],
+    packed: &mut [i8],
+    biases: [&[i32; CHANNELS]; 2],
+    finish: &F,
+    scratch: &mut [i32],
+    output: &mut [F::Element],
+) {
+    let len = I::PACKING.packed_len(geometry.patch_len(), geometry.output.channels);
+    let packed = packed.get_mut(..len).unwrap_or_default();
+    pack::<I>(geometry, weights, packed);
+    let biases = biases.map(|row| row.get(..geometry.output.channels).unwrap_or_default());
+    let convolution = Convolution { geometry, weights: packed, biases, input };
+    scratch.fill(i32::MIN);
+    let scratch = scratch.get_mut(..I::scratch_words(geometry)).unwrap_or_default();
+    I::conv2d(&convolution, finish, scratch, output);
+}
+
+#[inline(always)]
+fn pack<I: Isa>(geometry: &Geometry, weights: &[i8], packed: &mut [i8]) {
+    packed.fill(0);
+    let taps = geometry.patch_len();
+    for (channel, weights) in weights.chunks_exact(taps.max(1)).take(geometry.output.channels).enumerate() {
+        for (tap, weight) in weights.iter().enumerate() {
+            if let Some(out) = packed.get_mut(I::place_weight(geometry, channel, tap)) {
+                *out = *weight;
+            }
+        }
+    }
+}
