@@ -35,6 +35,10 @@ generated! {
     mixer_int8: MixerInt8 in "mixer-int8";
     mixer_f16: MixerF16 in "mixer-f16";
     mixer_f32: MixerF32 in "mixer-f32";
+    fashion_in_ram: FashionInRam in "fashion-in-ram";
+    fashion_x86: FashionX86 in "fashion-x86";
+    toy_in_ram: ToyInRam in "toy-in-ram";
+    toy_x86: ToyX86 in "toy-x86";
     unet_int8: UnetInt8 in "unet-int8";
     unet_f16: UnetF16 in "unet-f16";
     unet_f32: UnetF32 in "unet-f32";

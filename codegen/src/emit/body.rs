@@ -6,12 +6,13 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 
 use super::layer::Emitter;
+use crate::algorithm::Algorithm;
 use crate::kernel::Kernel;
 use crate::lower::{Call, Place, Residual};
 
 impl Emitter<'_> {
     /// Borrows the buffers and runs the kernel.
-    pub(super) fn body(&mut self, call: &Call, parameters: &Ident) -> TokenStream {
+    pub(super) fn body(&mut self, call: &Call, parameters: &Ident, to_space: Option<&Ident>) -> TokenStream {
         let mut borrowed: Vec<(Ident, TokenStream)> = Vec::new();
         let element = |buffer: usize| Ident::new(self.program.buffers[buffer].element.rust(), Span::call_site());
         let mut typed = |variable: &str, buffer: usize| {
@@ -89,7 +90,8 @@ impl Emitter<'_> {
         let run = match &call.kernel {
             Kernel::Quantize { .. } | Kernel::DepthToSpace { .. } => quote!(#parameters.run(#input, #output)),
             Kernel::Conv2dInt8 { .. } => {
-                quote!(#parameters.run::<I, _>(condition, #both, #residual, #scratch, #output))
+                let code = (call.algorithm() == Algorithm::Direct).then(|| quote!(, _));
+                quote!(#parameters.run::<I #code>(condition, #both, #residual, #scratch, #output))
             }
             Kernel::Conv2dInt8Head { .. } => quote!(#parameters.run::<I, _>(condition, #both, #scratch, #output)),
             Kernel::Conv2dFloat { .. } => {
@@ -111,6 +113,7 @@ impl Emitter<'_> {
             Kernel::AddFloat => quote!(#parameters.run(#input, #residual, #output)),
             Kernel::ActivationInt8 { .. } | Kernel::ActivationFloat { .. } => quote!(#parameters.run(#source, #output)),
         };
+        let to_space = to_space.map(|to_space| quote!(#to_space.run_in_place(elements(scratch), #output);));
         let sourced = matches!(
             call.kernel,
             Kernel::GroupNormInt8 { .. }
@@ -126,6 +129,7 @@ impl Emitter<'_> {
             if let Some([#(#variables),*]) = arena.split([#(#constants),*]) {
                 #shared
                 #run;
+                #to_space
             }
         }
     }
