@@ -92,18 +92,20 @@ impl Emitter<'_> {
                 quote!(#parameters.run::<I, _>(condition, #both, #residual, #scratch, #output))
             }
             Kernel::Conv2dInt8Head { .. } => quote!(#parameters.run::<I, _>(condition, #both, #scratch, #output)),
-            Kernel::Conv2dFloat { .. } => quote!(#parameters.run(condition, #both, #residual, #scratch, #output)),
+            Kernel::Conv2dFloat { .. } => {
+                quote!(#parameters.run::<I, _, _>(condition, #both, #residual, #scratch, #output))
+            }
             Kernel::DepthwiseInt8 { .. } => quote!(#parameters.run::<I>(condition, #input, #residual, #output)),
             Kernel::DepthwiseFloat { .. } => quote!(#parameters.run(condition, #input, #residual, #output)),
             Kernel::GroupNormInt8 { .. } => quote!(#parameters.run::<I>(#source, #scratch, #output)),
-            Kernel::GroupNormFloat { .. } => quote!(#parameters.run(#source, #output)),
+            Kernel::GroupNormFloat { .. } => quote!(#parameters.run::<I, _>(#source, #scratch, #output)),
             Kernel::AttentionInt8 { .. } => {
                 let third = &maps[2];
                 quote!(#parameters.run::<I>(#source, #second, #third, #scratch, #output))
             }
             Kernel::AttentionFloat { .. } => {
                 let third = &maps[2];
-                quote!(#parameters.run(#source, #second, #third, #scratch, #output))
+                quote!(#parameters.run::<I, _>(#source, #second, #third, #scratch, #output))
             }
             Kernel::AddInt8 { .. } => quote!(#parameters.run::<I>(#input, #residual, #output)),
             Kernel::AddFloat => quote!(#parameters.run(#input, #residual, #output)),

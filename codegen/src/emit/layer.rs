@@ -161,6 +161,9 @@ impl Emitter<'_> {
                 | Kernel::GroupNormInt8 { .. }
                 | Kernel::AttentionInt8 { .. }
                 | Kernel::AddInt8 { .. }
+                | Kernel::Conv2dFloat { .. }
+                | Kernel::GroupNormFloat { .. }
+                | Kernel::AttentionFloat { .. }
         )
     }
 

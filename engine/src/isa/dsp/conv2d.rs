@@ -35,7 +35,7 @@ pub(super) fn run<X: Code, F: Finish>(
     };
     let mut run = Run { convolution, finish, starts, taps, out_c };
     run.start();
-    let columns: &mut [i16] = bytemuck::cast_slice_mut(columns);
+    let columns: &mut [i16] = bytemuck::try_cast_slice_mut(columns).unwrap_or_default();
     let single = geometry.output.height * geometry.output.width == 1;
     let patches = Patches::of(geometry, &convolution.input);
     let (mut first, mut pixels) = (0, 0);

@@ -44,7 +44,7 @@ impl<'a, X: Code> Patches<'a, X> {
     fn rows<const P: usize>(&self, map: &[i8], (y, x): (usize, usize), columns: &mut [i16], pixel: usize) {
         let Geometry { input: Shape { height, width, channels }, kernel: [k_h, k_w], stride, padding, .. } =
             *self.geometry;
-        let words: &mut [u32] = bytemuck::cast_slice_mut(columns);
+        let words: &mut [u32] = bytemuck::try_cast_slice_mut(columns).unwrap_or_default();
         let Some(mut words) = words.get_mut(pixel..) else { return };
         if words.len() + P <= k_h * k_w * channels / 2 * P {
             return;
@@ -90,9 +90,9 @@ impl<'a, X: Code> Patches<'a, X> {
                 Piece::Values(values) => flat.iter_mut().zip(values).for_each(|(out, value)| *out = (*value).into()),
             }
         });
-        let words: &mut [u32] = bytemuck::cast_slice_mut(columns);
+        let words: &mut [u32] = bytemuck::try_cast_slice_mut(columns).unwrap_or_default();
         let mut words = words.get_mut(pixel..).unwrap_or_default().iter_mut().step_by(P);
-        let pairs: &[u32; FEW / 2] = bytemuck::cast_ref(&patch);
+        let pairs: [u32; FEW / 2] = bytemuck::must_cast(patch);
         let pairs = pairs.get(..taps.div_ceil(2)).unwrap_or_default();
         let (quads, rest) = pairs.split_at(pairs.len().min(taps / 4 * 2));
         for quad in quads.chunks_exact(2) {
@@ -128,7 +128,7 @@ fn put<const P: usize, X: Code>(piece: Piece<'_, X>, columns: &mut [i16], pixel:
         Piece::Padding(value, _) => {
             (tap..quads_start).for_each(|tap| one(columns, tap, value));
             let word = u32::from(value as u16) * 0x1_0001;
-            let words: &mut [u32] = bytemuck::cast_slice_mut(columns);
+            let words: &mut [u32] = bytemuck::try_cast_slice_mut(columns).unwrap_or_default();
             let words = words.get_mut(quads_start / 2 * P + pixel..).unwrap_or_default();
             words.iter_mut().step_by(P).take((quads_end - quads_start) / 2).for_each(|column| *column = word);
             (quads_end..end).for_each(|tap| one(columns, tap, value));
@@ -141,7 +141,7 @@ fn put<const P: usize, X: Code>(piece: Piece<'_, X>, columns: &mut [i16], pixel:
             (tap..quads_start).zip(bytes).for_each(|(tap, value)| one(columns, tap, (*value).into()));
             let quads = (quads_end - quads_start) / 4;
             let first = quads_start / 2 * P + pixel;
-            let words: &mut [u32] = bytemuck::cast_slice_mut(columns);
+            let words: &mut [u32] = bytemuck::try_cast_slice_mut(columns).unwrap_or_default();
             if quads > 0 && first + (2 * quads - 1) * P < words.len() {
                 let input = bytes.as_ptr().wrapping_add(quads_start - tap);
                 // SAFETY: the piece has whole quadruples from `quads_start` to `quads_end`, and the last word has just

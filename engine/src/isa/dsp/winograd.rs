@@ -213,7 +213,7 @@ fn spread<const ENLARGED: bool>(
             copy(winograd, part, [scale * y, scale * x], side, patch);
             [0, SIDE * MAX_CHANNELS, MAX_CHANNELS]
         };
-        let source = if inside { map } else { bytemuck::cast_slice(patch.as_flattened()) };
+        let source = if inside { map } else { bytemuck::try_cast_slice(patch.as_flattened()).unwrap_or_default() };
         let quads = channels / 4;
         if quads > 0 {
             let spread = Spread {
@@ -331,7 +331,7 @@ pub(super) fn weights<I: Isa>(geometry: &Geometry, plain: &[i8], transformed: &m
 fn rise_all<const ENLARGED: bool>(in_c: usize, plain: &[i8], transformed: &mut [i16]) {
     let positions = if ENLARGED { 9 } else { 16 };
     let position_len = in_c * CHANNELS / 2;
-    let words: &mut [u32] = bytemuck::cast_slice_mut(transformed);
+    let words: &mut [u32] = bytemuck::try_cast_slice_mut(transformed).unwrap_or_default();
     let blocks = words.chunks_exact_mut((positions * position_len).max(1));
     for (block, plain) in blocks.zip(plain.chunks_exact((CHANNELS * in_c * winograd::TAPS).max(1))) {
         let mut quads = plain.chunks_exact(4 * winograd::TAPS);
