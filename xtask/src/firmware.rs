@@ -18,6 +18,9 @@ use crate::{
     shell::{Shell, root},
 };
 
+/// The example of a board's package that holds its instruction set's kernels to the portable definition.
+pub const KERNELS: &str = "kernels";
+
 /// A picture takes a minute or two in the emulator.
 const QEMU_LIMIT: Duration = Duration::from_secs(900);
 
@@ -125,6 +128,12 @@ pub fn program(name: &str) -> Result<Program> {
 }
 
 impl Program {
+    /// Whether its board has a program that checks the kernels; true of the board's first program alone.
+    pub fn has_kernel_checks(&self) -> bool {
+        let example = workspace().join(&self.package).join("examples").join(KERNELS).with_extension("rs");
+        self.name == self.package && example.exists()
+    }
+
     /// Whether it is for a board in the emulator.
     pub fn in_emulator(&self) -> bool {
         !self.board.qemu.is_empty()
@@ -168,9 +177,9 @@ impl Program {
         Ok(Shell::new(program).args(machine).args(options).args([elf.display().to_string()]))
     }
 
-    /// Runs the program in the emulator and gives what it printed.
-    pub fn print(&self, words: &[&str]) -> Result<String> {
-        let qemu = self.qemu(&self.elf(), words)?;
+    /// Runs the program, or an example of its package, in the emulator and gives what it printed.
+    pub fn print(&self, elf: &Path, words: &[&str]) -> Result<String> {
+        let qemu = self.qemu(elf, words)?;
         println!("$ {qemu}");
         let output = qemu.output(Some(QEMU_LIMIT))?;
         let log = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -7,7 +7,7 @@ use toml::Table;
 
 use crate::{
     bare_metal::{self, BareMetal},
-    firmware::{self, Binary, Program},
+    firmware::{self, Binary, KERNELS, Program},
     mcu, setup,
     shell::cargo,
 };
@@ -43,6 +43,12 @@ pub fn run() -> Result<()> {
     })?;
     stage("build of the firmware", || firmware::cargo_all(&bare_metal, "build", &programs, &[]))?;
     let host = stage("evaluations on the host", host_evaluations)?;
+    for program in programs.iter().filter(|program| program.has_kernel_checks()) {
+        stage(&format!("kernels on {}", program.package), || {
+            let elf = program.build_example(&bare_metal, KERNELS)?;
+            program.print(&elf, &[]).map(drop)
+        })?;
+    }
     for program in &programs {
         stage(&format!("firmware {}", program.name), || check_firmware(program, &bare_metal, &host))?;
     }
