@@ -9,10 +9,12 @@
 //! | `flash` | builds a board's firmware and runs it on the board |
 //! | `size` | flash and RAM of every firmware |
 //! | `bench mcu` | instructions by layer, flash, RAM and stack of every firmware, compared with the committed figures |
+//! | `bench host` | the reference U-Net on one core, in grano and in others' engines; what the host program takes |
 
 mod bare_metal;
 mod figures;
 mod firmware;
+mod host;
 mod mcu;
 mod setup;
 mod shell;
@@ -88,6 +90,12 @@ enum Bench {
         #[arg(long)]
         board: Option<String>,
     },
+    /// Run the reference U-Net on one core beside others' engines, and see what the host program takes
+    Host {
+        /// Write the figures, too
+        #[arg(long)]
+        bless: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -121,6 +129,7 @@ fn run(command: Command) -> Result<()> {
         Command::Flash { board } => flash(&board),
         Command::Size => size(),
         Command::Bench { bench: Bench::Mcu { bless, board } } => mcu::run(board.as_deref(), bless),
+        Command::Bench { bench: Bench::Host { bless } } => host::bench(bless),
     }
 }
 

@@ -105,8 +105,16 @@ const LIBTORCH: [(&str, &str); 6] = [
     ("nvidia/cu13/lib/libcupti.so.13", "lib/libcupti.so.13"),
 ];
 
-/// The environment that lets `trainer-host` find libtorch: the user's own, or one assembled in `$GRANO_CACHE`
-/// (`~/.cache/grano` by default) from the wheels on PyPI.
+/// Where what has been set up stays: `$GRANO_CACHE`, by default `~/.cache/grano`.
+pub fn cache() -> Result<PathBuf> {
+    match env::var_os("GRANO_CACHE") {
+        Some(cache) => Ok(PathBuf::from(cache)),
+        None => Ok(env::home_dir().context("no home folder: set GRANO_CACHE")?.join(".cache/grano")),
+    }
+}
+
+/// The environment that lets `trainer-host` find libtorch: the user's own, or one assembled in [`cache`] from the
+/// wheels on PyPI.
 pub fn libtorch() -> Result<Vec<(String, String)>> {
     for name in ["LIBTORCH", "LIBTORCH_USE_PYTORCH"] {
         if let Ok(value) = env::var(name) {
@@ -120,10 +128,7 @@ pub fn libtorch() -> Result<Vec<(String, String)>> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         bail!("libtorch can be set up by itself on Linux on x86-64 only; here, {by_hand}");
     }
-    let cache = match env::var_os("GRANO_CACHE") {
-        Some(cache) => PathBuf::from(cache),
-        None => env::home_dir().context("no home folder: set GRANO_CACHE")?.join(".cache/grano"),
-    };
+    let cache = cache()?;
     let libtorch = cache.join(format!("libtorch-{TORCH}"));
     if !libtorch.is_dir() {
         assemble_libtorch(&cache, &libtorch).with_context(|| format!("cannot set up libtorch; {by_hand}"))?;

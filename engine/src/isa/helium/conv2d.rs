@@ -161,7 +161,7 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
         let (columns, scratch) = scratch.split_at_mut_checked(words)?;
         let (offsets, scratch) = scratch.split_at_mut_checked(offsets)?;
         let columns = self.columns(columns)?;
-        let offsets: &mut [u16] = bytemuck::cast_slice_mut(offsets);
+        let offsets: &mut [u16] = bytemuck::try_cast_slice_mut(offsets).unwrap_or_default();
         self.fill_offsets(offsets);
         let mut halo = Halo::new(geometry, self.convolution.input, geometry.kernel[0], scratch)?;
         let steps = self.layout.steps();
@@ -203,7 +203,7 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
 
     /// A tile's columns in a buffer; none if that is too short.
     fn columns<'b>(&self, buffer: &'b mut [i32]) -> Option<&'b mut [X]> {
-        bytemuck::cast_slice_mut(buffer).get_mut(..self.layout.steps() * STEP * PIXELS)
+        bytemuck::try_cast_slice_mut(buffer).unwrap_or_default().get_mut(..self.layout.steps() * STEP * PIXELS)
     }
 
     /// What the loops read and write, all weights.

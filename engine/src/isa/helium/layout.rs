@@ -73,7 +73,7 @@ impl Layout {
     pub const fn place(&self, channel: usize, tap: usize) -> usize {
         let tap = match self.method {
             Method::Windows => {
-                let in_c = if self.geometry.input.channels == 0 { 1 } else { self.geometry.input.channels };
+                let in_c = at_least_one(self.geometry.input.channels);
                 let (place, channel) = (tap / in_c, tap % in_c);
                 (channel / STEP * 9 + place) * STEP + channel % STEP
             }
@@ -155,6 +155,11 @@ impl Layout {
         let [columns, offsets] = self.columns_words();
         self.bias_words() + self.sums_words() + self.halo_words() + columns + offsets
     }
+}
+
+/// A divisor that the compiler sees is not 0; shapes are checked, but not where it can see it.
+const fn at_least_one(divisor: usize) -> usize {
+    if divisor == 0 { 1 } else { divisor }
 }
 
 #[cfg(test)]
