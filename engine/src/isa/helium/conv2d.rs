@@ -82,6 +82,7 @@ fn fits<X: Code, F: Finish>(convolution: &Convolution<'_, X>, finish: &F, len: u
         && geometry.is_valid()
         && len == geometry.output.len()
         && input.maps.map(<[X]>::len) == input.channels.map(|channels| channels * pixels)
+        && input.channels[0] > 0
         && input.channels[0] + input.channels[1] == geometry.input.channels
         && convolution.weights.len() == layout.pairs() * CHANNELS * layout.steps() * STEP
         && geometry.output.channels < 1 << 14
@@ -132,17 +133,19 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
         if input.channels[1] > 0 && !input.channels[0].is_multiple_of(lanes) {
             return None;
         }
-        let [first, second] = [0, 1].map(|part| (input.maps[part].as_ptr(), input.channels[part]));
-        let mut parts = [(first.0, first.1, 0), (second.0, second.1, first.1 * PIXELS)];
+        let [channels, rest] = input.channels;
+        let [mut one, mut other] = input.maps.map(<[X]>::as_ptr);
+        let to = columns.as_mut_ptr();
         for first in (0..pixels).step_by(PIXELS) {
             let count = (pixels - first).min(PIXELS);
-            for (from, channels, to) in &mut parts {
-                if *channels > 0 {
-                    let to = columns.as_mut_ptr().wrapping_add(*to);
-                    // SAFETY: `count` pixels of the map; columns have room for all channels of four.
-                    unsafe { copy::spread(from.cast(), to.cast(), *channels * size_of::<X>(), count) };
-                    *from = from.wrapping_add(*channels * count);
-                }
+            // SAFETY: `count` pixels of the map; columns have room for all channels of four.
+            unsafe { copy::spread(one.cast(), to.cast(), channels * size_of::<X>(), count) };
+            one = one.wrapping_add(channels * count);
+            if rest > 0 {
+                let to = to.wrapping_add(channels * PIXELS);
+                // SAFETY: the same pixels of the other map, behind the first one's channels.
+                unsafe { copy::spread(other.cast(), to.cast(), rest * size_of::<X>(), count) };
+                other = other.wrapping_add(rest * count);
             }
             self.dot(columns);
             self.store(first, count);
@@ -245,17 +248,14 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
             }
             Sink::Other(finish, output) => (finish, output),
         };
-        let Some(output) = output.get_mut(first * out_c..(first + pixels) * out_c) else { return };
-        let tiles = sums.chunks_exact(words.max(1)).zip(output.chunks_mut((PIXELS * out_c).max(1)));
-        for (tile, (sums, outs)) in tiles.enumerate() {
-            for (pixel, outs) in outs.chunks_exact_mut(out_c.max(1)).enumerate() {
-                let index = (first + tile * PIXELS + pixel) * out_c;
-                for (pair, (sums, outs)) in sums.as_chunks::<TILE>().0.iter().zip(outs.chunks_mut(CHANNELS)).enumerate()
-                {
-                    let (sums, _) = sums.as_chunks::<CHANNELS>();
-                    let Some(sums) = sums.get(pixel).and_then(|sums| sums.get(..outs.len())) else { continue };
-                    finish.finish::<Helium>(sums, pair * CHANNELS, index + pair * CHANNELS, outs);
-                }
+        for pixel in 0..pixels {
+            let index = (first + pixel) * out_c;
+            let Some(outs) = output.get_mut(index..index + out_c) else { return };
+            let (tiles, _) = sums.get(pixel / PIXELS * words..).unwrap_or_default().as_chunks::<TILE>();
+            for (pair, (tile, outs)) in tiles.iter().zip(outs.chunks_mut(CHANNELS)).enumerate() {
+                let (sums, _) = tile.as_chunks::<CHANNELS>();
+                let sums = sums.get(pixel % PIXELS).and_then(|sums| sums.get(..outs.len())).unwrap_or_default();
+                finish.finish::<Helium>(sums, pair * CHANNELS, index + pair * CHANNELS, outs);
             }
         }
     }
