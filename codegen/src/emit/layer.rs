@@ -390,6 +390,8 @@ impl Emitter<'_> {
             Kernel::Conv2dInt8 { .. }
                 | Kernel::Conv2dInt8Head { .. }
                 | Kernel::DepthwiseInt8 { .. }
+                | Kernel::GroupNormInt8 { .. }
+                | Kernel::AttentionInt8 { .. }
                 | Kernel::AddInt8 { .. }
         )
     }
@@ -499,11 +501,12 @@ impl Emitter<'_> {
             Kernel::Conv2dFloat { .. } => quote!(#parameters.run(condition, #both, #residual, #scratch, #output)),
             Kernel::DepthwiseInt8 { .. } => quote!(#parameters.run::<I>(condition, #input, #residual, #output)),
             Kernel::DepthwiseFloat { .. } => quote!(#parameters.run(condition, #input, #residual, #output)),
-            Kernel::GroupNormInt8 { .. } => quote!(#parameters.run(#source, #scratch, #output)),
+            Kernel::GroupNormInt8 { .. } => quote!(#parameters.run::<I>(#source, #scratch, #output)),
             Kernel::GroupNormFloat { .. } => quote!(#parameters.run(#source, #output)),
             Kernel::AttentionInt8 { .. } | Kernel::AttentionFloat { .. } => {
                 let third = &maps[2];
-                quote!(#parameters.run(#source, #second, #third, #scratch, #output))
+                let isa = Self::uses_isa(&call.kernel).then(|| quote!(::<I>));
+                quote!(#parameters.run #isa (#source, #second, #third, #scratch, #output))
             }
             Kernel::AddInt8 { .. } => quote!(#parameters.run::<I>(#input, #residual, #output)),
             Kernel::AddFloat => quote!(#parameters.run(#input, #residual, #output)),

@@ -24,6 +24,7 @@ use crate::conditioning::at;
 use crate::epilogue::{AddInt8, Epilogue};
 use crate::geometry::Geometry;
 use crate::maps::{Code, Maps};
+use crate::requantize::Table;
 use crate::residual::Residual;
 use simd::Vector;
 use winograd::Winograd;
@@ -117,11 +118,41 @@ pub trait Isa: Copy + 'static {
         portable::requantize(epilogue, sums, channel, index, residual, output);
     }
 
+    /// Σ q and Σ q² of every channel of a map, over its pixels: below 2¹⁷ of them.
+    #[inline]
+    fn channel_sums(map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+        portable::channel_sums(map, sums, squares);
+    }
+
+    /// `index = (q · factors[c] + offsets[c]) >> NORM_FRACTION`, then the table or saturation, for every element of a
+    /// map, in place. |factor| ≤ 2²³ and |offset| < 2³⁰.
+    #[inline]
+    fn affine(factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
+        portable::affine(factors, offsets, table, map);
+    }
+
+    /// Does some work with this instruction set, as far as the compiler finds use for it.
+    #[inline(always)]
+    fn vectorize<W: Work>(work: W) -> W::Output {
+        work.run()
+    }
+
     /// Adds two maps of the same shape.
     #[inline]
     fn add(add: &AddInt8, a: &[i8], b: Residual<'_, i8>, output: &mut [i8]) {
         portable::add(add, a, b, output);
     }
+}
+
+/// Fraction bits of the factors and offsets of [`Isa::affine`].
+pub const NORM_FRACTION: u32 = 14;
+
+/// A piece of plain code, for [`Isa::vectorize`].
+pub trait Work {
+    /// What comes of it.
+    type Output;
+    /// Does it; `#[inline(always)]`, and so is all that it calls, because it is compiled once an instruction set.
+    fn run(self) -> Self::Output;
 }
 
 /// A convolution's integer part, ready to run.

@@ -1,11 +1,11 @@
 //! The definition of every result, in plain Rust.
 
-use super::{Convolution, Finish, Isa, Packing};
+use super::{Convolution, Finish, Isa, NORM_FRACTION, Packing};
 use crate::conditioning::at;
 use crate::epilogue::{AddInt8, Epilogue};
 use crate::geometry::Piece;
 use crate::maps::Code;
-use crate::requantize::{requantize as rescale, saturate};
+use crate::requantize::{Table, look_up, requantize as rescale, saturate};
 use crate::residual::Residual;
 
 /// Tile by tile: patches into columns, columns and a block of weights into sums, sums to `finish`.
@@ -114,5 +114,45 @@ pub(super) fn add(add: &AddInt8, a: &[i8], b: Residual<'_, i8>, output: &mut [i8
         let b = b.at(index, *out);
         let acc = add.multipliers[0] * i32::from(*a) + add.multipliers[1] * i32::from(b) + add.bias;
         *out = saturate(rescale(acc, add.shift, add.multiplier) + add.zero_point);
+    }
+}
+
+/// See [`Isa::channel_sums`]. A few channels at a time, so that their sums stay in registers.
+#[inline(always)]
+pub(super) fn channel_sums(map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+    const LANES: usize = 4;
+    let channels = sums.len().max(1);
+    for (block, (sums, squares)) in sums.chunks_mut(LANES).zip(squares.chunks_mut(LANES)).enumerate() {
+        let mut lanes = [[0i32; 2]; LANES];
+        for pixel in map.chunks_exact(channels) {
+            for ([sum, square], q) in lanes.iter_mut().zip(pixel.get(block * LANES..).unwrap_or_default()) {
+                let q = i32::from(*q);
+                *sum = sum.wrapping_add(q);
+                *square = square.wrapping_add(q * q);
+            }
+        }
+        for ((sum, square), lane) in sums.iter_mut().zip(squares).zip(lanes) {
+            [*sum, *square] = lane;
+        }
+    }
+}
+
+/// See [`Isa::affine`].
+#[inline(always)]
+pub(super) fn affine(factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
+    let index =
+        |q: i8, factor: i32, offset: i32| i32::from(q).wrapping_mul(factor).wrapping_add(offset) >> NORM_FRACTION;
+    let pixels = map.chunks_exact_mut(factors.len().max(1));
+    match table {
+        Some(table) => pixels.for_each(|pixel| {
+            for ((q, m), o) in pixel.iter_mut().zip(factors).zip(offsets) {
+                *q = look_up(table, index(*q, *m, *o));
+            }
+        }),
+        None => pixels.for_each(|pixel| {
+            for ((q, m), o) in pixel.iter_mut().zip(factors).zip(offsets) {
+                *q = saturate(index(*q, *m, *o));
+            }
+        }),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Real;
 use crate::conditioning::at;
+use crate::isa::{Isa, Work};
 use crate::requantize::{is_multiplier, requantize, saturate};
 use crate::residual::Residual;
 use crate::shape::Shape;
@@ -11,9 +12,6 @@ pub const EXP_LEN: usize = 512;
 
 /// `EXP[i]` ≈ peak · e^(−i · δ); the code generator chooses peak and δ.
 pub type ExpTable = [i16; EXP_LEN];
-
-/// Channels whose weighted sums are taken together.
-const LANES: usize = 4;
 
 /// int8 maps q, k, v → int8 map, all of one shape. Per head of d channels and per position i, over all positions j:
 ///
@@ -69,37 +67,18 @@ impl AttentionInt8 {
 
     /// Runs the layer; q may lie in the output. `scratch` has 2 · positions elements.
     #[inline(never)]
-    pub fn run(&self, q: Residual<'_, i8>, k: &[i8], v: &[i8], scratch: &mut [i32], output: &mut [i8]) {
-        let channels = self.shape.channels.max(1);
-        let width = (channels / self.heads.max(1)).max(1);
-        let positions = self.shape.height * self.shape.width;
-        let Some((shifts, rest)) = scratch.split_at_mut_checked(positions) else { return };
-        let Some(scores) = rest.get_mut(..positions) else { return };
+    pub fn run<I: Isa>(&self, q: Residual<'_, i8>, k: &[i8], v: &[i8], scratch: &mut [i32], output: &mut [i8]) {
         q.place(output);
-        for first in (0..channels).step_by(width) {
-            for (shift, key) in shifts.iter_mut().zip(k.chunks_exact(channels)) {
-                let key = key.get(first..first + width).unwrap_or_default();
-                *shift = -self.q_zero_point * key.iter().map(|&k| i32::from(k)).sum::<i32>();
-            }
-            for row in output.chunks_exact_mut(channels) {
-                let row = row.get_mut(first..first + width).unwrap_or_default();
-                for ((score, shift), key) in scores.iter_mut().zip(&*shifts).zip(k.chunks_exact(channels)) {
-                    *score = dot(row, key.get(first..first + width).unwrap_or_default()).wrapping_add(*shift);
-                }
-                let total = self.softmax(scores);
-                let factor = libm::floorf(self.ratio / total as f32 + 0.5) as i32;
-                for (block, outs) in row.chunks_mut(LANES).enumerate() {
-                    let sums = weighted_sums(scores, v, channels, first + block * LANES);
-                    for (out, sum) in outs.iter_mut().zip(sums) {
-                        let scaled = ((i64::from(sum) * i64::from(factor)) >> 32) as i32;
-                        *out = saturate(scaled.saturating_add(self.offset) >> 8);
-                    }
-                }
-            }
+        // The weighted sums that are taken together fill registers.
+        match (I::PACKING.channels, self.shape.channels / self.heads.max(1)) {
+            (16.., 64..) => I::vectorize(Attend::<64> { layer: self, k, v, scratch, output }),
+            (16.., _) => I::vectorize(Attend::<16> { layer: self, k, v, scratch, output }),
+            _ => I::vectorize(Attend::<4> { layer: self, k, v, scratch, output }),
         }
     }
 
     /// Scores become weights; their sum.
+    #[inline(always)]
     fn softmax(&self, scores: &mut [i32]) -> i32 {
         let largest = scores.iter().fold(i32::MIN, |a, &b| if a > b { a } else { b });
         let mut total = 0i32;
@@ -112,6 +91,50 @@ impl AttentionInt8 {
     }
 }
 
+/// A layer at work on q, which lies in the output.
+struct Attend<'a, const LANES: usize> {
+    layer: &'a AttentionInt8,
+    k: &'a [i8],
+    v: &'a [i8],
+    scratch: &'a mut [i32],
+    output: &'a mut [i8],
+}
+
+impl<const LANES: usize> Work for Attend<'_, LANES> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { layer, k, v, scratch, output } = self;
+        let channels = layer.shape.channels.max(1);
+        let width = (channels / layer.heads.max(1)).max(1);
+        let positions = layer.shape.height * layer.shape.width;
+        let Some((shifts, rest)) = scratch.split_at_mut_checked(positions) else { return };
+        let Some(scores) = rest.get_mut(..positions) else { return };
+        for first in (0..channels).step_by(width) {
+            for (shift, key) in shifts.iter_mut().zip(k.chunks_exact(channels)) {
+                let key = key.get(first..first + width).unwrap_or_default();
+                *shift = -layer.q_zero_point * key.iter().map(|&k| i32::from(k)).sum::<i32>();
+            }
+            for row in output.chunks_exact_mut(channels) {
+                let row = row.get_mut(first..first + width).unwrap_or_default();
+                for ((score, shift), key) in scores.iter_mut().zip(&*shifts).zip(k.chunks_exact(channels)) {
+                    *score = dot(row, key.get(first..first + width).unwrap_or_default()).wrapping_add(*shift);
+                }
+                let total = layer.softmax(scores);
+                let factor = libm::floorf(layer.ratio / total as f32 + 0.5) as i32;
+                for (block, outs) in row.chunks_mut(LANES).enumerate() {
+                    let sums: [i32; LANES] = weighted_sums(scores, v, channels, first + block * LANES);
+                    for (out, sum) in outs.iter_mut().zip(sums) {
+                        let scaled = ((i64::from(sum) * i64::from(factor)) >> 32) as i32;
+                        *out = saturate(scaled.saturating_add(layer.offset) >> 8);
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Σ a · b over two slices of equal length, below 2¹⁷: no sum leaves int32.
 #[inline(always)]
 fn dot(a: &[i8], b: &[i8]) -> i32 {
@@ -120,8 +143,8 @@ fn dot(a: &[i8], b: &[i8]) -> i32 {
 
 /// Σ_j weights[j] · values[j][first + lane], `values` being `[positions][channels]`; lanes past the last channel are 0.
 /// 128 · Σ weights is below 2³¹.
-#[inline(never)]
-fn weighted_sums(weights: &[i32], values: &[i8], channels: usize, first: usize) -> [i32; LANES] {
+#[inline(always)]
+fn weighted_sums<const LANES: usize>(weights: &[i32], values: &[i8], channels: usize, first: usize) -> [i32; LANES] {
     let mut sums = [0i32; LANES];
     for (weight, pixel) in weights.iter().zip(values.chunks_exact(channels.max(1))) {
         let pixel = pixel.get(first..).unwrap_or_default();
@@ -196,6 +219,7 @@ impl AttentionFloat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isa::{Avx2, Avx512Vnni, Portable};
     use proptest::prelude::*;
     use std::{vec, vec::Vec};
 
@@ -248,7 +272,7 @@ mod tests {
             }.checked();
             let mut scratch = vec![0; 2 * shape.height * shape.width];
             let mut output = vec![0; shape.len()];
-            attention.run(Residual::From(&q), &k, &v, &mut scratch, &mut output);
+            attention.run::<Portable>(Residual::From(&q), &k, &v, &mut scratch, &mut output);
             let reals = [
                 q.iter().map(|q| scale * f64::from(i32::from(*q) - zero)).collect::<Vec<f64>>(),
                 k.iter().map(|k| scale * (f64::from(*k) - 5.0)).collect(),
@@ -258,9 +282,12 @@ mod tests {
                 // Half a unit; a step of the table is 2 % of a weight, and half of it is rounded away: up to 1 % of ±128.
                 prop_assert!((f64::from(*out) - real).abs() <= 0.55 + 1.28 * 1.1, "{} {}", out, real);
             }
-            let mut in_place = q;
-            attention.run(Residual::InOutput, &k, &v, &mut scratch, &mut in_place);
-            prop_assert_eq!(in_place, output);
+            let runs = [AttentionInt8::run::<Portable>, AttentionInt8::run::<Avx2>, AttentionInt8::run::<Avx512Vnni>];
+            for run in runs {
+                let mut in_place = q.clone();
+                run(&attention, Residual::InOutput, &k, &v, &mut scratch, &mut in_place);
+                prop_assert_eq!(&in_place, &output);
+            }
         }
 
         #[test]
@@ -293,10 +320,16 @@ mod tests {
             offset: 128,
         };
         let (mut scratch, mut output) = ([0; 4], [0; 2]);
-        attention.checked().run(Residual::From(&[0, 127]), &[-128, 127], &[-128, 127], &mut scratch, &mut output);
+        attention.checked().run::<Portable>(
+            Residual::From(&[0, 127]),
+            &[-128, 127],
+            &[-128, 127],
+            &mut scratch,
+            &mut output,
+        );
         assert_eq!(output, [0, 127]);
         output = [5, 5];
-        attention.run(Residual::InOutput, &[1, 2], &[3, 4], &mut scratch[..3], &mut output);
+        attention.run::<Portable>(Residual::InOutput, &[1, 2], &[3, 4], &mut scratch[..3], &mut output);
         assert_eq!(output, [5, 5], "too little scratch changes nothing");
         let misfits = [
             AttentionInt8 { heads: 2, ..attention },

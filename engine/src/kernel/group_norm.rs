@@ -1,12 +1,13 @@
 //! Group normalisation: statistics of runs of channels, then a factor and an offset a channel (Wu & He 2018).
 
 use super::{Activation, Real};
-use crate::requantize::{Table, look_up, saturate};
+use crate::isa::{Isa, NORM_FRACTION};
+use crate::requantize::Table;
 use crate::residual::Residual;
 use crate::shape::Shape;
 
 /// Fraction bits of factors and offsets: a factor is off by at most 2⁻¹⁵, which moves an index by 128 · 2⁻¹⁵.
-const FRACTION: u32 = 14;
+const FRACTION: u32 = NORM_FRACTION;
 
 /// Units of the index a unit of the input: a group that needs more is constant but for a code or two.
 const LARGEST_GAIN: f32 = 512.0;
@@ -59,17 +60,20 @@ impl GroupNormInt8 {
 
     /// Runs the layer on `input`, which may lie in the output. `scratch` has 2 · channels elements.
     #[inline(never)]
-    pub fn run(&self, input: Residual<'_, i8>, scratch: &mut [i32], output: &mut [i8]) {
+    pub fn run<I: Isa>(&self, input: Residual<'_, i8>, scratch: &mut [i32], output: &mut [i8]) {
         let channels = self.shape.channels.max(1);
         let len = (channels / self.groups.max(1)).max(1);
         input.place(output);
         let Some((factors, rest)) = scratch.split_at_mut_checked(channels) else { return };
         let Some(offsets) = rest.get_mut(..channels) else { return };
         let count = self.shape.len() / self.groups.max(1);
+        // A group's sums make way for its factors and offsets.
+        I::channel_sums(output, factors, offsets);
         let parameters = self.gains.chunks(len).zip(self.offsets.chunks(len));
         let fixed = factors.chunks_mut(len).zip(offsets.chunks_mut(len));
-        for (group, ((gains, biases), (factors, offsets))) in parameters.zip(fixed).enumerate() {
-            let (mean, reciprocal) = statistics(group_sums(output, channels, group * len, len), count, self.eps);
+        for ((gains, biases), (factors, offsets)) in parameters.zip(fixed) {
+            let sums = [&*factors, &*offsets].map(|sums| sums.iter().fold(0i32, |sum, &value| sum.wrapping_add(value)));
+            let (mean, reciprocal) = statistics(sums, count, self.eps);
             for ((gain, bias), (factor, offset)) in gains.iter().zip(biases).zip(factors.iter_mut().zip(offsets)) {
                 let gain = (gain * reciprocal).clamp(-LARGEST_GAIN, LARGEST_GAIN);
                 *factor = fixed_point(gain);
@@ -77,23 +81,8 @@ impl GroupNormInt8 {
                 *offset = fixed_point(bias - mean * gain).clamp(-limit, limit) + (1 << (FRACTION - 1));
             }
         }
-        affine(factors, offsets, self.table, output);
+        I::affine(factors, offsets, self.table, output);
     }
-}
-
-/// Σ q and Σ q² of channels `first .. first + len` of every pixel of a map. Both stay within int32 for less than 2¹⁷
-/// values, in any order.
-#[inline(never)]
-fn group_sums(map: &[i8], channels: usize, first: usize, len: usize) -> [i32; 2] {
-    let (mut sum, mut squares) = (0i32, 0i32);
-    for pixel in map.chunks_exact(channels.max(1)) {
-        for &q in pixel.get(first..first + len).unwrap_or_default() {
-            let q = i32::from(q);
-            sum = sum.wrapping_add(q);
-            squares = squares.wrapping_add(q * q);
-        }
-    }
-    [sum, squares]
 }
 
 /// Mean, and 1 / √(variance + eps), of `count` values.
@@ -107,26 +96,6 @@ fn statistics([sum, squares]: [i32; 2], count: usize, eps: f32) -> (f32, f32) {
 /// The nearest multiple of 2⁻¹⁴, ties up, in these units; saturates.
 fn fixed_point(value: f32) -> i32 {
     libm::floorf(value * (1 << FRACTION) as f32 + 0.5) as i32
-}
-
-/// `index = (q · factors[c] + offsets[c]) >> 14`, then the table or saturation, for every element of a map, in place.
-/// |factor| ≤ 2²³ and |offset| < 2³⁰.
-#[inline(never)]
-fn affine(factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
-    let index = |q: i8, factor: i32, offset: i32| i32::from(q).wrapping_mul(factor).wrapping_add(offset) >> FRACTION;
-    let pixels = map.chunks_exact_mut(factors.len().max(1));
-    match table {
-        Some(table) => pixels.for_each(|pixel| {
-            for ((q, m), o) in pixel.iter_mut().zip(factors).zip(offsets) {
-                *q = look_up(table, index(*q, *m, *o));
-            }
-        }),
-        None => pixels.for_each(|pixel| {
-            for ((q, m), o) in pixel.iter_mut().zip(factors).zip(offsets) {
-                *q = saturate(index(*q, *m, *o));
-            }
-        }),
-    }
 }
 
 /// f32 or f16 map → map of the same type: `out = activation((x − mean) / √(variance + eps) · weight[c] + bias[c])`, the
@@ -203,6 +172,7 @@ impl<T: Real> GroupNormFloat<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isa::{Avx2, Avx512Vnni, Portable};
     use half::f16;
     use proptest::prelude::*;
     use std::{vec, vec::Vec};
@@ -247,16 +217,18 @@ mod tests {
             }.checked();
             let mut scratch = vec![0; 2 * shape.channels];
             let mut output = vec![0; input.len()];
-            norm.run(Residual::From(&input), &mut scratch, &mut output);
+            norm.run::<Portable>(Residual::From(&input), &mut scratch, &mut output);
             let wide: Vec<f64> = input.iter().map(|q| f64::from(*q)).collect();
             for (out, real) in output.iter().zip(oracle(shape, groups, eps.into(), &wide, &gains, &offsets)) {
                 let real = if fused { real.clamp(-512.0, 511.0) / 4.0 - 0.375 } else { real.clamp(-128.0, 127.0) };
                 // Half a unit, and what f32 and 14 bits of fraction lose.
                 prop_assert!((f64::from(*out) - real).abs() <= 0.53, "{} {}", out, real);
             }
-            let mut in_place = input;
-            norm.run(Residual::InOutput, &mut scratch, &mut in_place);
-            prop_assert_eq!(in_place, output);
+            for run in [GroupNormInt8::run::<Portable>, GroupNormInt8::run::<Avx2>, GroupNormInt8::run::<Avx512Vnni>] {
+                let mut in_place = input.clone();
+                run(&norm, Residual::InOutput, &mut scratch, &mut in_place);
+                prop_assert_eq!(&in_place, &output);
+            }
         }
 
         #[test]
@@ -288,22 +260,25 @@ mod tests {
             table: None,
         };
         let mut output = [0; 4];
-        norm.checked().run(Residual::From(&[-128, 127, 127, -128]), &mut [0; 4], &mut output);
+        norm.checked().run::<Portable>(Residual::From(&[-128, 127, 127, -128]), &mut [0; 4], &mut output);
         assert_eq!(output, [-128, -128, 127, 127], "gains saturate");
         // A constant group has no variance: what is left is the offset.
         let flat = GroupNormInt8 { gains: &[50.0, 50.0], offsets: &[3.0, -4.6], ..norm };
-        flat.run(Residual::From(&[9, -128, 9, -128]), &mut [0; 4], &mut output);
+        flat.run::<Portable>(Residual::From(&[9, -128, 9, -128]), &mut [0; 4], &mut output);
         assert_eq!(output, [3, -5, 3, -5]);
-        flat.run(Residual::InOutput, &mut [0; 3], &mut output);
+        flat.run::<Portable>(Residual::InOutput, &mut [0; 3], &mut output);
         assert_eq!(output, [3, -5, 3, -5], "too little scratch changes nothing");
     }
 
     #[test]
     fn sums_of_the_largest_map_fit() {
         let map = vec![-128; (1 << 17) - 1];
-        let [sum, squares] = group_sums(&map, 1, 0, 1);
-        assert_eq!((sum, squares), (-128 * ((1 << 17) - 1), 16384 * ((1 << 17) - 1)));
-        assert_eq!(statistics([sum, squares], map.len(), 0.25), (-128.0, 2.0));
+        for channel_sums in [Portable::channel_sums, Avx2::channel_sums, Avx512Vnni::channel_sums] {
+            let ([mut sum], [mut squares]) = ([0], [0]);
+            channel_sums(&map, core::slice::from_mut(&mut sum), core::slice::from_mut(&mut squares));
+            assert_eq!((sum, squares), (-128 * ((1 << 17) - 1), 16384 * ((1 << 17) - 1)));
+            assert_eq!(statistics([sum, squares], map.len(), 0.25), (-128.0, 2.0));
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@
 
 pub(super) mod conv2d;
 mod epilogue;
+pub(super) mod group_norm;
 mod planes;
 
 use bytemuck::Pod;
@@ -59,6 +60,8 @@ pub trait Vector: Copy {
     fn add(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
     /// Low half of the product.
     fn multiply(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
+    /// Each lane ⌊/ 2^by⌋.
+    fn shift_right(self, lanes: Self::Lanes, by: u32) -> Self::Lanes;
     /// [`crate::requantize::requantize`].
     fn requantize(self, acc: Self::Lanes, shift: u32, multipliers: Self::Lanes) -> Self::Lanes;
 
@@ -70,6 +73,16 @@ pub trait Vector: Copy {
         for (out, index) in output.iter_mut().zip(array).take(Self::LANES) {
             *out = look_up(table, index);
         }
+    }
+
+    /// The same for four vectors, each of which gives the first of 16 values.
+    #[inline(always)]
+    fn look_up_four(self, table: &Table, indices: [Self::Lanes; 4]) -> [[i8; 16]; 4] {
+        let mut values = [[0; 16]; 4];
+        for (values, indices) in values.iter_mut().zip(indices) {
+            self.look_up(table, indices, values);
+        }
+        values
     }
 }
 

@@ -3,9 +3,10 @@
 use core::arch::x86_64::*;
 
 use super::{detect, keep, whole};
-use crate::isa::simd::{DEPTH, Products, Vector, conv2d};
-use crate::isa::{Convolution, Finish};
+use crate::isa::simd::{DEPTH, Products, Vector, conv2d, group_norm};
+use crate::isa::{Convolution, Finish, Work};
 use crate::maps::Code;
+use crate::requantize::Table;
 
 /// Proof that the machine has AVX2.
 #[derive(Clone, Copy)]
@@ -37,6 +38,21 @@ impl Token {
     ) {
         intrinsic!(conv2d_here(self, convolution, finish, scratch, output));
     }
+
+    /// See [`crate::isa::Isa::channel_sums`].
+    pub fn channel_sums(self, map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+        intrinsic!(channel_sums_here(self, map, sums, squares));
+    }
+
+    /// See [`crate::isa::Isa::affine`].
+    pub fn affine(self, factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
+        intrinsic!(affine_here(self, factors, offsets, table, map));
+    }
+
+    /// See [`crate::isa::Isa::vectorize`].
+    pub fn vectorize<W: Work>(self, work: W) -> W::Output {
+        intrinsic!(vectorize_here(work))
+    }
 }
 
 /// Two pixels' sums take eight of 16 registers, a step of weights four.
@@ -52,6 +68,21 @@ fn conv2d_here<X: Code, F: Finish>(
         0..=4 => conv2d::run::<_, Pairs, X, F, 16, 0>(token, convolution, finish, scratch, output),
         _ => conv2d::run::<_, Pairs, X, F, 2, 1>(token, convolution, finish, scratch, output),
     }
+}
+
+#[target_feature(enable = "avx2")]
+fn channel_sums_here(token: Token, map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+    group_norm::channel_sums(token, map, sums, squares);
+}
+
+#[target_feature(enable = "avx2")]
+fn affine_here(token: Token, factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
+    group_norm::affine(token, factors, offsets, table, map);
+}
+
+#[target_feature(enable = "avx2")]
+fn vectorize_here<W: Work>(work: W) -> W::Output {
+    work.run()
 }
 
 impl Vector for Token {
@@ -99,6 +130,12 @@ impl Vector for Token {
     #[inline(always)]
     fn multiply(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
         [intrinsic!(_mm256_mullo_epi32(a[0], b[0])), intrinsic!(_mm256_mullo_epi32(a[1], b[1]))]
+    }
+
+    #[inline(always)]
+    fn shift_right(self, lanes: [__m256i; 2], by: u32) -> [__m256i; 2] {
+        let count = intrinsic!(_mm_cvtsi32_si128(by as i32));
+        [intrinsic!(_mm256_sra_epi32(lanes[0], count)), intrinsic!(_mm256_sra_epi32(lanes[1], count))]
     }
 
     /// Even and odd lanes apart, in 64 bits.

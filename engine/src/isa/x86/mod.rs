@@ -10,9 +10,10 @@ mod avx512;
 mod detect;
 
 use super::simd::{self, conv2d};
-use super::{Convolution, Finish, Isa, Packing, portable};
+use super::{Convolution, Finish, Isa, Packing, Work, portable};
 use crate::geometry::Geometry;
 use crate::maps::Code;
+use crate::requantize::Table;
 
 const LANES: usize = 16;
 
@@ -51,9 +52,35 @@ impl Isa for Avx2 {
         }
         portable::conv2d::<Self, X, F>(convolution, finish, scratch, output);
     }
+
+    fn channel_sums(map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(token) = avx2::Token::new() {
+            return token.channel_sums(map, sums, squares);
+        }
+        portable::channel_sums(map, sums, squares);
+    }
+
+    fn affine(factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(token) = avx2::Token::new() {
+            return token.affine(factors, offsets, table, map);
+        }
+        portable::affine(factors, offsets, table, map);
+    }
+
+    #[inline]
+    fn vectorize<W: Work>(work: W) -> W::Output {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(token) = avx2::Token::new() {
+            return token.vectorize(work);
+        }
+        work.run()
+    }
 }
 
-/// Quadruples of 8-bit products: VPDPBUSD.
+/// Quadruples of 8-bit products, VPDPBUSD, and look-up by bytes, VPERMI2B: AVX-512 F, BW, DQ, VL, VBMI and VNNI, as Ice
+/// Lake, Zen 4 and later have them.
 #[derive(Clone, Copy, Debug)]
 pub struct Avx512Vnni;
 
@@ -84,6 +111,31 @@ impl Isa for Avx512Vnni {
             return token.conv2d(convolution, finish, scratch, output);
         }
         portable::conv2d::<Self, X, F>(convolution, finish, scratch, output);
+    }
+
+    fn channel_sums(map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(token) = avx512::Token::new() {
+            return token.channel_sums(map, sums, squares);
+        }
+        portable::channel_sums(map, sums, squares);
+    }
+
+    fn affine(factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(token) = avx512::Token::new() {
+            return token.affine(factors, offsets, table, map);
+        }
+        portable::affine(factors, offsets, table, map);
+    }
+
+    #[inline]
+    fn vectorize<W: Work>(work: W) -> W::Output {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(token) = avx512::Token::new() {
+            return token.vectorize(work);
+        }
+        work.run()
     }
 }
 
