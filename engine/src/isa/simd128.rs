@@ -1,16 +1,19 @@
 //! WebAssembly's vectors of 128 bits.
 
-use super::simd::{self, conv2d};
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 use super::portable;
+use super::simd::{self, conv2d};
 use super::{Convolution, Finish, Isa, Packing};
 use crate::geometry::Geometry;
 use crate::maps::Code;
+use crate::requantize::Table;
 
 const LANES: usize = 8;
 
-/// Tiles of a few channels and of more, in pixels.
-const PIXELS: [usize; 2] = [16, 2];
+/// Pixels of tiles whose lanes are pixels.
+const FEW: usize = 16;
+/// Pixels of other tiles: twice four registers hold sums, four a step of weights; an x86 has 16.
+const MORE: usize = 2;
 
 /// Pairs of 16-bit products: i32x4.dot_i16x8_s.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +28,7 @@ impl Isa for Simd128 {
     }
 
     fn scratch_words(geometry: &Geometry) -> usize {
-        let tiles = PIXELS.into_iter().map(|pixels| conv2d::scratch_words(geometry, LANES, pixels));
+        let tiles = [FEW, MORE].into_iter().map(|pixels| conv2d::scratch_words(geometry, LANES, pixels));
         tiles.fold(Self::PACKING.scratch_words(geometry), usize::max)
     }
 
@@ -41,20 +44,32 @@ impl Isa for Simd128 {
         #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
         portable::conv2d::<Self, X, F>(convolution, finish, scratch, output);
     }
+
+    fn channel_sums(map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        simd::group_norm::channel_sums(vector::Token, map, sums, squares);
+        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+        portable::channel_sums(map, sums, squares);
+    }
+
+    fn affine(factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        simd::group_norm::affine(vector::Token, factors, offsets, table, map);
+        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+        portable::affine(factors, offsets, table, map);
+    }
 }
 
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod vector {
     use core::arch::wasm32::*;
 
-    use super::{LANES, PIXELS};
+    use super::{FEW, LANES, MORE};
     use crate::isa::simd::{self, DEPTH, Products, Vector, keep, whole};
     use crate::isa::{Convolution, Finish};
     use crate::maps::Code;
 
-    const [FEW, MORE]: [usize; 2] = PIXELS;
-
-    /// Two pixels' sums take eight registers, a step of weights four: an x86 has 16.
+    /// See [`crate::isa::Isa::conv2d`].
     pub fn conv2d<X: Code, F: Finish>(
         convolution: &Convolution<'_, X>,
         finish: &F,
@@ -69,7 +84,7 @@ mod vector {
 
     /// The module is there only where the instructions are.
     #[derive(Clone, Copy)]
-    struct Token;
+    pub struct Token;
 
     impl Vector for Token {
         const LANES: usize = LANES;
@@ -116,6 +131,11 @@ mod vector {
             [i32x4_mul(a[0], b[0]), i32x4_mul(a[1], b[1])]
         }
 
+        #[inline(always)]
+        fn shift_right(self, lanes: [v128; 2], by: u32) -> [v128; 2] {
+            lanes.map(|lanes| i32x4_shr(lanes, by))
+        }
+
         /// The low and the high lanes apart, in 64 bits.
         #[inline(always)]
         fn requantize(self, acc: [v128; 2], shift: u32, multipliers: [v128; 2]) -> [v128; 2] {
@@ -131,7 +151,7 @@ mod vector {
     }
 
     /// Each lane has half of a channel's products; four vectors have two channels each.
-    struct Pairs;
+    pub struct Pairs;
 
     impl Products<Token> for Pairs {
         type Element = i16;

@@ -1,8 +1,8 @@
 //! A program for the emulator that holds an instruction set's kernels to the portable definition.
 
 use grano::isa::Isa;
-use grano_kernel_checks::check_all;
 pub use grano_kernel_checks::Room;
+use grano_kernel_checks::check_all;
 
 use crate::{Board, print, semihosting, stack};
 

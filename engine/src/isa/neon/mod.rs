@@ -5,21 +5,30 @@
 #[cfg(target_arch = "aarch64")]
 mod detect;
 #[cfg(target_arch = "aarch64")]
+mod intrinsics;
+#[cfg(target_arch = "aarch64")]
 mod vector;
 
 use super::simd::{self, conv2d};
-use super::{Convolution, Finish, Isa, Packing, portable};
+use super::{Convolution, Finish, Isa, Packing, Work, portable};
 use crate::geometry::Geometry;
 use crate::maps::Code;
+use crate::requantize::Table;
 
 const LANES: usize = 8;
 
-/// Tiles of a few channels, of int8 maps without and with dot products, and of int16 maps, in pixels.
-const PIXELS: [usize; 4] = [16, 4, 7, 2];
+/// Pixels of tiles whose lanes are pixels.
+const FEW: usize = 16;
+/// Pixels of int8 maps' tiles: four times four of 32 registers hold sums.
+const PLAIN: usize = 4;
+/// The same with dot products, seven times two registers: 7, 14 and 28 are common widths.
+const DOT: usize = 7;
+/// Pixels of int16 maps' tiles: twice eight registers.
+const WIDE: usize = 2;
 
 /// See [`Isa::scratch_words`]; the same for both.
 fn scratch_words(geometry: &Geometry) -> usize {
-    let tiles = PIXELS.into_iter().map(|pixels| conv2d::scratch_words(geometry, LANES, pixels));
+    let tiles = [FEW, PLAIN, DOT, WIDE].into_iter().map(|pixels| conv2d::scratch_words(geometry, LANES, pixels));
     tiles.fold(simd::packing(LANES).scratch_words(geometry), usize::max)
 }
 
@@ -50,6 +59,20 @@ impl Isa for Neon {
         vector::conv2d(convolution, finish, scratch, output);
         #[cfg(not(target_arch = "aarch64"))]
         portable::conv2d::<Self, X, F>(convolution, finish, scratch, output);
+    }
+
+    fn channel_sums(map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+        #[cfg(target_arch = "aarch64")]
+        simd::group_norm::channel_sums(vector::Plain, map, sums, squares);
+        #[cfg(not(target_arch = "aarch64"))]
+        portable::channel_sums(map, sums, squares);
+    }
+
+    fn affine(factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
+        #[cfg(target_arch = "aarch64")]
+        simd::group_norm::affine(vector::Plain, factors, offsets, table, map);
+        #[cfg(not(target_arch = "aarch64"))]
+        portable::affine(factors, offsets, table, map);
     }
 }
 
@@ -84,5 +107,22 @@ impl Isa for NeonDot {
             return token.conv2d(convolution, finish, scratch, output);
         }
         portable::conv2d::<Self, X, F>(convolution, finish, scratch, output);
+    }
+
+    fn channel_sums(map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+        Neon::channel_sums(map, sums, squares);
+    }
+
+    fn affine(factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
+        Neon::affine(factors, offsets, table, map);
+    }
+
+    #[inline]
+    fn vectorize<W: Work>(work: W) -> W::Output {
+        #[cfg(target_arch = "aarch64")]
+        if let Some(token) = vector::Dot::new() {
+            return token.vectorize(work);
+        }
+        work.run()
     }
 }

@@ -1,13 +1,10 @@
 //! The kernels' vectors: two registers of four sums.
 
-use core::arch::aarch64::*;
-
-use super::{LANES, PIXELS, detect};
+use super::intrinsics::*;
+use super::{DOT, FEW, LANES, PLAIN, WIDE, detect};
 use crate::isa::simd::{self, DEPTH, Products, Vector, keep, whole};
-use crate::isa::{Convolution, Finish};
+use crate::isa::{Convolution, Finish, Work};
 use crate::maps::Code;
-
-const [FEW, PLAIN, DOT, WIDE]: [usize; 4] = PIXELS;
 
 /// Every AArch64 has Neon.
 #[derive(Clone, Copy)]
@@ -35,9 +32,15 @@ impl Dot {
         // SAFETY: the token exists only where the machine has the instructions.
         unsafe { conv2d_dot(self, convolution, finish, scratch, output) }
     }
+
+    /// See [`crate::isa::Isa::vectorize`].
+    #[inline]
+    pub fn vectorize<W: Work>(self, work: W) -> W::Output {
+        // SAFETY: the token exists only where the machine has the instructions.
+        unsafe { vectorize_dot(work) }
+    }
 }
 
-/// Seven pixels' sums take 14 of 32 registers: 7, 14 and 28 are common widths.
 #[target_feature(enable = "dotprod")]
 fn conv2d_dot<X: Code, F: Finish>(
     token: Dot,
@@ -53,7 +56,12 @@ fn conv2d_dot<X: Code, F: Finish>(
     }
 }
 
-/// Four pixels' sums take 16 of 32 registers.
+#[target_feature(enable = "dotprod")]
+fn vectorize_dot<W: Work>(work: W) -> W::Output {
+    work.run()
+}
+
+/// See [`crate::isa::Isa::conv2d`].
 pub(super) fn conv2d<X: Code, F: Finish>(
     convolution: &Convolution<'_, X>,
     finish: &F,
@@ -67,7 +75,7 @@ pub(super) fn conv2d<X: Code, F: Finish>(
     }
 }
 
-/// Two pixels' sums take 16 of 32 registers.
+/// For int16 maps.
 fn wide<X: Code, F: Finish>(
     convolution: &Convolution<'_, X>,
     finish: &F,
@@ -125,11 +133,18 @@ macro_rules! vector {
                 [vmulq_s32(a[0], b[0]), vmulq_s32(a[1], b[1])]
             }
 
+            #[inline(always)]
+            fn shift_right(self, lanes: [int32x4_t; 2], by: u32) -> [int32x4_t; 2] {
+                let count = vdupq_n_s32(-(by as i32));
+                [vshlq_s32(lanes[0], count), vshlq_s32(lanes[1], count)]
+            }
+
             /// SQRDMULH doubles: half the multiplier, which is even.
             #[inline(always)]
             fn requantize(self, acc: [int32x4_t; 2], shift: u32, multipliers: [int32x4_t; 2]) -> [int32x4_t; 2] {
                 let count = vdupq_n_s32(shift as i32);
-                let scale = |acc, multiplier| vqrdmulhq_s32(vshlq_s32(acc, count), vshrq_n_s32::<1>(multiplier));
+                let halve = vdupq_n_s32(-1);
+                let scale = |acc, multiplier| vqrdmulhq_s32(vshlq_s32(acc, count), vshlq_s32(multiplier, halve));
                 [scale(acc[0], multipliers[0]), scale(acc[1], multipliers[1])]
             }
         }
@@ -140,7 +155,7 @@ vector!(Plain, Dot);
 /// Four neighbouring numbers over and over.
 #[inline(always)]
 fn repeat_bytes(bytes: [i8; DEPTH]) -> int8x16_t {
-    vreinterpretq_s8_s32(vdupq_n_s32(bytemuck::must_cast(bytes)))
+    bytemuck::must_cast(vdupq_n_s32(bytemuck::must_cast(bytes)))
 }
 
 /// int8 maps. A register of weights has four channels.
@@ -169,12 +184,7 @@ impl Products<Dot> for Bytes {
     }
 
     #[inline(always)]
-    fn multiply_add(
-        token: Dot,
-        sums: [int32x4_t; 2],
-        weights: [int8x16_t; 2],
-        taps: [i8; DEPTH],
-    ) -> [int32x4_t; 2] {
+    fn multiply_add(token: Dot, sums: [int32x4_t; 2], weights: [int8x16_t; 2], taps: [i8; DEPTH]) -> [int32x4_t; 2] {
         let taps = repeat_bytes(taps);
         [sdot(token, sums[0], weights[0], taps), sdot(token, sums[1], weights[1], taps)]
     }
