@@ -135,7 +135,7 @@ pub fn check_float<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> 
 /// Fills weights and biases for a random geometry.
 fn draw_weights<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Geometry {
     let geometry = shapes::fitting(random, draw, |geometry| {
-        shapes::fits(geometry, &I::PACKING) && shapes::fits(geometry, &Portable::PACKING)
+        shapes::fits::<I>(geometry) && shapes::fits::<Portable>(geometry)
     });
     random.fill_bytes(&mut room.weights);
     fill_biases(random, room);
@@ -211,7 +211,8 @@ fn run<I: Isa, X: Code, F: Finish>(
     let biases = biases.map(|row| row.get(..geometry.output.channels).unwrap_or_default());
     let convolution = Convolution { geometry, weights: packed, biases, input };
     scratch.fill(i32::MIN);
-    let scratch = scratch.get_mut(..packing.scratch_words(geometry)).unwrap_or_default();
+    let words = if portable { Portable::scratch_words(geometry) } else { I::scratch_words(geometry) };
+    let scratch = scratch.get_mut(..words).unwrap_or_default();
     if portable {
         Portable::conv2d(&convolution, finish, scratch, output);
     } else {

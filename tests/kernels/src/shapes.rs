@@ -1,6 +1,6 @@
 //! Random geometries: odd channels and sizes, height 1, kernels to 5×5, strides, paddings, enlargement.
 
-use grano::isa::{Packing, winograd};
+use grano::isa::{Isa, Packing, winograd};
 use grano::kernel::Geometry;
 use grano::shape::Shape;
 
@@ -18,11 +18,11 @@ pub fn fitting(random: &mut Random, draw: Draw, fits: impl Fn(&Geometry) -> bool
     (0..100).map(|_| draw(random)).find(fits).unwrap_or(smallest)
 }
 
-/// Whether a convolution fits for a packing.
+/// Whether a convolution fits for an instruction set.
 #[must_use]
-pub fn fits(geometry: &Geometry, packing: &Packing) -> bool {
+pub fn fits<I: Isa>(geometry: &Geometry) -> bool {
     let [taps, out_c] = [geometry.patch_len(), geometry.output.channels];
-    maps_fit(geometry) && packing.packed_len(taps, out_c) <= PACKED && packing.scratch_words(geometry) <= SCRATCH
+    maps_fit(geometry) && I::PACKING.packed_len(taps, out_c) <= PACKED && I::scratch_words(geometry) <= SCRATCH
 }
 
 /// Whether a Winograd convolution fits for a packing.
