@@ -1,7 +1,5 @@
 //! *Lower*: layers become kernel calls on buffers; what can be computed in place is.
 
-use grano::kernel::TILE_PIXELS;
-
 use crate::error::Result;
 use crate::fold::{Folded, Kind, Layer};
 use crate::graph::X;
@@ -181,10 +179,11 @@ fn scratch(kernel: &Kernel, [channels, height, width]: [usize; 3], target: Targe
         Kernel::Conv2dInt8 { sums, .. } | Kernel::Conv2dInt8Head { sums, .. } => {
             Some((Element::I32, target.scratch_words(&sums.geometry.engine())))
         }
-        Kernel::Conv2dFloat { geometry, .. } => Some((Element::F32, TILE_PIXELS * geometry.taps())),
+        Kernel::Conv2dFloat { geometry, .. } => Some((Element::F32, target.float_scratch(&geometry.engine()))),
         Kernel::GroupNormInt8 { .. } => Some((Element::I32, 2 * channels)),
+        Kernel::GroupNormFloat { .. } => Some((Element::F32, 2 * channels)),
         Kernel::AttentionInt8 { .. } => Some((Element::I32, 2 * height * width)),
-        Kernel::AttentionFloat { .. } => Some((Element::F32, height * width)),
+        Kernel::AttentionFloat { heads, .. } => Some((Element::F32, height * width * (1 + channels / heads))),
         _ => None,
     }
 }

@@ -112,6 +112,12 @@ impl Target {
     pub fn scratch_words(self, geometry: &Geometry) -> usize {
         isa!(self, I => I::scratch_words(geometry))
     }
+
+    /// Elements of scratch that a floating-point convolution takes.
+    #[must_use]
+    pub fn float_scratch(self, geometry: &Geometry) -> usize {
+        isa!(self, I => I::float_scratch(geometry))
+    }
 }
 
 impl std::str::FromStr for Target {

@@ -393,6 +393,9 @@ impl Emitter<'_> {
                 | Kernel::GroupNormInt8 { .. }
                 | Kernel::AttentionInt8 { .. }
                 | Kernel::AddInt8 { .. }
+                | Kernel::Conv2dFloat { .. }
+                | Kernel::GroupNormFloat { .. }
+                | Kernel::AttentionFloat { .. }
         )
     }
 
@@ -498,15 +501,17 @@ impl Emitter<'_> {
                 quote!(#parameters.run::<I, _>(condition, #both, #residual, #scratch, #output))
             }
             Kernel::Conv2dInt8Head { .. } => quote!(#parameters.run::<I, _>(condition, #both, #scratch, #output)),
-            Kernel::Conv2dFloat { .. } => quote!(#parameters.run(condition, #both, #residual, #scratch, #output)),
+            Kernel::Conv2dFloat { .. } => {
+                quote!(#parameters.run::<I, _, _>(condition, #both, #residual, #scratch, #output))
+            }
             Kernel::DepthwiseInt8 { .. } => quote!(#parameters.run::<I>(condition, #input, #residual, #output)),
             Kernel::DepthwiseFloat { .. } => quote!(#parameters.run(condition, #input, #residual, #output)),
             Kernel::GroupNormInt8 { .. } => quote!(#parameters.run::<I>(#source, #scratch, #output)),
-            Kernel::GroupNormFloat { .. } => quote!(#parameters.run(#source, #output)),
+            Kernel::GroupNormFloat { .. } => quote!(#parameters.run::<I, _>(#source, #scratch, #output)),
             Kernel::AttentionInt8 { .. } | Kernel::AttentionFloat { .. } => {
                 let third = &maps[2];
-                let isa = Self::uses_isa(&call.kernel).then(|| quote!(::<I>));
-                quote!(#parameters.run #isa (#source, #second, #third, #scratch, #output))
+                let element = matches!(call.kernel, Kernel::AttentionFloat { .. }).then(|| quote!(, _));
+                quote!(#parameters.run::<I #element>(#source, #second, #third, #scratch, #output))
             }
             Kernel::AddInt8 { .. } => quote!(#parameters.run::<I>(#input, #residual, #output)),
             Kernel::AddFloat => quote!(#parameters.run(#input, #residual, #output)),

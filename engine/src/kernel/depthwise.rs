@@ -1,10 +1,10 @@
 //! Convolution with a kernel of its own for every channel.
 
-use super::real::{Activation, Real};
 use crate::conditioning::{Bias, Condition, at};
 use crate::epilogue::Epilogue;
 use crate::geometry::Geometry;
 use crate::isa::Isa;
+use crate::real::{Activation, Real};
 use crate::residual::Residual;
 use crate::shape::Shape;
 

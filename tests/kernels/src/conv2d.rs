@@ -134,9 +134,8 @@ pub fn check_float<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> 
 
 /// Fills weights and biases for a random geometry.
 fn draw_weights<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Geometry {
-    let geometry = shapes::fitting(random, draw, |geometry| {
-        shapes::fits::<I>(geometry) && shapes::fits::<Portable>(geometry)
-    });
+    let geometry =
+        shapes::fitting(random, draw, |geometry| shapes::fits::<I>(geometry) && shapes::fits::<Portable>(geometry));
     random.fill_bytes(&mut room.weights);
     fill_biases(random, room);
     geometry
