@@ -231,6 +231,12 @@ pub trait Finish {
 
     /// The same for a vector of sums, of which `output` takes the first.
     fn finish_lanes<V: Vector>(&self, v: V, sums: V::Lanes, channel: usize, index: usize, output: &mut [Self::Element]);
+
+    /// Itself with its output where it makes int8, for instruction sets that do this in one go with the sums.
+    #[inline(always)]
+    fn to_int8<'a>(&'a self, _: &'a mut [Self::Element]) -> Option<(ToInt8<'a>, &'a mut [i8])> {
+        None
+    }
 }
 
 /// int8, as [`Epilogue`] says.
@@ -253,6 +259,11 @@ impl Finish for ToInt8<'_> {
     #[inline(always)]
     fn finish_lanes<V: Vector>(&self, v: V, sums: V::Lanes, channel: usize, index: usize, output: &mut [i8]) {
         simd::to_int8(v, self.epilogue, self.residual, sums, channel, index, output);
+    }
+
+    #[inline(always)]
+    fn to_int8<'a>(&'a self, output: &'a mut [i8]) -> Option<(Self, &'a mut [i8])> {
+        Some((*self, output))
     }
 }
 

@@ -95,11 +95,11 @@ impl Packing {
         self.pixels * self.padded_taps(taps)
     }
 
-    /// 32-bit words of scratch that a convolution takes: biases, a tile's sums, a tile's columns of int16.
+    /// 32-bit words of scratch that a convolution takes: every pixel's biases, a tile's sums, a tile's columns of int16.
     #[must_use]
     pub const fn scratch_words(&self, geometry: &Geometry) -> usize {
         let out_c = geometry.output.channels.next_multiple_of(self.channels);
-        out_c + self.channels * self.pixels + self.columns_len(geometry.patch_len()).div_ceil(2)
+        (out_c + self.channels) * self.pixels + self.columns_len(geometry.patch_len()).div_ceil(2)
     }
 }
 

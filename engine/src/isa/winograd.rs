@@ -119,7 +119,7 @@ pub const fn plain_place(geometry: &Geometry, tap: usize, out_channel: usize, in
     ((out_channel * quads + in_channel / 4) * TAPS + tap) * 4 + in_channel % 4
 }
 
-/// 32-bit words of scratch: a tile's biases, sums, results and v; and the transformed weights of `group` output channels
+/// 32-bit words of scratch: biases, a tile's sums, results and v; and the transformed weights of `group` output channels
 /// where they are transformed when they are used.
 #[must_use]
 pub const fn scratch_words(packing: &Packing, geometry: &Geometry, group: Option<usize>) -> usize {
@@ -129,7 +129,8 @@ pub const fn scratch_words(packing: &Packing, geometry: &Geometry, group: Option
         Some(group) => group.div_ceil(packing.channels) * block_len(packing, geometry),
         None => 0,
     };
-    weights.div_ceil(2) + (positions * packing.pixels + 2) * packing.channels + columns.div_ceil(2)
+    let biases = geometry.output.channels.next_multiple_of(packing.channels);
+    weights.div_ceil(2) + biases + (positions * packing.pixels + 1) * packing.channels + columns.div_ceil(2)
 }
 
 /// The integer part, for some of the output's channels.
@@ -150,10 +151,12 @@ pub struct Winograd<'a> {
 }
 
 impl Winograd<'_> {
-    /// The bias of an output channel.
-    #[inline(always)]
-    pub(crate) fn bias(&self, channel: usize) -> i32 {
-        conditioning::at(self.biases[0], channel).wrapping_add(conditioning::at(self.biases[1], channel))
+    /// Adds up the rows of biases of its channels, times 2^`shift`.
+    pub(crate) fn fill_bias(&self, biases: &mut [i32], shift: u32) {
+        for (channel, bias) in (self.first..).zip(biases) {
+            let rows = self.biases.map(|row| conditioning::at(row, channel));
+            *bias = rows[0].wrapping_add(rows[1]) << shift;
+        }
     }
 
     /// Rows and columns of 2×2 output blocks.
@@ -190,7 +193,9 @@ pub(super) fn run<I: Isa>(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch:
     let Packing { channels, pixels, .. } = I::WIDE;
     let geometry = winograd.geometry;
     let (positions, step) = (positions(geometry.upsample), I::WIDE.columns_len(geometry.input.channels));
-    let Some((bias, scratch)) = scratch.split_at_mut_checked(channels) else { return };
+    let out_c = geometry.output.channels.next_multiple_of(channels);
+    let Some((biases, scratch)) = scratch.split_at_mut_checked(out_c) else { return };
+    winograd.fill_bias(biases, 0);
     let Some((sums, scratch)) = scratch.split_at_mut_checked(channels) else { return };
     let Some((products, columns)) = scratch.split_at_mut_checked(positions * pixels * channels) else { return };
     let columns: &mut [i16] = bytemuck::cast_slice_mut(columns);
@@ -208,9 +213,7 @@ pub(super) fn run<I: Isa>(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch:
         for (block, weights) in blocks.enumerate() {
             let first = winograd.first + block * channels;
             let count = channels.min((winograd.first + winograd.count).saturating_sub(first));
-            for (channel, bias) in bias.iter_mut().enumerate() {
-                *bias = winograd.bias(first + channel);
-            }
+            let bias = biases.get(block * channels..).unwrap_or_default();
             let weights = weights.chunks_exact(I::WIDE.block_len(geometry.input.channels).max(1));
             let products_of = products.chunks_exact_mut((pixels * channels).max(1));
             for ((weights, columns), products) in weights.zip(columns.chunks_exact(step.max(1))).zip(products_of) {
@@ -224,7 +227,7 @@ pub(super) fn run<I: Isa>(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch:
                     if y >= height || x >= width {
                         continue;
                     }
-                    for (channel, (sum, bias)) in sums.iter_mut().zip(&*bias).enumerate() {
+                    for (channel, (sum, bias)) in sums.iter_mut().zip(bias).enumerate() {
                         let product =
                             |position| conditioning::at(products, (position * pixels + pixel) * channels + channel);
                         *sum = gather(product, corner, geometry.upsample).wrapping_add(*bias);
