@@ -81,6 +81,11 @@ pub fn workspace() -> PathBuf {
     root().join("boards/firmware")
 }
 
+/// Where cargo puts what it builds of the firmware.
+pub fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}
+
 /// Every program of every board, in alphabetical order.
 pub fn programs() -> Result<Vec<Program>> {
     #[derive(Deserialize)]
@@ -136,6 +141,11 @@ impl Program {
         Ok(self.elf())
     }
 
+    /// Whether its package has an example that checks the chip's kernels, of which one program a package answers.
+    pub fn has_kernel_checks(&self) -> bool {
+        self.name == self.package && workspace().join(&self.package).join("examples/kernels.rs").is_file()
+    }
+
     /// Builds an example of the program's package and gives the path of the ELF file.
     pub fn build_example(&self, bare_metal: &BareMetal, example: &str) -> Result<PathBuf> {
         self.cargo(bare_metal, "build").args(["--example", example]).run()?;
@@ -148,8 +158,7 @@ impl Program {
     }
 
     fn folder(&self) -> PathBuf {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
-        target.join(&self.board.target).join("release")
+        target_folder().join(&self.board.target).join("release")
     }
 
     /// `cargo SUBCOMMAND --release` for this program's package.

@@ -61,12 +61,11 @@ pub extern "C" fn check_kernels() -> bool {
     result.is_ok()
 }
 
-/// Draws a picture, of the class with this number. Once.
+/// Draws the picture that every chip draws when it is checked. Once.
 #[unsafe(no_mangle)]
-pub extern "C" fn draw_picture(label: usize, seed: u64) -> bool {
-    let (model, sampler) = (model!(fashion), SAMPLER.try_take());
-    let Some((label, sampler)) = model.labels.get(label).zip(sampler) else { return false };
-    draw(&mut Node, sampler, &model, Job { label, seed }).is_ok()
+pub extern "C" fn draw_picture() -> bool {
+    let Some(sampler) = SAMPLER.try_take() else { return false };
+    draw(&mut Node, sampler, &model!(fashion), Job { label: "sneaker", seed: 0 }).is_ok()
 }
 
 #[panic_handler]

@@ -1,0 +1,11 @@
+//! Checks the RV32IM kernels on an emulated RISC-V. `cargo xtask qemu qemu-rv32 --example kernels`
+
+#![no_std]
+#![no_main]
+
+use grano_firmware::kernels;
+use panic_never as _;
+use qemu_rv32::Virt;
+use riscv_rt::entry;
+
+kernels!(#[entry] Riscv32 on Virt);
