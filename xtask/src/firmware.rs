@@ -84,6 +84,11 @@ pub fn workspace() -> PathBuf {
     root().join("boards/firmware")
 }
 
+/// Where cargo puts what it builds of the firmware.
+pub fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}
+
 /// Every program of every board, in alphabetical order.
 pub fn programs() -> Result<Vec<Program>> {
     #[derive(Deserialize)]
@@ -157,8 +162,7 @@ impl Program {
     }
 
     fn folder(&self) -> PathBuf {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
-        target.join(&self.board.target).join("release")
+        target_folder().join(&self.board.target).join("release")
     }
 
     /// `cargo SUBCOMMAND --release` for this program's package.

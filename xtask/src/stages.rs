@@ -7,6 +7,7 @@ use toml::Table;
 
 use crate::{
     bare_metal::{self, BareMetal},
+    elsewhere,
     firmware::{self, Binary, KERNELS, Program},
     mcu, setup,
     shell::cargo,
@@ -15,6 +16,7 @@ use crate::{
 /// What the programs draw when they are checked and measured.
 pub const LABEL: &str = "sneaker";
 pub const SEED: u64 = 0;
+pub const SAMPLER: &str = "ddim-20";
 
 /// Runs every stage. Those that need the least come first.
 pub fn run() -> Result<()> {
@@ -52,6 +54,11 @@ pub fn run() -> Result<()> {
     for program in &programs {
         stage(&format!("firmware {}", program.name), || check_firmware(program, &bare_metal, &host))?;
     }
+    let picture = host_crc32("int8", SAMPLER)?;
+    stage("AArch64 in the emulator", || {
+        elsewhere::aarch64(&bare_metal)?.iter().try_for_each(|crc32| same("AArch64", crc32, &picture))
+    })?;
+    stage("WebAssembly in Node", || same("WebAssembly", &elsewhere::wasm(&bare_metal)?, &picture))?;
     stage("a panic or a heap in the firmware is found", || {
         firmware::check_the_checks(&firmware::program("qemu-m4f")?, &bare_metal)
     })?;
@@ -89,6 +96,11 @@ fn check_firmware(program: &Program, bare_metal: &BareMetal, host: &Table) -> Re
     if *draws {
         equal(program, "picture", figures.text("crc32")?, &host_crc32(precision, figures.text("sampler")?)?)?;
     }
+    Ok(())
+}
+
+fn same(machine: &str, picture: &str, host: &str) -> Result<()> {
+    ensure!(picture == host, "{machine}: the picture's CRC-32 is {picture}, the host's {host}");
     Ok(())
 }
 

@@ -16,7 +16,7 @@ mod helium;
 mod neon;
 mod riscv32;
 mod scalar;
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "other chips have no instance"))]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "other instances use less of it, or there is none"))]
 mod simd;
 mod simd128;
 mod x86;

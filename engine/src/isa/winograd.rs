@@ -167,6 +167,7 @@ impl Winograd<'_> {
 }
 
 /// See [`Isa::winograd_weights`].
+#[inline(always)]
 pub(super) fn weights(packing: Packing, geometry: &Geometry, plain: &[i8], transformed: &mut [i16]) {
     transformed.fill(0);
     let in_c = geometry.input.channels;

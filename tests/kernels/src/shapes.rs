@@ -27,6 +27,7 @@ pub fn fits<I: Isa>(geometry: &Geometry) -> bool {
 
 /// Whether a Winograd convolution fits for a packing.
 #[must_use]
+#[inline(always)]
 pub fn winograd_fits(geometry: &Geometry, packing: &Packing) -> bool {
     maps_fit(geometry)
         && winograd::packed_len(packing, geometry) <= PACKED

@@ -134,3 +134,21 @@ pub trait Floats: Copy {
     /// `sum + a · b`, both rounded.
     fn add_product(self, sum: Self::Lanes, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
 }
+
+/// The first values.
+#[inline(always)]
+pub(super) fn keep<T: Copy, const N: usize>(output: &mut [T], values: [T; N]) {
+    match output.first_chunk_mut::<N>() {
+        Some(output) => *output = values,
+        None => output.iter_mut().zip(values).for_each(|(to, from)| *to = from),
+    }
+}
+
+/// A whole vector's values, filled up with 0.
+#[inline(always)]
+pub(super) fn whole<T: Copy + Default, const N: usize>(values: &[T]) -> [T; N] {
+    match values.first_chunk::<N>() {
+        Some(values) => *values,
+        None => core::array::from_fn(|i| values.get(i).copied().unwrap_or_default()),
+    }
+}

@@ -2,8 +2,8 @@
 
 use core::arch::x86_64::*;
 
-use super::{detect, keep, whole};
-use crate::isa::simd::{DEPTH, Floats, Products, Vector, conv2d, conv2d_float, maps};
+use super::detect;
+use crate::isa::simd::{DEPTH, Floats, Products, Vector, conv2d, conv2d_float, keep, maps, whole};
 use crate::isa::{Convolution, Finish, FinishFloat, FloatConvolution, Work};
 use crate::maps::Code;
 use crate::real::Real;

@@ -196,23 +196,3 @@ impl Isa for Avx512Vnni {
         portable_float::conv2d(convolution, scratch, finish);
     }
 }
-
-/// The first values.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn keep<T: Copy, const N: usize>(output: &mut [T], values: [T; N]) {
-    match output.first_chunk_mut::<N>() {
-        Some(output) => *output = values,
-        None => output.iter_mut().zip(values).for_each(|(to, from)| *to = from),
-    }
-}
-
-/// A whole vector's values, filled up with 0.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn whole<T: Copy + Default, const N: usize>(values: &[T]) -> [T; N] {
-    match values.first_chunk::<N>() {
-        Some(values) => *values,
-        None => core::array::from_fn(|i| values.get(i).copied().unwrap_or_default()),
-    }
-}
