@@ -8,7 +8,7 @@ use toml::Table;
 use crate::{
     bare_metal::{self, BareMetal},
     firmware::{self, Binary, Program},
-    mcu, setup,
+    host, mcu, setup,
     shell::cargo,
 };
 
@@ -20,7 +20,8 @@ pub const SEED: u64 = 0;
 pub fn run() -> Result<()> {
     stage("format", || {
         cargo().args(["fmt", "--all", "--check"]).run()?;
-        cargo().args(["fmt", "--all", "--check"]).folder(firmware::workspace()).run()
+        cargo().args(["fmt", "--all", "--check"]).folder(firmware::workspace()).run()?;
+        cargo().args(["fmt", "--all", "--check"]).folder(host::folder()).run()
     })?;
     stage("lock files", || {
         cargo().args(["fetch", "--locked"]).run()?;
