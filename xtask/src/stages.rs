@@ -9,7 +9,7 @@ use crate::{
     bare_metal::{self, BareMetal},
     elsewhere,
     firmware::{self, Binary, KERNELS, Program},
-    mcu, setup,
+    host, mcu, setup,
     shell::cargo,
 };
 
@@ -22,7 +22,8 @@ pub const SAMPLER: &str = "ddim-20";
 pub fn run() -> Result<()> {
     stage("format", || {
         cargo().args(["fmt", "--all", "--check"]).run()?;
-        cargo().args(["fmt", "--all", "--check"]).folder(firmware::workspace()).run()
+        cargo().args(["fmt", "--all", "--check"]).folder(firmware::workspace()).run()?;
+        cargo().args(["fmt", "--all", "--check"]).folder(host::folder()).run()
     })?;
     stage("lock files", || {
         cargo().args(["fetch", "--locked"]).run()?;

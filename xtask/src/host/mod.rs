@@ -14,6 +14,8 @@ use anyhow::Result;
 
 use runner::Runner;
 
+pub use setup::folder;
+
 /// Measures everything; with `bless`, keeps it as the committed figures.
 pub fn bench(bless: bool) -> Result<()> {
     let bench = setup::set_up()?;

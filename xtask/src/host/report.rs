@@ -103,10 +103,11 @@ impl fmt::Display for Figures {
         }
         writeln!(f)?;
         for (threads, rate) in &self.programs.pictures_per_second {
-            writeln!(f, "{rate:.1} pictures of `fashion` a second on {threads} cores")?;
+            writeln!(f, "{rate:.1} pictures of `fashion` a second on {threads} core(s)")?;
         }
-        let Programs { scaling, peak_kib: [program, embedded], embedded_bytes, .. } = self.programs;
-        writeln!(f, "{:.1} % of linear", 100.0 * scaling)?;
+        let Programs { scaling, efficiency, peak_kib: [program, embedded], embedded_bytes, .. } = self.programs;
+        let [scaling, efficiency] = [scaling, efficiency].map(|share| 100.0 * share);
+        writeln!(f, "{scaling:.1} % of linear by the clock, {efficiency:.1} % by processor time")?;
         writeln!(
             f,
             "{program} KiB at most for one picture, {embedded} KiB in the small program of {embedded_bytes} bytes"
@@ -121,11 +122,12 @@ impl Figures {
         for (key, value) in &self.machine {
             table.insert((*key).into(), Value::String(value.clone()));
         }
-        let Programs { scaling, peak_kib: [program, embedded], embedded_bytes, .. } = self.programs;
+        let Programs { scaling, efficiency, peak_kib: [program, embedded], embedded_bytes, .. } = self.programs;
         for (threads, rate) in &self.programs.pictures_per_second {
             table.insert(format!("pictures_per_second_on_{threads}"), rounded(*rate, 2));
         }
         table.insert("share_of_linear".into(), rounded(scaling, 3));
+        table.insert("share_of_linear_by_processor_time".into(), rounded(efficiency, 3));
         table.insert("peak_kib".into(), Value::Integer(program.try_into()?));
         table.insert("embedded_peak_kib".into(), Value::Integer(embedded.try_into()?));
         table.insert("embedded_bytes".into(), Value::Integer(embedded_bytes.try_into()?));
