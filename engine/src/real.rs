@@ -122,9 +122,11 @@ pub(crate) fn widen<T: Real, const N: usize>(values: Option<&[T]>) -> [f32; N] {
 /// As many elements as fit.
 #[inline(always)]
 pub(crate) fn narrow<T: Real, const N: usize>(values: [f32; N], output: &mut [T]) {
+    let mut narrow = [T::default(); N];
+    narrow.iter_mut().zip(values).for_each(|(to, from)| *to = T::from_f32(from));
     match output.first_chunk_mut::<N>() {
-        Some(output) => output.iter_mut().zip(values).for_each(|(out, value)| *out = T::from_f32(value)),
-        None => output.iter_mut().zip(values).for_each(|(out, value)| *out = T::from_f32(value)),
+        Some(output) => *output = narrow,
+        None => output.iter_mut().zip(narrow).for_each(|(to, from)| *to = from),
     }
 }
 
@@ -136,13 +138,20 @@ pub(crate) fn exp(x: f32) -> f32 {
     const INVERSE_LN2: f32 = f32::from_bits(0x3fb8_aa3b);
     const P: [f32; 2] = [1.666_662_5e-1, -2.766_733_3e-3];
     let size = x.to_bits() & 0x7fff_ffff;
-    let clamped = x.clamp(-104.0, 89.0);
+    let low = if x > -104.0 { x } else { -104.0 };
+    let clamped = if low < 89.0 { low } else { 89.0 };
     let sign = if x < 0.0 { -1.0 } else { 1.0 };
-    let far = (INVERSE_LN2 * clamped + 0.5 * sign) as i32;
-    let near = if size > 0x3eb1_7218 { sign as i32 } else { 0 };
-    let k = if size > 0x3f85_1592 { far } else { near };
-    let hi = clamped - k as f32 * LN2[0];
-    let lo = k as f32 * LN2[1];
+    // ⌊|x| / ln 2 + ½⌋: adding 2²³ rounds to the nearest, which may be one too many.
+    const ONES: f32 = (1 << 23) as f32;
+    let quotient = (INVERSE_LN2 * clamped + 0.5 * sign) * sign;
+    let rounded = (quotient + ONES) - ONES;
+    let far = if rounded > quotient { rounded - 1.0 } else { rounded };
+    let near = if size > 0x3eb1_7218 { 1.0 } else { 0.0 };
+    let steps = if size > 0x3f85_1592 { far } else { near };
+    let multiple = steps * sign;
+    let k = (multiple + 1.5 * ONES).to_bits() as i32 - (1.5 * ONES).to_bits() as i32;
+    let hi = clamped - multiple * LN2[0];
+    let lo = multiple * LN2[1];
     let r = hi - lo;
     let square = r * r;
     let c = r - square * (P[0] + square * P[1]);
