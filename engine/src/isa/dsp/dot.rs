@@ -20,9 +20,9 @@ pub(super) struct Tile {
     /// `[blocks][pairs of taps]` of words: the bytes of two channels alternate.
     pub weights: *const i8,
     /// `[pairs of taps][pixels]` of words.
-    pub columns: *const i16,
+    pub columns: *const u32,
     /// Their end.
-    pub end: *const i16,
+    pub end: *const u32,
     /// Where sums start, `[blocks][4 pixels][2 channels]`.
     pub start: *const i32,
     /// Factors, two a block.

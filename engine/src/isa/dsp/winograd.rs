@@ -221,7 +221,7 @@ fn spread<const ENLARGED: bool>(
             copy(winograd, part, [scale * y, scale * x], [side, side_x], patch);
             [0, COLUMNS * MAX_CHANNELS, MAX_CHANNELS]
         };
-        let source = if inside { map } else { bytemuck::cast_slice(patch.as_flattened()) };
+        let source = if inside { map } else { bytemuck::must_cast_slice(patch.as_flattened()) };
         let quads = channels / 4;
         if quads > 0 {
             let spread = Spread {
@@ -327,10 +327,12 @@ pub(super) fn weights<I: Isa>(geometry: &Geometry, plain: &[i8], transformed: &m
     let count = plain.len() / channel_len.max(1);
     let whole = in_c.is_multiple_of(4)
         && count.is_multiple_of(CHANNELS)
-        && transformed.len() >= count / CHANNELS * block_len(&I::WIDE, geometry);
+        && transformed.len() >= count / CHANNELS * block_len(&I::WIDE, geometry)
+        && transformed.as_ptr().cast::<u32>().is_aligned();
     if !whole {
         return winograd::weights(I::WIDE, geometry, plain, transformed);
     }
+    let transformed = bytemuck::try_cast_slice_mut(transformed).unwrap_or_default();
     if positions(geometry.upsample) == 9 {
         rise_all::<true>(in_c, plain, transformed);
     } else {
@@ -340,10 +342,9 @@ pub(super) fn weights<I: Isa>(geometry: &Geometry, plain: &[i8], transformed: &m
 
 /// Weights of whole blocks of channels and quadruples of input channels.
 #[inline(always)]
-fn rise_all<const ENLARGED: bool>(in_c: usize, plain: &[i8], transformed: &mut [i16]) {
+fn rise_all<const ENLARGED: bool>(in_c: usize, plain: &[i8], words: &mut [u32]) {
     let positions = if ENLARGED { 9 } else { 16 };
     let position_len = in_c * CHANNELS / 2;
-    let words: &mut [u32] = bytemuck::cast_slice_mut(transformed);
     let blocks = words.chunks_exact_mut((positions * position_len).max(1));
     for (block, plain) in blocks.zip(plain.chunks_exact((CHANNELS * in_c * winograd::TAPS).max(1))) {
         let mut quads = plain.chunks_exact(4 * winograd::TAPS);
@@ -364,11 +365,12 @@ fn rise_all<const ENLARGED: bool>(in_c: usize, plain: &[i8], transformed: &mut [
 #[inline(always)]
 fn rise_2d<const ENLARGED: bool>(taps: [u32; 9], block: &mut [u32], start: usize, position_len: usize) {
     let side = if ENLARGED { 3 } else { 4 };
-    let columns = [0, 1, 2].map(|column| rise::<ENLARGED>([taps[column], taps[3 + column], taps[6 + column]]));
+    let [a, b, c, d, e, f, g, h, i] = taps;
+    let columns = [rise::<ENLARGED>([a, d, g]), rise::<ENLARGED>([b, e, h]), rise::<ENLARGED>([c, f, i])];
+    let [a, b, c] = columns;
     let mut place = start;
-    for row in 0..side {
-        let line = rise::<ENLARGED>(columns.map(|column| column[row & 3]));
-        for value in line.into_iter().take(side) {
+    for ((a, b), c) in a.into_iter().zip(b).zip(c).take(side) {
+        for value in rise::<ENLARGED>([a, b, c]).into_iter().take(side) {
             if let Some(out) = block.get_mut(place) {
                 *out = value;
             }
