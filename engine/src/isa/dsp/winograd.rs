@@ -325,7 +325,8 @@ pub(super) fn weights<I: Isa>(geometry: &Geometry, plain: &[i8], transformed: &m
     let in_c = geometry.input.channels;
     let channel_len = in_c * winograd::TAPS;
     let count = plain.len() / channel_len.max(1);
-    let whole = in_c.is_multiple_of(4)
+    let whole = in_c > 0
+        && in_c.is_multiple_of(4)
         && count.is_multiple_of(CHANNELS)
         && transformed.len() >= count / CHANNELS * block_len(&I::WIDE, geometry)
         && transformed.as_ptr().cast::<u32>().is_aligned();
@@ -342,12 +343,12 @@ pub(super) fn weights<I: Isa>(geometry: &Geometry, plain: &[i8], transformed: &m
 
 /// Weights of whole blocks of channels and quadruples of input channels.
 #[inline(always)]
-fn rise_all<const ENLARGED: bool>(in_c: usize, plain: &[i8], words: &mut [u32]) {
+fn rise_all<const ENLARGED: bool>(in_c: usize, plain: &[i8], mut words: &mut [u32]) {
     let positions = if ENLARGED { 9 } else { 16 };
     let position_len = in_c * CHANNELS / 2;
-    let blocks = words.chunks_exact_mut((positions * position_len).max(1));
-    for (block, plain) in blocks.zip(plain.chunks_exact((CHANNELS * in_c * winograd::TAPS).max(1))) {
-        let mut quads = plain.chunks_exact(4 * winograd::TAPS);
+    let mut quads = plain.chunks_exact(4 * winograd::TAPS);
+    while let Some((block, rest)) = words.split_at_mut_checked(positions * position_len) {
+        words = rest;
         for channel in 0..CHANNELS {
             for quad in 0..in_c / 4 {
                 let Some(taps) = quads.next() else { return };
