@@ -1,8 +1,8 @@
 //! Depthwise 3×3: four channels of two neighbouring pixels at a time.
 
+use super::Dsp;
 use super::op::{smlabb, smlatt, sxtb16, sxtb16_odd};
 use super::requantize::apply;
-use super::Dsp;
 use crate::conditioning::at;
 use crate::isa::{Depthwise, ToInt8, portable};
 use crate::residual::Residual;

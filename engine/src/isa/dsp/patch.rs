@@ -73,11 +73,32 @@ impl<'a, X: Code> Patches<'a, X> {
         }
     }
 
+    /// Where the patch starts in the map, if all of it is there.
+    #[inline(always)]
+    fn inside(&self, (y, x): (usize, usize)) -> Option<usize> {
+        let Geometry { input: Shape { height, width, channels }, kernel: [k_h, k_w], stride, padding, .. } =
+            *self.geometry;
+        let row = (y * stride[0]).checked_sub(padding[0]).filter(|row| row + k_h <= height)?;
+        let column = (x * stride[1]).checked_sub(padding[1]).filter(|column| column + k_w <= width)?;
+        Some((row * width + column) * channels)
+    }
+
     /// Four values at a time.
     #[inline(always)]
     fn quads<const P: usize>(&self, map: &[i8], position: (usize, usize), columns: &mut [u32], pixel: usize) {
         let Some(mut words) = columns.get_mut(pixel..) else { return };
         if words.len() + P <= self.geometry.patch_len() / 2 * P {
+            return;
+        }
+        if let Some(start) = self.inside(position) {
+            let Geometry { input: Shape { width, channels, .. }, kernel: [k_h, k_w], .. } = *self.geometry;
+            let (mut input, mut output) = (map.as_ptr().wrapping_add(start), words.as_mut_ptr());
+            for _ in 0..k_h {
+                // SAFETY: the patch is on the map, which `of` has found to be whole; there are words for all of it.
+                unsafe { widen::<P>(input, output, k_w * channels / 4) };
+                input = input.wrapping_add(width * channels);
+                output = output.wrapping_add(k_w * channels / 2 * P);
+            }
             return;
         }
         let nothing = u32::from(self.input.zero_points[0] as u16) * 0x1_0001;
