@@ -2,23 +2,31 @@
 
 use std::path::{Path, PathBuf};
 
-use grano_codegen::{Build, Precision, Result};
-use grano_networks::{layers, toy, unet, write};
+use grano_codegen::{Build, Precision, Result, Target};
+use grano_networks::{layers, mixer, toy, unet, write};
 
 /// Makes a model file's bytes.
 type Model = fn() -> Result<Vec<u8>>;
 
 fn main() {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
-    let made_up: [(&str, Model, &[&str]); 3] = [
+    let made_up: [(&str, Model, &[&str]); 4] = [
         ("toy", toy::model, &["ddim-4", "ancestral-4"]),
+        ("mixer", mixer::model, &["ddim-2"]),
         ("unet", unet::model, &["ddim-4"]),
         ("layers", layers::model, &["ddim-1"]),
     ];
-    emit(Path::new("../models/fashion.safetensors"), "fashion", &["ddim-20", "ddim-20-eta0.5"]);
+    let fashion = Path::new("../models/fashion.safetensors");
+    emit(fashion, "fashion", &["ddim-20", "ddim-20-eta0.5"]);
+    emit_algorithms(Build::new(fashion).samplers(["ddim-20"]), "fashion", 209_000);
     for (name, model, samplers) in made_up {
         match write(&folder, name, model) {
-            Ok(path) => emit(&path, name, samplers),
+            Ok(path) => {
+                emit(&path, name, samplers);
+                if name == "toy" {
+                    emit_algorithms(Build::new(&path).samplers(samplers.iter().copied()), name, 7_200);
+                }
+            }
             Err(error) => println!("cargo::error={error}"),
         }
     }
@@ -29,4 +37,11 @@ fn emit(model: &Path, name: &str, samplers: &[&str]) {
         let samplers = samplers.iter().copied();
         Build::new(model).precision(precision).samplers(samplers).emit(&format!("{name}-{}", precision.name()));
     }
+}
+
+/// Other algorithms than those of the portable network: weights transformed into RAM, where flash is short; and direct
+/// convolutions.
+fn emit_algorithms(build: Build, name: &str, flash_budget: usize) {
+    build.clone().target(Target::CortexM0).flash_budget(flash_budget).emit(&format!("{name}-in-ram"));
+    build.target(Target::X86).emit(&format!("{name}-x86"));
 }

@@ -6,7 +6,7 @@ use crate::emit::{Extras, Generated, emit};
 use crate::error::{Error, Result};
 use crate::fold::fold;
 use crate::load::load;
-use crate::lower::{Program, lower};
+use crate::lower::{Program, Room, lower};
 use crate::model::{DENOISER, Model, Ranges};
 use crate::precision::Precision;
 use crate::quantize::quantize;
@@ -38,8 +38,10 @@ pub struct Build {
 pub struct Output {
     /// `model.rs` and `model.bin`.
     pub generated: Generated,
-    /// `plan.txt`: memory and work by layer.
+    /// `plan.txt`: memory and work by layer, and the algorithms with the reason for each.
     pub plan: String,
+    /// `report.html`: the same as a page, with pictures.
+    pub report: String,
     /// What the user should know, a line each.
     pub warnings: Vec<String>,
 }
@@ -102,38 +104,51 @@ impl Build {
             Precision::Int8 => quantize(&folded, model.header.ranges.get(DENOISER).unwrap_or(&Ranges::default()))?,
             precision => float::kernels(&folded, precision.float())?,
         };
-        let program = lower(&folded, kernels, self.target)?;
         let tables: Vec<Table> = samplers.iter().map(|(_, table)| table.clone()).collect();
-        let generated = emit(
-            &program,
-            &Extras {
-                type_name: &type_name(name),
-                comment: &self.comment(&model),
-                labels: &model.header.data.labels,
-                guidance: model.header.defaults.guidance,
-                samplers: &tables,
-                times: &times,
-                float: self.precision.float(),
-                target: self.target,
-            },
-        )?;
+        let extras = Extras {
+            type_name: &type_name(name),
+            comment: &self.comment(&model),
+            labels: &model.header.data.labels,
+            guidance: model.header.defaults.guidance,
+            samplers: &tables,
+            times: &times,
+            float: self.precision.float(),
+            target: self.target,
+        };
+        // What faster algorithms may take is what the slowest, which take the least, leave.
+        let least = lower(&folded, &kernels, self.target, Room::default())?;
+        let room = Room {
+            flash_bytes: self.flash_budget.saturating_sub(emit(&least, &extras)?.constants.len()),
+            arena_bytes: self.ram_budget.saturating_sub(report::picture_bytes(&least)),
+        };
+        let program = lower(&folded, &kernels, self.target, room)?;
+        let generated = emit(&program, &extras)?;
         self.check_budgets(name, &program, generated.constants.len())?;
-        let plan = report::plan(name, self.precision, &program, &tables, generated.constants.len());
+        let subject = report::Subject {
+            name,
+            precision: self.precision,
+            target: self.target,
+            program: &program,
+            generated: &generated,
+            samplers: &tables,
+        };
+        let (plan, report) = (report::text(&subject), report::html(&subject));
         let warnings = samplers.iter().flat_map(|(spec, table)| spec.warnings(table)).collect();
-        Ok(Output { generated, plan, warnings })
+        Ok(Output { generated, plan, report, warnings })
     }
 
-    /// Writes `model.rs`, `model.bin` and `plan.txt` to a folder.
+    /// Writes `model.rs`, `model.bin`, `plan.txt` and `report.html` to a folder.
     ///
     /// # Errors
     /// As [`Self::generate`], and when the folder cannot be written.
     pub fn write(&self, name: &str, folder: &Path) -> Result<Output> {
         let output = self.generate(name)?;
         std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
-        let files: [(&str, &[u8]); 3] = [
+        let files: [(&str, &[u8]); 4] = [
             ("model.rs", output.generated.source.as_bytes()),
             ("model.bin", &output.generated.constants),
             ("plan.txt", output.plan.as_bytes()),
+            ("report.html", output.report.as_bytes()),
         ];
         // All are written before any is put in its place, so that a full disk leaves what was there.
         for (file, bytes) in files {

@@ -9,11 +9,14 @@
 //! - [`fold`]: rewrites that are equal in real numbers;
 //! - [`target`]: the chip;
 //! - [`quantize`] and [`float`]: the folded network in the numbers of the device ([`precision`], [`kernel`]);
-//! - [`lower`] and [`plan`]: kernel calls on buffers, buffers in one arena;
+//! - [`cost`] and [`algorithm`]: what a convolution takes, one way or another;
+//! - [`order`], [`lower`] and [`plan`]: layers in an order, kernel calls on buffers, buffers in one arena;
 //! - [`schedule`]: samplers as tables;
-//! - [`emit`] and [`report`]: code, constants and `plan.txt`.
+//! - [`emit`] and [`report`]: code, constants, `plan.txt` and `report.html`.
 
+pub mod algorithm;
 pub mod build;
+pub mod cost;
 pub mod emit;
 pub mod error;
 pub mod float;
@@ -24,6 +27,7 @@ pub mod kernel;
 pub mod load;
 pub mod lower;
 pub mod model;
+pub mod order;
 pub mod plan;
 pub mod precision;
 pub mod quantize;

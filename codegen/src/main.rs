@@ -20,7 +20,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Writes model.rs, model.bin and plan.txt
+    /// Writes model.rs, model.bin, plan.txt and report.html
     Emit {
         /// The model, a safetensors file
         model: PathBuf,

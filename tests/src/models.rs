@@ -32,6 +32,13 @@ generated! {
     toy_int8: ToyInt8 in "toy-int8";
     toy_f16: ToyF16 in "toy-f16";
     toy_f32: ToyF32 in "toy-f32";
+    mixer_int8: MixerInt8 in "mixer-int8";
+    mixer_f16: MixerF16 in "mixer-f16";
+    mixer_f32: MixerF32 in "mixer-f32";
+    fashion_in_ram: FashionInRam in "fashion-in-ram";
+    fashion_x86: FashionX86 in "fashion-x86";
+    toy_in_ram: ToyInRam in "toy-in-ram";
+    toy_x86: ToyX86 in "toy-x86";
     unet_int8: UnetInt8 in "unet-int8";
     unet_f16: UnetF16 in "unet-f16";
     unet_f32: UnetF32 in "unet-f32";
@@ -76,6 +83,15 @@ pub fn toy<V: Visit>(precision: Precision, visit: V) -> V::Output {
         Precision::Int8 => visit.visit::<toy_int8::ToyInt8>(),
         Precision::F16 => visit.visit::<toy_f16::ToyF16>(),
         Precision::F32 => visit.visit::<toy_f32::ToyF32>(),
+    }
+}
+
+/// Does something with the mixer in a precision.
+pub fn mixer<V: Visit>(precision: Precision, visit: V) -> V::Output {
+    match precision {
+        Precision::Int8 => visit.visit::<mixer_int8::MixerInt8>(),
+        Precision::F16 => visit.visit::<mixer_f16::MixerF16>(),
+        Precision::F32 => visit.visit::<mixer_f32::MixerF32>(),
     }
 }
 

@@ -6,12 +6,13 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 
 use super::layer::Emitter;
+use crate::algorithm::Algorithm;
 use crate::kernel::Kernel;
 use crate::lower::{Call, Place, Residual};
 
 impl Emitter<'_> {
     /// Borrows the buffers and runs the kernel.
-    pub(super) fn body(&mut self, call: &Call, parameters: &Ident) -> TokenStream {
+    pub(super) fn body(&mut self, call: &Call, parameters: &Ident, to_space: Option<&Ident>) -> TokenStream {
         let mut borrowed: Vec<(Ident, TokenStream)> = Vec::new();
         let element = |buffer: usize| Ident::new(self.program.buffers[buffer].element.rust(), Span::call_site());
         let mut typed = |variable: &str, buffer: usize| {
@@ -89,26 +90,30 @@ impl Emitter<'_> {
         let run = match &call.kernel {
             Kernel::Quantize { .. } | Kernel::DepthToSpace { .. } => quote!(#parameters.run(#input, #output)),
             Kernel::Conv2dInt8 { .. } => {
-                quote!(#parameters.run::<I, _>(condition, #both, #residual, #scratch, #output))
+                let code = (call.algorithm() == Algorithm::Direct).then(|| quote!(, _));
+                quote!(#parameters.run::<I #code>(condition, #both, #residual, #scratch, #output))
             }
             Kernel::Conv2dInt8Head { .. } => quote!(#parameters.run::<I, _>(condition, #both, #scratch, #output)),
-            Kernel::Conv2dFloat { .. } => quote!(#parameters.run(condition, #both, #residual, #scratch, #output)),
+            Kernel::Conv2dFloat { .. } => {
+                quote!(#parameters.run::<I, _, _>(condition, #both, #residual, #scratch, #output))
+            }
             Kernel::DepthwiseInt8 { .. } => quote!(#parameters.run::<I>(condition, #input, #residual, #output)),
             Kernel::DepthwiseFloat { .. } => quote!(#parameters.run(condition, #input, #residual, #output)),
             Kernel::GroupNormInt8 { .. } => quote!(#parameters.run::<I>(#source, #scratch, #output)),
-            Kernel::GroupNormFloat { .. } => quote!(#parameters.run(#source, #output)),
+            Kernel::GroupNormFloat { .. } => quote!(#parameters.run::<I, _>(#source, #scratch, #output)),
             Kernel::AttentionInt8 { .. } => {
                 let third = &maps[2];
                 quote!(#parameters.run::<I>(#source, #second, #third, #scratch, #output))
             }
             Kernel::AttentionFloat { .. } => {
                 let third = &maps[2];
-                quote!(#parameters.run(#source, #second, #third, #scratch, #output))
+                quote!(#parameters.run::<I, _>(#source, #second, #third, #scratch, #output))
             }
             Kernel::AddInt8 { .. } => quote!(#parameters.run::<I>(#input, #residual, #output)),
             Kernel::AddFloat => quote!(#parameters.run(#input, #residual, #output)),
             Kernel::ActivationInt8 { .. } | Kernel::ActivationFloat { .. } => quote!(#parameters.run(#source, #output)),
         };
+        let to_space = to_space.map(|to_space| quote!(#to_space.run_in_place(elements(scratch), #output);));
         let sourced = matches!(
             call.kernel,
             Kernel::GroupNormInt8 { .. }
@@ -124,6 +129,7 @@ impl Emitter<'_> {
             if let Some([#(#variables),*]) = arena.split([#(#constants),*]) {
                 #shared
                 #run;
+                #to_space
             }
         }
     }

@@ -1,11 +1,12 @@
 //! Constants in `model.bin`, and the expressions that read them.
 
 use half::f16;
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 
 use super::layer::Emitter;
 use super::tokens::{float_activation, shape};
+use crate::algorithm::Algorithm;
 use crate::graph::Function;
 use crate::kernel::{Element, Requantize, Sums, Table};
 use crate::reference::Geometry;
@@ -58,14 +59,20 @@ impl Emitter<'_> {
         quote!(&MODEL.view::<[i8; #N]>(#offset, 1)[0])
     }
 
-    pub(super) fn sums(&mut self, sums: &Sums) -> TokenStream {
-        self.used.insert("Sums");
+    pub(super) fn sums(&mut self, sums: &Sums, algorithm: Algorithm) -> TokenStream {
+        let name = if algorithm == Algorithm::Direct { "Sums" } else { "WinogradSums" };
+        self.used.insert(name);
+        let name = Ident::new(name, Span::call_site());
         let geometry = self.geometry(&sums.geometry);
-        let weights = self.packed(&sums.weights, &sums.geometry.engine());
+        let weights = match algorithm {
+            Algorithm::Direct => self.packed(&sums.weights, &sums.geometry.engine()),
+            Algorithm::Winograd => self.transformed(sums),
+            Algorithm::WinogradInRam { .. } => self.untransformed(sums),
+        };
         let [steps, classes] = [self.integers(&sums.bias[0]), self.integers(&sums.bias[1])];
         let ([first, second], [zero_point, second_zero_point]) = (sums.channels, sums.zero_points);
         quote! {
-            Sums {
+            #name {
                 geometry: #geometry,
                 channels: [#first, #second],
                 zero_points: [#zero_point, #second_zero_point],

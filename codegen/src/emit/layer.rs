@@ -6,6 +6,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
 
 use super::tokens::{describe, shape};
+use crate::algorithm::Algorithm;
 use crate::graph::X;
 use crate::kernel::{Element, Kernel, Sums};
 use crate::lower::{Call, Place, Program};
@@ -130,6 +131,9 @@ impl Emitter<'_> {
         if call.macs > 0 {
             doc += &format!(", {} multiply–accumulates", call.macs);
         }
+        if call.algorithm() != Algorithm::Direct {
+            doc += &format!(", {}", call.algorithm());
+        }
         doc.push('.');
         self.used.extend(if call.residual.is_some() { vec!["Residual"] } else { Vec::new() });
         let float = Ident::new(self.float.rust(), Span::call_site());
@@ -138,11 +142,17 @@ impl Emitter<'_> {
         let kind_ident = Ident::new(kind, Span::call_site());
         let generics = ["Conv2dFloat", "DepthwiseFloat", "GroupNormFloat"].contains(&kind).then(|| quote!(<#float>));
         let generic = Self::uses_isa(&call.kernel).then(|| quote!(<I: Isa>));
-        let body = self.body(call, &parameters);
+        let to_space = call.block.map(|block| {
+            let name = self.item(&format!("{function}_to_space"));
+            (block, format_ident!("{}", name.to_string().to_ascii_uppercase()))
+        });
+        let to_space_static = to_space.as_ref().map(|(block, name)| self.depth_to_space(call.shape, *block, name));
+        let body = self.body(call, &parameters, to_space.as_ref().map(|(_, name)| name));
         let declared = Arguments::of(call).declare();
         let arena = quote!(arena: &mut Arena<ARENA_BYTES>);
         quote! {
             static #parameters: #kind_ident #generics = #value;
+            #to_space_static
 
             #[doc = #doc]
             fn #function #generic (#arena, #declared) {
@@ -161,6 +171,9 @@ impl Emitter<'_> {
                 | Kernel::GroupNormInt8 { .. }
                 | Kernel::AttentionInt8 { .. }
                 | Kernel::AddInt8 { .. }
+                | Kernel::Conv2dFloat { .. }
+                | Kernel::GroupNormFloat { .. }
+                | Kernel::AttentionFloat { .. }
         )
     }
 
@@ -182,6 +195,13 @@ impl Emitter<'_> {
             Kernel::AddInt8 { .. } | Kernel::AddFloat => "sum".into(),
             Kernel::ActivationInt8 { .. } | Kernel::ActivationFloat { .. } => "activation".into(),
         }
+    }
+
+    /// The static of a depth_to_space in place.
+    fn depth_to_space(&mut self, [c, h, w]: [usize; 3], block: usize, name: &Ident) -> TokenStream {
+        let input = shape([c * block * block, h / block, w / block]);
+        self.used.insert("DepthToSpace");
+        quote!(static #name: DepthToSpace = DepthToSpace { input: #input, block: #block }.checked();)
     }
 
     /// Where a layer's value can be read after it has run.

@@ -5,10 +5,11 @@ mod constants;
 mod layer;
 mod parameters;
 mod tokens;
+mod winograd;
 
 use std::collections::BTreeSet;
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Span};
 use quote::quote;
 
 use crate::error::{Error, Result};
@@ -27,6 +28,8 @@ pub struct Generated {
     pub source: String,
     /// `model.bin`.
     pub constants: Vec<u8>,
+    /// Bytes of each call's part of it.
+    pub call_bytes: Vec<usize>,
 }
 
 /// What generated code says besides the network.
@@ -67,8 +70,12 @@ pub fn emit(program: &Program, extras: &Extras<'_>) -> Result<Generated> {
     let names: Vec<&str> = program.calls.iter().map(|call| call.name.as_str()).collect();
     let functions: Vec<Ident> = names.iter().map(|name| emitter.item(name)).collect();
     let buffers = emitter.buffers();
-    let layers: Vec<TokenStream> =
-        program.calls.iter().zip(&functions).map(|(call, function)| emitter.layer(call, function)).collect();
+    let (mut layers, mut call_bytes) = (Vec::new(), Vec::new());
+    for (call, function) in program.calls.iter().zip(&functions) {
+        let before = emitter.constants.len();
+        layers.push(emitter.layer(call, function));
+        call_bytes.push(emitter.constants.len() - before);
+    }
     let arms = program.calls.iter().zip(&functions).enumerate().map(|(index, (call, function))| {
         let arguments = Arguments::of(call).pass();
         let generic = Emitter::uses_isa(&call.kernel).then(|| quote!(::<I>));
@@ -177,5 +184,5 @@ pub fn emit(program: &Program, extras: &Extras<'_>) -> Result<Generated> {
     let file = syn::parse2(plain_literals(tokens))
         .map_err(|error| Error::Model(format!("generated code does not parse: {error}")))?;
     let source = format!("{}\n{}", extras.comment, prettyplease::unparse(&file));
-    Ok(Generated { source, constants: emitter.constants })
+    Ok(Generated { source, constants: emitter.constants, call_bytes })
 }

@@ -5,6 +5,7 @@ use quote::quote;
 
 use super::layer::Emitter;
 use super::tokens::{float_activation, shape};
+use crate::algorithm::Algorithm;
 use crate::kernel::{Element, Kernel};
 use crate::lower::Call;
 
@@ -15,12 +16,19 @@ impl Emitter<'_> {
         match &call.kernel {
             Kernel::Quantize { inverse_scale } => ("Quantize", quote!(Quantize { inverse_scale: #inverse_scale })),
             Kernel::Conv2dInt8 { sums, residual_multipliers, requantize, table } => {
-                let sums = self.sums(sums);
+                let algorithm = call.algorithm();
+                let sums = self.sums(sums, algorithm);
                 let epilogue = self.epilogue(residual_multipliers, requantize, table.as_ref());
-                ("Conv2dInt8", quote!(Conv2dInt8 { sums: #sums, epilogue: #epilogue }.checked::<#isa>()))
+                let (kind, group) = match algorithm {
+                    Algorithm::Direct => ("Conv2dInt8", None),
+                    Algorithm::Winograd => ("WinogradInt8", None),
+                    Algorithm::WinogradInRam { group } => ("WinogradInRamInt8", Some(quote!(, group: #group))),
+                };
+                let name = Ident::new(kind, Span::call_site());
+                (kind, quote!(#name { sums: #sums, epilogue: #epilogue #group }.checked::<#isa>()))
             }
             Kernel::Conv2dInt8Head { sums, scales } => {
-                let (sums, scales) = (self.sums(sums), self.floats(scales, Element::F32));
+                let (sums, scales) = (self.sums(sums, Algorithm::Direct), self.floats(scales, Element::F32));
                 ("Conv2dInt8Head", quote!(Conv2dInt8Head { sums: #sums, scales: #scales }.checked::<#isa>()))
             }
             Kernel::DepthwiseInt8 { sums, residual_multipliers, requantize, table } => {

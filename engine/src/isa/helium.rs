@@ -27,6 +27,8 @@ mod finish;
 #[cfg(target_arch = "arm")]
 mod halo;
 #[cfg(target_arch = "arm")]
+mod requantize;
+#[cfg(target_arch = "arm")]
 mod sums;
 
 use super::{Convolution, Finish, Isa, Packing};
@@ -66,6 +68,21 @@ impl Isa for Helium {
         #[cfg(not(target_arch = "arm"))]
         let _ = scratch;
         definition::conv2d(convolution, finish, output);
+    }
+
+    #[cfg(target_arch = "arm")]
+    #[inline]
+    fn requantize(
+        epilogue: &crate::epilogue::Epilogue,
+        sums: &[i32],
+        channel: usize,
+        index: usize,
+        residual: crate::residual::Residual<'_, i8>,
+        output: &mut [i8],
+    ) {
+        if requantize::requantize(epilogue, sums, channel, index, residual, output).is_none() {
+            super::portable::requantize(epilogue, sums, channel, index, residual, output);
+        }
     }
 
     #[cfg(target_arch = "arm")]

@@ -7,6 +7,7 @@
 
 mod packing;
 mod portable;
+mod portable_float;
 pub mod winograd;
 
 mod armv6m;
@@ -24,6 +25,7 @@ use crate::conditioning::at;
 use crate::epilogue::{AddInt8, Epilogue};
 use crate::geometry::Geometry;
 use crate::maps::{Code, Maps};
+use crate::real::Real;
 use crate::requantize::Table;
 use crate::residual::Residual;
 use simd::Vector;
@@ -126,6 +128,25 @@ pub trait Isa: Copy + 'static {
         portable::requantize(epilogue, sums, channel, index, residual, output);
     }
 
+    /// Elements of scratch that [`Self::conv2d_float`] takes.
+    #[must_use]
+    fn float_scratch(geometry: &Geometry) -> usize {
+        portable_float::scratch(geometry)
+    }
+
+    /// A convolution's sums in f32, from the first tap to the last.
+    ///
+    /// With weights in f16, products and sums are rounded apart: the same bits on every chip. With weights in f32 they
+    /// may be rounded together (FMA).
+    #[inline]
+    fn conv2d_float<T: Real, X: Real>(
+        convolution: &FloatConvolution<'_, T, X>,
+        scratch: &mut [f32],
+        finish: &mut impl FinishFloat,
+    ) {
+        portable_float::conv2d(convolution, scratch, finish);
+    }
+
     /// Does some work with this instruction set, as far as the compiler finds use for it.
     #[inline(always)]
     fn vectorize<W: Work>(work: W) -> W::Output {
@@ -206,6 +227,24 @@ pub struct Convolution<'a, X> {
     pub input: Maps<'a, X>,
 }
 
+/// What takes a floating-point convolution's sums.
+pub trait FinishFloat {
+    /// Turns the sums of neighbouring channels of pixel `pixel` into elements of the output map, `channel` being the
+    /// number of the first; the last may be past the map's channels.
+    fn finish<const N: usize>(&mut self, pixel: usize, channel: usize, sums: [f32; N]);
+}
+
+/// A floating-point convolution's sums, ready to run.
+#[derive(Clone, Copy, Debug)]
+pub struct FloatConvolution<'a, T, X> {
+    /// Shapes; the input's channels are those of all maps.
+    pub geometry: &'a Geometry,
+    /// `[k_h][k_w][in_c][out_c]`.
+    pub weights: &'a [T],
+    /// What it reads.
+    pub input: Maps<'a, X>,
+}
+
 impl<X> Convolution<'_, X> {
     /// A channel's bias; 0 past the last channel.
     #[inline(always)]
@@ -216,7 +255,10 @@ impl<X> Convolution<'_, X> {
     /// Adds up the rows of biases.
     #[inline]
     pub(crate) fn fill_bias(&self, bias: &mut [i32]) {
-        bias.iter_mut().enumerate().for_each(|(channel, bias)| *bias = self.bias(channel));
+        bias.fill(0);
+        for row in self.biases {
+            bias.iter_mut().zip(row).for_each(|(bias, value)| *bias = bias.wrapping_add(*value));
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) fn conv2d<I: Isa, X: Code, F: Finish>(
     let (taps, out_c) = (geometry.patch_len(), geometry.output.channels);
     let Some((bias, scratch)) = scratch.split_at_mut_checked(out_c.next_multiple_of(channels)) else { return };
     let Some((sums, columns)) = scratch.split_at_mut_checked(channels * pixels) else { return };
-    let columns: &mut [i16] = bytemuck::cast_slice_mut(columns);
+    let columns: &mut [i16] = bytemuck::try_cast_slice_mut(columns).unwrap_or_default();
     let Some(columns) = columns.get_mut(..I::PACKING.columns_len(taps)) else { return };
     convolution.fill_bias(bias);
     let mut positions = geometry.output.positions();

@@ -205,7 +205,7 @@ pub(super) fn run<I: Isa>(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch:
     winograd.fill_bias(biases, 0);
     let Some((sums, scratch)) = scratch.split_at_mut_checked(channels) else { return };
     let Some((products, columns)) = scratch.split_at_mut_checked(positions * pixels * channels) else { return };
-    let columns: &mut [i16] = bytemuck::cast_slice_mut(columns);
+    let columns: &mut [i16] = bytemuck::try_cast_slice_mut(columns).unwrap_or_default();
     let Some(columns) = columns.get_mut(..positions * step) else { return };
     let tiles = winograd.tiles();
     for first_tile in (0..tiles.len()).step_by(pixels) {

@@ -1,8 +1,8 @@
 //! Scaled dot-product attention over all positions of a map (Vaswani et al. 2017, section 3.2).
 
-use super::Real;
 use crate::conditioning::at;
-use crate::isa::Isa;
+use crate::isa::{Isa, Work};
+use crate::real::{Real, exp, narrow, widen};
 use crate::requantize::{is_multiplier, requantize, saturate};
 use crate::residual::Residual;
 use crate::shape::Shape;
@@ -73,7 +73,7 @@ impl AttentionInt8 {
         let positions = self.shape.height * self.shape.width;
         let Some((scores, rest)) = scratch.split_at_mut_checked(positions) else { return };
         let Some((row_words, rest)) = rest.split_at_mut_checked(width) else { return };
-        let keys: &mut [i8] = bytemuck::cast_slice_mut(rest);
+        let keys: &mut [i8] = bytemuck::try_cast_slice_mut(rest).unwrap_or_default();
         let Some(keys) = keys.get_mut(..positions * width) else { return };
         q.place(output);
         for first in (0..channels).step_by(width) {
@@ -124,7 +124,7 @@ impl AttentionInt8 {
 /// f32 or f16 maps q, k, v → map of the same type and shape: `out[i] = Σ_j softmax_j(scale · q[i]·k[j]) · v[j]` per head.
 ///
 /// All in f32 without FMA, from the first position to the last; the exponential is the pinned libm's. The result is
-/// rounded once. Scratch: positions.
+/// rounded once. Scratch: positions · (1 + channels of a head).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AttentionFloat {
     /// Of all maps.
@@ -147,31 +147,58 @@ impl AttentionFloat {
         self
     }
 
-    /// Runs the layer; q may lie in the output. `scratch` has one element a position.
-    pub fn run<T: Real>(&self, q: Residual<'_, T>, k: &[T], v: &[T], scratch: &mut [f32], output: &mut [T]) {
-        let channels = self.shape.channels.max(1);
-        let width = (channels / self.heads.max(1)).max(1);
-        let Some(scores) = scratch.get_mut(..self.shape.height * self.shape.width) else { return };
+    /// Runs the layer; q may lie in the output. `scratch` has positions · (1 + channels of a head) elements.
+    pub fn run<I: Isa, T: Real>(&self, q: Residual<'_, T>, k: &[T], v: &[T], scratch: &mut [f32], output: &mut [T]) {
         q.place(output);
+        I::vectorize(AttendFloat { layer: self, k, v, scratch, output });
+    }
+}
+
+/// A layer at work on q, which lies in the output.
+struct AttendFloat<'a, T> {
+    layer: &'a AttentionFloat,
+    k: &'a [T],
+    v: &'a [T],
+    scratch: &'a mut [f32],
+    output: &'a mut [T],
+}
+
+impl<T: Real> Work for AttendFloat<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        const LANES: usize = 16;
+        let Self { layer, k, v, scratch, output } = self;
+        let channels = layer.shape.channels.max(1);
+        let width = (channels / layer.heads.max(1)).max(1);
+        let positions = layer.shape.height * layer.shape.width;
+        let Some((scores, rest)) = scratch.split_at_mut_checked(positions) else { return };
+        let Some(keys) = rest.get_mut(..positions * width) else { return };
         for first in (0..channels).step_by(width) {
+            // Keys by channel, so that a query's scores are computed side by side.
+            for (channel, keys) in (first..).zip(keys.chunks_exact_mut(positions)) {
+                let values = k.iter().skip(channel).step_by(channels);
+                keys.iter_mut().zip(values).for_each(|(key, value)| *key = value.to_f32());
+            }
             for row in output.chunks_exact_mut(channels) {
                 let row = row.get_mut(first..first + width).unwrap_or_default();
-                let mut largest = f32::NEG_INFINITY;
-                for (score, key) in scores.iter_mut().zip(k.chunks_exact(channels)) {
-                    let key = key.get(first..first + width).unwrap_or_default();
-                    let products = row.iter().zip(key).map(|(q, k)| q.to_f32() * k.to_f32());
-                    *score = products.fold(0.0, |sum, product| sum + product) * self.scale;
-                    largest = largest.max(*score);
+                scores.fill(0.0);
+                for (q, keys) in row.iter().zip(keys.chunks_exact(positions)) {
+                    let q = q.to_f32();
+                    scores.iter_mut().zip(keys).for_each(|(score, key)| *score += q * key);
                 }
-                let mut total = 0.0;
-                for score in &mut *scores {
-                    *score = libm::expf(*score - largest);
-                    total += *score;
-                }
-                for (channel, out) in (first..).zip(row) {
-                    let values = v.iter().skip(channel).step_by(channels);
-                    let sum = scores.iter().zip(values).fold(0.0, |sum, (weight, v)| sum + weight * v.to_f32());
-                    *out = T::from_f32(sum / total);
+                scores.iter_mut().for_each(|score| *score *= layer.scale);
+                let largest = scores.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+                scores.iter_mut().for_each(|score| *score = exp(*score - largest));
+                let total = scores.iter().fold(0.0, |sum, score| sum + score);
+                for (block, outs) in row.chunks_mut(LANES).enumerate() {
+                    let mut sums = [0.0; LANES];
+                    for (weight, pixel) in scores.iter().zip(v.chunks_exact(channels)) {
+                        let values = widen::<T, LANES>(pixel.get(first + block * LANES..));
+                        sums.iter_mut().zip(values).for_each(|(sum, v)| *sum += weight * v);
+                    }
+                    narrow(sums.map(|sum| sum / total), outs);
                 }
             }
         }
@@ -256,9 +283,14 @@ mod tests {
             let real = |salt: u64| move |i: usize| ((i as u64 + salt).wrapping_mul(seed | 1) >> 24) as i8 as f32 / 64.0;
             let [q, k, v] = [1, 77, 4321].map(|salt| (0..shape.len()).map(real(salt)).collect::<Vec<f32>>());
             let attention = AttentionFloat { shape, heads, scale: 1.0 / ((shape.channels / heads) as f32).sqrt() };
-            let mut scratch = vec![0.0; shape.height * shape.width];
+            let mut scratch = vec![0.0; shape.height * shape.width * (1 + shape.channels / heads)];
             let mut output = q.clone();
-            attention.checked().run(Residual::InOutput, &k, &v, &mut scratch, &mut output);
+            attention.checked().run::<Portable, _>(Residual::InOutput, &k, &v, &mut scratch, &mut output);
+            for run in [AttentionFloat::run::<Avx2, f32>, AttentionFloat::run::<Avx512Vnni, f32>] {
+                let mut same = vec![0.0; q.len()];
+                run(&attention, Residual::From(&q), &k, &v, &mut scratch, &mut same);
+                prop_assert_eq!(&same, &output);
+            }
             let wide = [&q, &k, &v].map(|map| map.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>());
             for (out, real) in output.iter().zip(oracle(shape, heads, [&wide[0], &wide[1], &wide[2]])) {
                 prop_assert!((f64::from(*out) - real).abs() <= 1e-5, "{} {}", out, real);

@@ -46,6 +46,18 @@ impl DepthToSpace {
             pixel.iter_mut().zip(source.iter().step_by((block * block).max(1))).for_each(|(out, value)| *out = *value);
         }
     }
+
+    /// As [`Self::run`] where the result overwrites the input: a row of the input and the `block` rows of pixels that it
+    /// becomes take the same place in `map`. Works in the first `width · channels` elements of `scratch`; where there
+    /// are fewer, nothing is done.
+    pub fn run_in_place<T: Copy>(&self, scratch: &mut [T], map: &mut [T]) {
+        let row = Self { input: Shape { height: 1, ..self.input }, ..*self };
+        let Some(scratch) = scratch.get_mut(..row.input.len()) else { return };
+        for pixels in map.chunks_exact_mut(row.input.len().max(1)) {
+            scratch.iter_mut().zip(&*pixels).for_each(|(copy, value)| *copy = *value);
+            row.run(scratch, pixels);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -90,6 +102,9 @@ mod tests {
                     }
                 }
             }
+            let (mut map, mut scratch) = (input, vec![0; width * kernel.input.channels]);
+            kernel.run_in_place(&mut scratch, &mut map);
+            prop_assert_eq!(map, output);
         }
     }
 }

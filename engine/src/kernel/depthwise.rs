@@ -1,10 +1,10 @@
 //! Convolution with a kernel of its own for every channel.
 
-use super::real::{Activation, Real};
 use crate::conditioning::{Bias, Condition, at};
 use crate::epilogue::Epilogue;
 use crate::geometry::Geometry;
 use crate::isa::{Depthwise, Isa, ToInt8};
+use crate::real::{Activation, Real};
 use crate::residual::Residual;
 
 /// Channels that are computed together in floating point.

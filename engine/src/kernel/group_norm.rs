@@ -1,7 +1,8 @@
 //! Group normalisation: statistics of runs of channels, then a factor and an offset a channel (Wu & He 2018).
 
-use super::{Activation, Real};
-use crate::isa::{AFFINE_FRACTION, Isa};
+use crate::conditioning::at;
+use crate::isa::{AFFINE_FRACTION, Isa, Work};
+use crate::real::{Activation, Real, narrow, widen};
 use crate::requantize::Table;
 use crate::residual::Residual;
 use crate::shape::Shape;
@@ -98,7 +99,8 @@ fn fixed_point(value: f32) -> i32 {
 /// f32 or f16 map → map of the same type: `out = activation((x − mean) / √(variance + eps) · weight[c] + bias[c])`, the
 /// variance being the mean of (x − mean)².
 ///
-/// All in f32 without FMA; sums are taken row by row, then over the rows. The result is rounded once.
+/// All in f32 without FMA; sums are taken channel by channel: along a row, over the rows, then over the group's channels.
+/// The result is rounded once. Scratch: 2 · channels.
 #[derive(Clone, Copy, Debug)]
 pub struct GroupNormFloat<T: 'static> {
     /// Of input and output.
@@ -128,41 +130,88 @@ impl<T: Real> GroupNormFloat<T> {
         self
     }
 
-    /// Runs the layer on `input`, which may lie in the output.
-    pub fn run<X: Real>(&self, input: Residual<'_, X>, output: &mut [X]) {
-        let channels = self.shape.channels.max(1);
-        let len = (channels / self.groups.max(1)).max(1);
-        let count = (self.shape.len() / self.groups.max(1)) as f32;
+    /// Runs the layer on `input`, which may lie in the output. `scratch` has 2 · channels elements.
+    pub fn run<I: Isa, X: Real>(&self, input: Residual<'_, X>, scratch: &mut [f32], output: &mut [X]) {
         input.place(output);
-        for (group, (weight, bias)) in self.weight.chunks(len).zip(self.bias.chunks(len)).enumerate() {
-            let first = group * len;
-            let mean = self.sum(output, first, len, |x| x) / count;
-            let variance = self.sum(output, first, len, |x| (x - mean) * (x - mean)) / count;
-            let reciprocal = 1.0 / libm::sqrtf(variance + self.eps);
+        I::vectorize(Normalise { layer: self, scratch, output });
+    }
+}
+
+/// A layer at work on what lies in the output.
+struct Normalise<'a, T: 'static, X> {
+    layer: &'a GroupNormFloat<T>,
+    scratch: &'a mut [f32],
+    output: &'a mut [X],
+}
+
+impl<T: Real, X: Real> Work for Normalise<'_, T, X> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { layer, scratch, output } = self;
+        let channels = layer.shape.channels.max(1);
+        let len = (channels / layer.groups.max(1)).max(1);
+        let count = (layer.shape.len() / layer.groups.max(1)) as f32;
+        let row_len = layer.shape.width * channels;
+        let Some((means, rest)) = scratch.split_at_mut_checked(channels) else { return };
+        let Some(factors) = rest.get_mut(..channels) else { return };
+        let average = |sums: &mut [f32]| {
+            for group in sums.chunks_mut(len) {
+                let mean = group.iter().fold(0.0, |sum, x| sum + x) / count;
+                group.fill(mean);
+            }
+        };
+        channel_sums(output, channels, row_len, means, |x, _| x, |_| 0.0);
+        average(means);
+        channel_sums(output, channels, row_len, factors, |x, mean| (x - mean) * (x - mean), |c| at(means, c));
+        average(factors);
+        for factor in &mut *factors {
+            *factor = 1.0 / libm::sqrtf(*factor + layer.eps);
+        }
+        for first in (0..channels).step_by(LANES) {
+            let [means, factors] = [&*means, &*factors].map(|values| widen::<f32, LANES>(values.get(first..)));
+            let [weight, bias] = [layer.weight, layer.bias].map(|values| widen::<T, LANES>(values.get(first..)));
             for pixel in output.chunks_exact_mut(channels) {
-                let values = pixel.get_mut(first..first + len).unwrap_or_default();
-                for ((x, weight), bias) in values.iter_mut().zip(weight).zip(bias) {
-                    let value = (x.to_f32() - mean) * reciprocal * weight.to_f32() + bias.to_f32();
-                    *x = X::from_f32(self.activation.apply(value));
+                let pixel = pixel.get_mut(first..).unwrap_or_default();
+                let mut values = widen::<X, LANES>(Some(pixel));
+                for (c, x) in values.iter_mut().enumerate() {
+                    *x = (*x - means[c]) * factors[c] * weight[c] + bias[c];
                 }
+                narrow(layer.activation.apply_all(values), pixel);
             }
         }
     }
+}
 
-    /// Σ f(x) over channels `first .. first + len`.
-    fn sum<X: Real>(&self, map: &[X], first: usize, len: usize, f: impl Fn(f32) -> f32) -> f32 {
-        let channels = self.shape.channels.max(1);
-        let mut total = 0.0;
-        for row in map.chunks_exact((self.shape.width * channels).max(1)) {
-            let mut sum = 0.0;
+/// Channels that are worked on together.
+const LANES: usize = 16;
+
+/// `sums[c] = Σ_rows Σ_columns f(x, parameter(c))` of every channel of a map.
+#[inline(always)]
+fn channel_sums<X: Real>(
+    map: &[X],
+    channels: usize,
+    row_len: usize,
+    sums: &mut [f32],
+    f: impl Fn(f32, f32) -> f32,
+    parameter: impl Fn(usize) -> f32,
+) {
+    for (block, sums) in sums.chunks_mut(LANES).enumerate() {
+        let first = block * LANES;
+        let parameters: [f32; LANES] = core::array::from_fn(|c| parameter(first + c));
+        let mut totals = [0.0; LANES];
+        for row in map.chunks_exact(row_len.max(1)) {
+            let mut row_sums = [0.0; LANES];
             for pixel in row.chunks_exact(channels) {
-                for x in pixel.get(first..first + len).unwrap_or_default() {
-                    sum += f(x.to_f32());
+                let values = widen::<X, LANES>(pixel.get(first..));
+                for ((sum, x), parameter) in row_sums.iter_mut().zip(values).zip(parameters) {
+                    *sum += f(x, parameter);
                 }
             }
-            total += sum;
+            totals.iter_mut().zip(row_sums).for_each(|(total, sum)| *total += sum);
         }
-        total
+        sums.iter_mut().zip(totals).for_each(|(sum, total)| *sum = total);
     }
 }
 
@@ -237,7 +286,13 @@ mod tests {
                 shape, groups, eps: 0.01, weight: leak(&weight), bias: leak(&bias), activation: Activation::Identity,
             }.checked();
             let mut output = vec![0.0; input.len()];
-            norm.run(Residual::From(&input), &mut output);
+            let mut scratch = vec![0.0; 2 * shape.channels];
+            norm.run::<Portable, _>(Residual::From(&input), &mut scratch, &mut output);
+            for run in [GroupNormFloat::run::<Avx2, f32>, GroupNormFloat::run::<Avx512Vnni, f32>] {
+                let mut in_place = input.clone();
+                run(&norm, Residual::InOutput, &mut scratch, &mut in_place);
+                prop_assert_eq!(&in_place, &output);
+            }
             let wide: Vec<f64> = input.iter().map(|x| f64::from(*x)).collect();
             for (out, real) in output.iter().zip(oracle(shape, groups, f64::from(0.01f32), &wide, &weight, &bias)) {
                 prop_assert!((f64::from(*out) - real).abs() <= 1e-4, "{} {}", out, real);
@@ -284,7 +339,7 @@ mod tests {
         let one = leak(&[f16::ONE]);
         let norm = GroupNormFloat { shape, groups: 1, eps: 1e-6, weight: one, bias: one, activation: Activation::Silu };
         let mut map = [f16::from_f32(2.0), f16::from_f32(4.0)];
-        norm.checked().run(Residual::InOutput, &mut map);
+        norm.checked().run::<Portable, _>(Residual::InOutput, &mut [0.0; 4], &mut map);
         let expected = [0.0, 2.0].map(|x| f16::from_f32(Activation::Silu.apply(x)));
         assert!(map.iter().zip(expected).all(|(a, b)| (a.to_f32() - b.to_f32()).abs() < 2e-3), "{map:?}");
     }

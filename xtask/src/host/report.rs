@@ -30,11 +30,11 @@ pub struct Network {
     version: String,
     evaluation_us: f64,
     picture_ms: f64,
-    /// How often grano, with the same numbers, does it while this does it once.
+    /// Its time in that of grano with the same numbers, the median of rounds.
     times_grano: f64,
-    /// Of the multiplications that the core can do.
+    /// The time that the core needs at least, in its time.
     share_of_peak: f64,
-    /// Of the output, against the reference's; the limit itself has none.
+    /// Of the output, against the reference's.
     difference: Option<Difference>,
 }
 
@@ -55,7 +55,8 @@ pub fn networks(runners: &mut [Runner], times: &Times) -> Result<Vec<Network>> {
     let network = |runner: &mut Runner| {
         let name = runner.name;
         let (_, numbers) = name.rsplit_once('-').unwrap_or(("", "int8"));
-        let difference = if name == PEAK { None } else { Some(Difference::new(&reference, &runner.output()?)) };
+        let has_output = ![PEAK, REFERENCE].contains(&name);
+        let difference = has_output.then(|| runner.output()).transpose()?.map(|is| Difference::new(&reference, &is));
         let largest = difference.as_ref().map_or(0.0, |difference| difference.largest);
         ensure!(numbers != "f32" || largest < TOLERANCE, "{name} computes another network: it is {largest} off");
         Ok(Network {
@@ -89,7 +90,7 @@ impl fmt::Display for Figures {
         writeln!(
             f,
             "\n{:17} {:>11} {:>11} {:>8} {:>9} {:>8}  version",
-            "one core", "evaluation", "DDIM-20", "× grano", "of peak", "SNR"
+            "one core", "evaluation", "DDIM-20", "× grano", "of peak", "ε SNR"
         )?;
         for network in &self.networks {
             let Network { name, version, evaluation_us, picture_ms, times_grano, share_of_peak, difference } = network;

@@ -24,8 +24,8 @@ pub enum Engine {
 
 use Engine::{Grano, Python, Rust};
 
-/// All that are measured, the first being the core's limit. rten's int8 is quantised as it runs, which is what it
-/// supports; the others' beforehand.
+/// All that are measured, the first being the core's limit. rten's int8 quantises activations as it runs, which is what
+/// it has integer kernels for; the others' scales are known beforehand.
 const ENGINES: [(&str, Engine); 14] = [
     (PEAK, Grano),
     ("grano-int8", Grano),

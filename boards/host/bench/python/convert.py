@@ -1,4 +1,4 @@
-"""Turns the reference U-Net into what the peers run: `convert.py FOLDER`, which holds model.safetensors and sampler.json.
+"""Turns the reference U-Net into what the peers run: `convert.py FOLDER`, where model.safetensors and sampler.json are.
 
 Writes unet.onnx and unet.tflite in f32, and both in int8, calibrated on the real sampler's trajectories; and
 unet-dynamic.onnx, whose activations are quantised as it runs. It takes a minute, so what is up to date is kept.
@@ -54,15 +54,16 @@ def to_onnx(unet, example, seen, folder):
     simple, ok = onnxsim.simplify(onnx.load(f32))
     assert ok, "onnxsim changed the network"
     onnx.save(simple, f32)
-    # With every op type that the default set names, the session fails to load.
     quantization.quantize_dynamic(f32, folder / "unet-dynamic.onnx", op_types_to_quantize=["Conv", "MatMul"])
+    # With every op type that the default set names, the session fails to load. ONNX Runtime is a quarter faster on x86
+    # with unsigned activations than with its default, and a little faster with one scale a tensor than one a channel.
     quantization.quantize_static(
         f32,
         int8,
         Reader(seen),
         quant_format=quantization.QuantFormat.QDQ,
         op_types_to_quantize=["Conv", "Gemm", "MatMul"],
-        per_channel=True,
+        activation_type=quantization.QuantType.QUInt8,
     )
 
 
@@ -89,7 +90,8 @@ def convert(folder):
 def checksum(folder):
     """Of all that decides what is written."""
     here = Path(__file__).parent
-    files = [folder / "model.safetensors", folder / "sampler.json", *sorted(here.glob("*.py")), here / "requirements.txt"]
+    files = [folder / "model.safetensors", folder / "sampler.json"]
+    files += [*sorted(here.glob("*.py")), here / "requirements.txt"]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 

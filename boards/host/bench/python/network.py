@@ -1,4 +1,4 @@
-"""The reference U-Net as one would write it in PyTorch. Its modules are named as in the file that grano's build reads."""
+"""The reference U-Net as one would write it in PyTorch; its modules have the names in the file that grano reads."""
 
 import torch
 from safetensors.torch import load_file
@@ -87,8 +87,9 @@ class UNet(nn.Module):
 
 def load(folder):
     """The network with the weights in model.safetensors."""
+    file = load_file(folder / "model.safetensors")
     # `half` is a method of every module.
-    file = {name.removeprefix("denoiser.").replace("half.", "halve."): tensor for name, tensor in load_file(folder / "model.safetensors").items()}
+    file = {name.removeprefix("denoiser.").replace("half.", "halve."): tensor for name, tensor in file.items()}
     # The file has a normalisation with half of the groups for either map, and no concatenation.
     for name in [name for name in file if ".norm1.0." in name]:
         halves = [file.pop(name.replace(".norm1.0.", f".norm1.{i}.")) for i in range(2)]

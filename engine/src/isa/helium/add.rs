@@ -61,7 +61,7 @@ macro_rules! four {
         concat!(
             "vldrb.s32 ",
             $sum,
-            ", [{a}], #4\nvldrb.s32 q4, [{b}], #4\n",
+            ", [r0], #4\nvldrb.s32 q4, [r1], #4\n",
             "vmlas.i32 ",
             $sum,
             ", q5, {bias}\nvmla.i32 ",
@@ -107,7 +107,7 @@ unsafe fn add_blocks(factors: &Factors, a: *const i8, b: *const i8, output: *mut
             "vstrb.8 q0, [{output}, q7]",
             "add {output}, {output}, #16",
             "le lr, 2b",
-            offsets = in(reg) &OFFSETS, factors = in(reg) factors, a = inout(reg) a => _, b = inout(reg) b => _,
+            offsets = in(reg) &OFFSETS, factors = in(reg) factors, inout("r0") a => _, inout("r1") b => _,
             output = inout(reg) output => _, blocks = inout(reg) blocks => _,
             factor = out(reg) _, bias = out(reg) _, zero_point = out(reg) _,
             out("lr") _,

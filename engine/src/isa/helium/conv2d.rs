@@ -33,14 +33,26 @@ pub(super) fn conv2d<X: Code, F: Finish>(
     output: &mut [F::Element],
 ) -> Option<()> {
     let (geometry, layout) = (convolution.geometry, Layout::of(convolution.geometry));
-    let words = layout.pairs() * TILE;
+    let words = layout.bias_words();
     if !fits(convolution, finish, output.len()) {
         return None;
     }
     let (sums, scratch) = scratch.split_at_mut_checked(words + layout.sums_words())?;
-    for (pair, tile) in sums.chunks_exact_mut(TILE).take(layout.pairs()).enumerate() {
-        let [a, b] = [0, 1].map(|channel| convolution.bias(pair * CHANNELS + channel));
-        tile.copy_from_slice(&[a, b, a, b, a, b, a, b]);
+    if layout.method == Method::Single {
+        let pixel = X::bytes(convolution.input.maps[0])?;
+        convolution.fill_bias(sums);
+        // SAFETY: weights, biases and the pixel are as long as the shapes say.
+        unsafe { sums::single(pixel.as_ptr(), layout.steps(), convolution.weights.as_ptr(), sums) };
+        finish.finish::<Helium>(sums, 0, 0, output);
+        return Some(());
+    }
+    let (tiles, bias) = sums.split_at_mut_checked(words)?;
+    // The sums' place is as long: a tile's sums of all channels are more than these.
+    let bias = bias.get_mut(..layout.pairs() * CHANNELS)?;
+    convolution.fill_bias(bias);
+    for (tile, bias) in tiles.as_chunks_mut().0.iter_mut().zip(bias.as_chunks().0) {
+        let [a, b]: [i32; CHANNELS] = *bias;
+        *tile = [a, b, a, b, a, b, a, b];
     }
     let sink = match finish.to_int8() {
         Some(finish) => Sink::Int8(Finisher::new(finish, geometry.output.channels, F::bytes(output)?)),
@@ -50,7 +62,7 @@ pub(super) fn conv2d<X: Code, F: Finish>(
     match layout.method {
         Method::Windows if geometry.stride[0] == 1 => run.windows::<1, 4>(scratch),
         Method::Windows => run.windows::<2, 3>(scratch),
-        Method::Pixels => run.pixels(scratch),
+        Method::Pixels | Method::Single => run.pixels(scratch),
         Method::Patches => run.patches(scratch),
     }
 }
@@ -73,6 +85,7 @@ fn fits<X: Code, F: Finish>(convolution: &Convolution<'_, X>, finish: &F, len: u
         && input.channels[0] + input.channels[1] == geometry.input.channels
         && convolution.weights.len() == layout.pairs() * CHANNELS * layout.steps() * STEP
         && geometry.output.channels < 1 << 14
+        && (layout.method != Method::Single || input.channels[1] == 0)
         && layout.halo_rows() * layout.halo_row() < 1 << 16
 }
 
@@ -124,8 +137,8 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
         for first in (0..pixels).step_by(PIXELS) {
             let count = (pixels - first).min(PIXELS);
             for (from, channels, to) in &mut parts {
-                let to = columns.as_mut_ptr().wrapping_add(*to);
                 if *channels > 0 {
+                    let to = columns.as_mut_ptr().wrapping_add(*to);
                     // SAFETY: `count` pixels of the map; columns have room for all channels of four.
                     unsafe { copy::spread(from.cast(), to.cast(), *channels * size_of::<X>(), count) };
                     *from = from.wrapping_add(*channels * count);
@@ -145,7 +158,7 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
         let (columns, scratch) = scratch.split_at_mut_checked(words)?;
         let (offsets, scratch) = scratch.split_at_mut_checked(offsets)?;
         let columns = self.columns(columns)?;
-        let offsets: &mut [u16] = bytemuck::cast_slice_mut(offsets);
+        let offsets: &mut [u16] = bytemuck::try_cast_slice_mut(offsets).unwrap_or_default();
         self.fill_offsets(offsets);
         let mut halo = Halo::new(geometry, self.convolution.input, geometry.kernel[0], scratch)?;
         let steps = self.layout.steps();
@@ -187,7 +200,7 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
 
     /// A tile's columns in a buffer; none if that is too short.
     fn columns<'b>(&self, buffer: &'b mut [i32]) -> Option<&'b mut [X]> {
-        bytemuck::cast_slice_mut(buffer).get_mut(..self.layout.steps() * STEP * PIXELS)
+        bytemuck::try_cast_slice_mut(buffer).unwrap_or_default().get_mut(..self.layout.steps() * STEP * PIXELS)
     }
 
     /// What the loops read and write, all weights.
@@ -232,13 +245,17 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
             }
             Sink::Other(finish, output) => (finish, output),
         };
-        let outs = output.chunks_exact_mut(out_c.max(1)).enumerate().skip(first).take(pixels);
-        for (pixel, (index, outs)) in outs.enumerate() {
-            let tiles = sums.get(pixel / PIXELS * words..).unwrap_or_default().chunks_exact(TILE);
-            for (pair, (tile, outs)) in tiles.zip(outs.chunks_mut(CHANNELS)).enumerate() {
-                let start = pixel % PIXELS * CHANNELS;
-                let sums = tile.get(start..start + outs.len()).unwrap_or_default();
-                finish.finish::<Helium>(sums, pair * CHANNELS, index * out_c + pair * CHANNELS, outs);
+        let Some(output) = output.get_mut(first * out_c..(first + pixels) * out_c) else { return };
+        let tiles = sums.chunks_exact(words.max(1)).zip(output.chunks_mut((PIXELS * out_c).max(1)));
+        for (tile, (sums, outs)) in tiles.enumerate() {
+            for (pixel, outs) in outs.chunks_exact_mut(out_c.max(1)).enumerate() {
+                let index = (first + tile * PIXELS + pixel) * out_c;
+                for (pair, (sums, outs)) in sums.as_chunks::<TILE>().0.iter().zip(outs.chunks_mut(CHANNELS)).enumerate()
+                {
+                    let (sums, _) = sums.as_chunks::<CHANNELS>();
+                    let Some(sums) = sums.get(pixel).and_then(|sums| sums.get(..outs.len())) else { continue };
+                    finish.finish::<Helium>(sums, pair * CHANNELS, index + pair * CHANNELS, outs);
+                }
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Copies of bytes: the instructions.
+//! Copies of bytes: the instructions. Those that narrow reach memory through r0 to r7 only.
 
 use core::arch::asm;
 
@@ -138,17 +138,17 @@ pub(super) unsafe fn gather<X>(from: *const X, offsets: *const u16, to: *mut X, 
             ".if {SIZE} == 1",
             "vldrb.u16 q2, [{from}, q0]",
             "vldrb.u16 q3, [{from}, q1]",
-            "vstrb.16 q2, [{to}], #8",
-            "vstrb.16 q3, [{to}], #56",
+            "vstrb.16 q2, [r0], #8",
+            "vstrb.16 q3, [r0], #56",
             ".else",
             "vldrh.u16 q2, [{from}, q0, uxtw #1]",
             "vldrh.u16 q3, [{from}, q1, uxtw #1]",
-            "vstrh.16 q2, [{to}], #64",
-            "vstrh.16 q3, [{to}], #64",
+            "vstrh.16 q2, [r0], #64",
+            "vstrh.16 q3, [r0], #64",
             ".endif",
             "le lr, 2b",
             SIZE = const size_of::<X>(),
-            from = in(reg) from, offsets = inout(reg) offsets => _, to = inout(reg) to => _, steps = in(reg) steps,
+            from = in(reg) from, offsets = inout(reg) offsets => _, inout("r0") to => _, steps = in(reg) steps,
             out("lr") _, out("d0") _, out("d1") _, out("d2") _, out("d3") _, out("d4") _, out("d5") _, out("d6") _,
             out("d7") _,
         );

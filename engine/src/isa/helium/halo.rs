@@ -23,7 +23,9 @@ impl<'a, X: Code> Halo<'a, X> {
     /// Of so many rows in a buffer; none if that is too short.
     pub fn new(geometry: &'a Geometry, input: Maps<'a, X>, rows: usize, buffer: &'a mut [i32]) -> Option<Self> {
         let width = Layout::of(geometry).halo_width();
-        let elements = bytemuck::cast_slice_mut(buffer).get_mut(..rows * width * geometry.input.channels)?;
+        let elements = bytemuck::try_cast_slice_mut(buffer)
+            .unwrap_or_default()
+            .get_mut(..rows * width * geometry.input.channels)?;
         let halo = Self { geometry, input, width, rows, shown: [0; 2], elements };
         Some(Self { shown: [halo.shown(0), halo.shown(1)], ..halo })
     }

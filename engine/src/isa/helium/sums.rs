@@ -387,6 +387,54 @@ unsafe fn columns<const S: usize>(columns: *const i8, pass: Pass) {
     }
 }
 
+/// Sums of a single pixel, eight channels at a time; `sums` holds the biases. Instructions: 19 a step for eight times
+/// sixteen products, and 6 more.
+///
+/// # Safety
+/// `pixel` holds `steps` steps, at least one, and `weights` as many for every sum; sums are whole eights, at least one.
+#[inline(never)]
+pub(super) unsafe fn single(pixel: *const i8, steps: usize, weights: *const i8, sums: &mut [i32]) {
+    // SAFETY: reads and writes what the caller promises; r6 and r7, which the compiler keeps for itself, are put back.
+    unsafe {
+        asm!(
+            ".cpu cortex-m55",
+            "push {{r1, r2, r6, r7}}",
+            "mov r9, r0",
+            "2:",
+            "ldrd r1, r7, [sp]",
+            "ldm r5, {{r0, r2, r4, r6, r8, r10, r12, lr}}",
+            "3:",
+            "vldrb.u8 q0, [r1], #16",
+            weights!("q1"), weights!("q2"),
+            "vmladava.s8 r0, q0, q1",
+            weights!("q3"),
+            "vmladava.s8 r2, q0, q2",
+            weights!("q4"),
+            "vmladava.s8 r4, q0, q3",
+            weights!("q1"),
+            "vmladava.s8 r6, q0, q4",
+            weights!("q2"),
+            "vmladava.s8 r8, q0, q1",
+            weights!("q3"),
+            "vmladava.s8 r10, q0, q2",
+            weights!("q4"),
+            "vmladava.s8 r12, q0, q3",
+            "vmladava.s8 lr, q0, q4",
+            "subs r7, r7, #1",
+            "bne 3b",
+            "stm r5!, {{r0, r2, r4, r6, r8, r10, r12, lr}}",
+            "subs r9, r9, #1",
+            "bne 2b",
+            "pop {{r1, r2, r6, r7}}",
+            inout("r0") sums.len() / TILE => _, inout("r1") pixel => _, inout("r2") steps => _,
+            inout("r3") weights => _, inout("r5") sums.as_mut_ptr() => _,
+            out("r4") _, out("r8") _, out("r9") _, out("r10") _, out("r12") _, out("lr") _,
+            out("d0") _, out("d1") _, out("d2") _, out("d3") _, out("d4") _, out("d5") _, out("d6") _, out("d7") _,
+            out("d8") _, out("d9") _,
+        );
+    }
+}
+
 /// Half a step over columns of int16.
 macro_rules! half_step {
     ($first:literal, $second:literal) => {

@@ -3,9 +3,10 @@
 use core::arch::x86_64::*;
 
 use super::{detect, keep, whole};
-use crate::isa::simd::{DEPTH, Products, Vector, conv2d, maps};
-use crate::isa::{Convolution, Finish, Work};
+use crate::isa::simd::{DEPTH, Floats, Products, Vector, conv2d, conv2d_float, maps};
+use crate::isa::{Convolution, Finish, FinishFloat, FloatConvolution, Work};
 use crate::maps::Code;
+use crate::real::Real;
 use crate::requantize::Table;
 
 /// Proof that the machine has AVX-512 F, BW, DQ, VL, VBMI and VNNI.
@@ -73,6 +74,16 @@ impl Token {
     pub fn vectorize<W: Work>(self, work: W) -> W::Output {
         intrinsic!(vectorize_here(work))
     }
+
+    /// See [`crate::isa::Isa::conv2d_float`].
+    pub fn conv2d_float<T: Real, X: Real>(
+        self,
+        convolution: &FloatConvolution<'_, T, X>,
+        scratch: &mut [f32],
+        finish: &mut impl FinishFloat,
+    ) {
+        intrinsic!(conv2d_float_here(self, convolution, scratch, finish));
+    }
 }
 
 /// Tiles leave four of 32 registers for weights and taps.
@@ -102,6 +113,21 @@ fn vectorize_here<W: Work>(work: W) -> W::Output {
     work.run()
 }
 
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn conv2d_float_here<T: Real, X: Real>(
+    token: Token,
+    convolution: &FloatConvolution<'_, T, X>,
+    scratch: &mut [f32],
+    finish: &mut impl FinishFloat,
+) {
+    let shape = convolution.geometry.output;
+    match (shape.width, shape.channels) {
+        (0..=7, _) => conv2d_float::run::<_, T, X, 7, 2>(token, convolution, scratch, finish),
+        (_, 0..=16) => conv2d_float::run::<_, T, X, 14, 1>(token, convolution, scratch, finish),
+        _ => conv2d_float::run::<_, T, X, 14, 2>(token, convolution, scratch, finish),
+    }
+}
+
 impl Vector for Token {
     const LANES: usize = 16;
     type Lanes = __m512i;
@@ -110,22 +136,22 @@ impl Vector for Token {
 
     #[inline(always)]
     fn load(self, values: &[i32]) -> __m512i {
-        bytemuck::must_cast(whole(values))
+        bytemuck::must_cast(whole::<_, 16>(values))
     }
 
     #[inline(always)]
     fn widen(self, values: &[i8]) -> __m512i {
-        intrinsic!(_mm512_cvtepi8_epi32(bytemuck::must_cast(whole(values))))
+        intrinsic!(_mm512_cvtepi8_epi32(bytemuck::must_cast(whole::<_, 16>(values))))
     }
 
     #[inline(always)]
     fn store(self, lanes: __m512i, output: &mut [i32]) {
-        keep(output, bytemuck::must_cast(lanes));
+        keep::<_, 16>(output, bytemuck::must_cast(lanes));
     }
 
     #[inline(always)]
     fn saturate(self, lanes: __m512i, output: &mut [i8]) {
-        keep(output, bytemuck::must_cast(intrinsic!(_mm512_cvtsepi32_epi8(lanes))));
+        keep::<_, 16>(output, bytemuck::must_cast(intrinsic!(_mm512_cvtsepi32_epi8(lanes))));
     }
 
     #[inline(always)]
@@ -334,5 +360,41 @@ impl Products<Token> for Wide {
         }
         let low = intrinsic!(_mm512_castsi256_si512(halves[0]));
         intrinsic!(_mm512_inserti64x4::<1>(low, halves[1]))
+    }
+}
+
+impl Floats for Token {
+    const LANES: usize = 16;
+    type Lanes = __m512;
+
+    #[inline(always)]
+    fn load<T: Real>(self, values: &[T]) -> __m512 {
+        match T::floats(values) {
+            Some(values) => bytemuck::must_cast(whole::<f32, 16>(values)),
+            None => {
+                let halves: &[u16] = bytemuck::try_cast_slice(values).unwrap_or_default();
+                intrinsic!(_mm512_cvtph_ps(bytemuck::must_cast(whole::<u16, 16>(halves))))
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn finish(self, lanes: __m512, to: &mut impl FinishFloat, pixel: usize, channel: usize) {
+        to.finish::<16>(pixel, channel, bytemuck::must_cast(lanes));
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        intrinsic!(_mm512_set1_ps(value))
+    }
+
+    #[inline(always)]
+    fn fused(self, sum: __m512, a: __m512, b: __m512) -> __m512 {
+        intrinsic!(_mm512_fmadd_ps(a, b, sum))
+    }
+
+    #[inline(always)]
+    fn add_product(self, sum: __m512, a: __m512, b: __m512) -> __m512 {
+        intrinsic!(_mm512_add_ps(sum, _mm512_mul_ps(a, b)))
     }
 }

@@ -9,16 +9,18 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod detect;
 
-use super::simd::{self, conv2d};
-use super::{Convolution, Finish, Isa, Packing, Work, portable};
+use super::simd::{self, conv2d, conv2d_float};
+use super::{Convolution, Finish, FinishFloat, FloatConvolution, Isa, Packing, Work, portable, portable_float};
 use crate::geometry::Geometry;
 use crate::maps::Code;
+use crate::real::Real;
 use crate::requantize::Table;
 
 const LANES: usize = 16;
 
 /// Pixels of the largest tile.
 const PIXELS: usize = 32;
+const FLOAT_PIXELS: usize = 14;
 
 /// Pairs of 16-bit products: VPMADDWD.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +89,23 @@ impl Isa for Avx2 {
             return token.vectorize(work);
         }
         work.run()
+    }
+
+    fn float_scratch(geometry: &Geometry) -> usize {
+        conv2d_float::scratch(geometry, FLOAT_PIXELS).max(portable_float::scratch(geometry))
+    }
+
+    #[inline]
+    fn conv2d_float<T: Real, X: Real>(
+        convolution: &FloatConvolution<'_, T, X>,
+        scratch: &mut [f32],
+        finish: &mut impl FinishFloat,
+    ) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(token) = avx2::Token::new() {
+            return token.conv2d_float(convolution, scratch, finish);
+        }
+        portable_float::conv2d(convolution, scratch, finish);
     }
 }
 
@@ -159,13 +178,30 @@ impl Isa for Avx512Vnni {
         }
         work.run()
     }
+
+    fn float_scratch(geometry: &Geometry) -> usize {
+        conv2d_float::scratch(geometry, FLOAT_PIXELS).max(portable_float::scratch(geometry))
+    }
+
+    #[inline]
+    fn conv2d_float<T: Real, X: Real>(
+        convolution: &FloatConvolution<'_, T, X>,
+        scratch: &mut [f32],
+        finish: &mut impl FinishFloat,
+    ) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(token) = avx512::Token::new() {
+            return token.conv2d_float(convolution, scratch, finish);
+        }
+        portable_float::conv2d(convolution, scratch, finish);
+    }
 }
 
 /// The first values.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn keep<T: Copy>(output: &mut [T], values: [T; LANES]) {
-    match output.first_chunk_mut::<LANES>() {
+fn keep<T: Copy, const N: usize>(output: &mut [T], values: [T; N]) {
+    match output.first_chunk_mut::<N>() {
         Some(output) => *output = values,
         None => output.iter_mut().zip(values).for_each(|(to, from)| *to = from),
     }
@@ -174,8 +210,8 @@ fn keep<T: Copy>(output: &mut [T], values: [T; LANES]) {
 /// A whole vector's values, filled up with 0.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn whole<T: Copy + Default>(values: &[T]) -> [T; LANES] {
-    match values.first_chunk::<LANES>() {
+fn whole<T: Copy + Default, const N: usize>(values: &[T]) -> [T; N] {
+    match values.first_chunk::<N>() {
         Some(values) => *values,
         None => core::array::from_fn(|i| values.get(i).copied().unwrap_or_default()),
     }

@@ -3,13 +3,19 @@
 use anyhow::{Context, Result, bail};
 use grano::denoiser::{Denoiser, Map};
 use grano::isa::Isa;
-#[cfg(target_arch = "x86_64")]
-use grano::isa::{Avx2, Avx512Vnni};
 use grano::kernel::Condition;
 use grano::noise::{Gaussian, Noise, Philox};
 use grano::sampler::{Request, Sampler};
 use grano::schedule::StepTable;
 use grano_bench_protocol::protocol::Runner;
+
+// The instructions that the build script names, and those that read the same weights and not every machine has.
+#[cfg(target_arch = "x86_64")]
+use grano::isa::{Avx2 as Common, Avx512Vnni as Best};
+#[cfg(target_arch = "aarch64")]
+use grano::isa::{Neon as Common, NeonDot as Best};
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+use grano::isa::{Portable as Common, Portable as Best};
 
 macro_rules! networks {
     ($($module:ident: $network:ident in $precision:literal;)*) => {
@@ -23,13 +29,8 @@ macro_rules! networks {
         /// When there is none.
         pub fn runner(precision: &str) -> Result<(&'static str, Box<dyn Runner>)> {
             match precision {
-                $($precision => {
-                    #[cfg(target_arch = "x86_64")]
-                    if Avx512Vnni::is_native() {
-                        return boxed::<$module::$network<Avx512Vnni>>(Avx512Vnni::NAME, $module::SAMPLERS);
-                    }
-                    boxed::<$module::$network>(Default::NAME, $module::SAMPLERS)
-                })*
+                $($precision if Best::is_native() => boxed::<$module::$network<Best>>(Best::NAME, $module::SAMPLERS),
+                $precision => boxed::<$module::$network<Common>>(Common::NAME, $module::SAMPLERS),)*
                 _ => bail!("there is no network in {precision}"),
             }
         }
@@ -41,14 +42,6 @@ networks! {
     unet_f16: UnetF16 in "f16";
     unet_f32: UnetF32 in "f32";
 }
-
-/// What the build's target stands for; without its instructions it runs all the same.
-#[cfg(target_arch = "x86_64")]
-type Default = Avx2;
-#[cfg(target_arch = "aarch64")]
-type Default = grano::isa::Neon;
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-type Default = grano::isa::Portable;
 
 fn boxed<D: Denoiser + 'static>(
     isa: &'static str,

@@ -2,9 +2,10 @@
 
 use std::hint::black_box;
 use std::io::{BufRead, Write, stdin, stdout};
-use std::time::Instant;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustix::time::{ClockId, clock_gettime};
 
 /// A network that is ready to run.
 pub trait Runner {
@@ -22,7 +23,7 @@ pub trait Runner {
 }
 
 /// Prints `version`, then answers each line of standard input with one line: `evaluate N` and `picture N` with
-/// nanoseconds for each of N, `output` with the network's output.
+/// nanoseconds of processor time for each of N, `output` with the network's output.
 ///
 /// # Errors
 /// When the runner fails, or a line is none of these.
@@ -49,9 +50,15 @@ pub fn serve(version: &str, runner: &mut dyn Runner) -> Result<()> {
 /// For each of n runs.
 fn nanoseconds(n: &str, mut run: impl FnMut() -> Result<Vec<f32>>) -> Result<f64> {
     let n: u32 = n.parse().context("how many?")?;
-    let start = Instant::now();
+    let start = processor_time()?;
     for _ in 0..n {
         black_box(run()?);
     }
-    Ok(start.elapsed().as_nanos() as f64 / f64::from(n))
+    Ok((processor_time()? - start).as_nanos() as f64 / f64::from(n))
+}
+
+/// That this process has had, in all threads: what other programs take of the core does not count, nor would it pay to
+/// use more cores.
+fn processor_time() -> Result<Duration> {
+    Ok(clock_gettime(ClockId::ProcessCPUTime).try_into()?)
 }

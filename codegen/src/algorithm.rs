@@ -1,0 +1,169 @@
+//! The ways to compute a convolution, what each takes and gives.
+//!
+//! - *Direct*: patch by patch.
+//! - *Winograd*: F(2×2, 3×3) in integers, see the engine's `kernel::winograd`: 16 products for 36. Its weights are int16,
+//!   3.6 times the flash; or they are transformed into RAM when they are used, a group of output channels at a time.
+//!
+//! A 3×3 convolution of a map that is first enlarged by 2 could be four 2×2 convolutions at the small size, 16 products
+//! for 36, but their weights are sums of the 3×3's: rounded again to int8 they are others, and as int16 they take the
+//! flash of Winograd's. Winograd's method needs 9, because the enlarged map repeats each pixel and seven of the 16
+//! products vanish, and gives the direct way's bits. So the four small convolutions are not among the algorithms.
+
+use grano::kernel::winograd;
+
+use crate::cost::{Cost, Work};
+use crate::kernel::{Element, Kernel};
+use crate::reference::Geometry;
+use crate::target::Target;
+
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Patch by patch.
+    #[default]
+    Direct,
+    /// Transformed weights in flash.
+    Winograd,
+    /// Weights are transformed into RAM.
+    WinogradInRam {
+        /// Output channels at a time.
+        group: usize,
+    },
+}
+
+/// An algorithm for a layer, and what it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// How.
+    pub algorithm: Algorithm,
+    /// Predicted, see [`Cost`].
+    pub instructions: u64,
+    /// Bytes of weights, filled up to whole words.
+    pub flash_bytes: usize,
+    /// 32-bit words of scratch.
+    pub scratch_words: usize,
+}
+
+/// A larger group must save this share of a layer's instructions, or it is not worth its RAM.
+const LEAST_GAIN: f64 = 0.05;
+
+/// The algorithms that a kernel on maps of some types can use, the direct one first; none where there is no choice.
+#[must_use]
+pub fn candidates(kernel: &Kernel, maps: &[Element], target: Target) -> Vec<Candidate> {
+    let (Kernel::Conv2dInt8 { sums, .. } | Kernel::Conv2dInt8Head { sums, .. }) = kernel else { return Vec::new() };
+    let mut all = vec![candidate(&sums.geometry, Algorithm::Direct, target)];
+    let is_int8 = matches!(kernel, Kernel::Conv2dInt8 { .. }) && maps.iter().all(|map| matches!(map, Element::I8(_)));
+    if is_int8 && winograd::fits(&sums.geometry.engine()) {
+        all.push(candidate(&sums.geometry, Algorithm::Winograd, target));
+        let block = target.wide_packing().channels;
+        let out_c = sums.geometry.output[0].next_multiple_of(block);
+        let mut fewest = f64::INFINITY;
+        for group in (block..=out_c).step_by(block) {
+            let candidate = candidate(&sums.geometry, Algorithm::WinogradInRam { group }, target);
+            if (candidate.instructions as f64) < fewest * (1.0 - LEAST_GAIN) {
+                fewest = candidate.instructions as f64;
+                all.push(candidate);
+            }
+        }
+    }
+    all
+}
+
+fn candidate(geometry: &Geometry, algorithm: Algorithm, target: Target) -> Candidate {
+    let (engine, packing, wide) = (geometry.engine(), target.packing(), target.wide_packing());
+    let work = match algorithm {
+        Algorithm::Direct => Work::Direct,
+        Algorithm::Winograd => Work::Winograd { group: None },
+        Algorithm::WinogradInRam { group } => Work::Winograd { group: Some(group) },
+    };
+    let (flash_bytes, scratch_words) = match algorithm {
+        Algorithm::Direct => (packing.packed_len(geometry.taps(), geometry.output[0]), target.scratch_words(&engine)),
+        Algorithm::Winograd => {
+            (2 * winograd::packed_len(&wide, &engine), winograd::scratch_words(&wide, &engine, None))
+        }
+        Algorithm::WinogradInRam { group } => {
+            (winograd::plain_len(&engine), winograd::scratch_words(&wide, &engine, Some(group)))
+        }
+    };
+    Candidate {
+        algorithm,
+        instructions: Cost::of(target).convolution(geometry, work, [packing, wide]),
+        flash_bytes: flash_bytes.next_multiple_of(4),
+        scratch_words,
+    }
+}
+
+impl std::fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Direct => f.pad("direct"),
+            Self::Winograd => f.pad("winograd"),
+            Self::WinogradInRam { group } => f.pad(&format!("winograd in RAM by {group}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::{Affine, Requantize, Sums};
+
+    fn conv(in_c: usize, out_c: usize, side: usize, upsample: usize) -> Kernel {
+        let geometry = Geometry {
+            input: [in_c, side, side],
+            output: [out_c, side * upsample, side * upsample],
+            kernel: [3; 2],
+            stride: [1; 2],
+            padding: [1; 2],
+            upsample: [upsample; 2],
+            groups: 1,
+        };
+        let sums = Sums {
+            geometry,
+            weights: Vec::new(),
+            bias: [Vec::new(), Vec::new()],
+            channels: [in_c, 0],
+            zero_points: [0; 2],
+        };
+        let requantize = Requantize { shift: 0, multipliers: Vec::new(), zero_point: 0 };
+        Kernel::Conv2dInt8 { sums, residual_multipliers: Vec::new(), requantize, table: None }
+    }
+
+    const INT8: Element = Element::I8(Affine { scale: 1.0, zero_point: 0 });
+
+    #[test]
+    fn flash_and_products_are_those_of_the_method() {
+        for (upsample, flash, products) in [(1, 32, 16), (2, 18, 9)] {
+            let all = candidates(&conv(32, 32, 14, upsample), &[INT8], Target::CortexM4);
+            let [direct, winograd, in_ram, ..] = all[..] else { panic!("{all:?}") };
+            assert_eq!(direct.flash_bytes, 32 * 32 * 9);
+            assert_eq!(winograd.flash_bytes, 32 * 32 * flash);
+            assert_eq!(in_ram.flash_bytes, direct.flash_bytes);
+            assert!(winograd.instructions < in_ram.instructions && in_ram.instructions < direct.instructions);
+            // A group's transformed weights are most of its scratch.
+            assert!(in_ram.scratch_words - winograd.scratch_words == 4 * 32 * products / 2);
+        }
+    }
+
+    #[test]
+    fn larger_groups_are_offered_while_they_save() {
+        let all = candidates(&conv(64, 64, 7, 1), &[INT8], Target::CortexM4);
+        let groups: Vec<u64> = all[2..].iter().map(|candidate| candidate.instructions).collect();
+        assert!(groups.len() > 1 && groups.windows(2).all(|pair| pair[1] < pair[0]));
+    }
+
+    #[test]
+    fn only_int8_maps_and_3x3_have_a_choice() {
+        let wide = Element::I16 { scale: 1.0 };
+        assert_eq!(candidates(&conv(4, 4, 8, 1), &[wide], Target::CortexM4).len(), 1);
+        assert!(candidates(&Kernel::AddFloat, &[INT8], Target::CortexM4).is_empty());
+    }
+
+    #[test]
+    fn wide_vectors_take_winograd_only_for_enlarged_maps() {
+        for (upsample, takes) in [(1, false), (2, true)] {
+            let all = candidates(&conv(32, 32, 14, upsample), &[INT8], Target::X86);
+            assert_eq!(all[1].instructions < all[0].instructions, takes);
+        }
+    }
+}

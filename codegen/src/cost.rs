@@ -1,0 +1,153 @@
+//! What a layer costs on a chip, by a few counts of the work in it.
+//!
+//! The unit is an instruction, as an emulator counts them. The coefficients say how many of them a unit of work takes
+//! in the engine's inner loops, loads and loops included. They choose between algorithms and fill the report; nothing
+//! else depends on them.
+
+use grano::isa::Packing;
+use grano::kernel::winograd;
+
+use crate::reference::Geometry;
+use crate::target::Target;
+
+/// Instructions a unit of work.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cost {
+    /// Per int8 product of a direct convolution, those with padding channels and pixels included.
+    pub product: f64,
+    /// Per element of the patches that a direct convolution gathers.
+    pub column: f64,
+    /// Per element of a convolution's result: bias, requantisation, activation, store.
+    pub output: f64,
+    /// Per product of Winograd's method, those with padding channels and tiles included.
+    pub wide_product: f64,
+    /// Per element of the transformed maps.
+    pub transform: f64,
+    /// Per element of the result of Winograd's method: transform back, and as for `output`.
+    pub wide_output: f64,
+    /// Per transformed weight, where weights are transformed when they are used.
+    pub weight: f64,
+    /// Per element of a layer that has no products, such as a sum.
+    pub element: f64,
+}
+
+/// Work of a convolution by one algorithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Patch by patch.
+    Direct,
+    /// [`winograd`], with transformed weights in flash, or as many output channels' at a time in RAM.
+    Winograd {
+        /// How many at a time.
+        group: Option<usize>,
+    },
+}
+
+impl Cost {
+    /// Of a chip.
+    #[must_use]
+    pub fn of(target: Target) -> Self {
+        match target {
+            Target::Portable => PORTABLE,
+            Target::CortexM0 => CORTEX_M0,
+            Target::CortexM4 | Target::CortexM7 | Target::CortexM33 => DSP,
+            Target::CortexM55 => HELIUM,
+            Target::Riscv32 => RISCV32,
+            Target::X86 | Target::Aarch64 | Target::Wasm32 => WIDE_VECTORS,
+        }
+    }
+
+    /// Instructions of a convolution.
+    #[must_use]
+    pub fn convolution(&self, geometry: &Geometry, work: Work, [direct, wide]: [Packing; 2]) -> u64 {
+        let Geometry { input: [in_c, ..], output: [out_c, out_h, out_w], .. } = *geometry;
+        let outputs = out_c * out_h * out_w;
+        let products = |packing: Packing, pixels: usize, taps: usize| {
+            pixels.next_multiple_of(packing.pixels)
+                * packing.padded_taps(taps)
+                * out_c.next_multiple_of(packing.channels)
+        };
+        let parts = match work {
+            Work::Direct => {
+                let columns = out_h * out_w * geometry.taps();
+                vec![
+                    (products(direct, out_h * out_w, geometry.taps()), self.product),
+                    (columns, self.column),
+                    (outputs, self.output),
+                ]
+            }
+            Work::Winograd { group } => {
+                let tiles = out_h.div_ceil(2) * out_w.div_ceil(2);
+                let positions = winograd::positions(geometry.upsample);
+                let passes = group.map_or(1, |group| out_c.div_ceil(group));
+                let weights = if group.is_some() { positions * in_c * out_c } else { 0 };
+                vec![
+                    (positions * products(wide, tiles, in_c), self.wide_product),
+                    (passes * positions * tiles * in_c, self.transform),
+                    (outputs, self.wide_output),
+                    (weights, self.weight),
+                ]
+            }
+        };
+        parts.into_iter().map(|(count, coefficient)| count as f64 * coefficient).sum::<f64>().round() as u64
+    }
+
+    /// Instructions of any other layer.
+    #[must_use]
+    pub fn other(&self, macs: usize, elements: usize) -> u64 {
+        (macs as f64 * self.product + elements as f64 * self.element).round() as u64
+    }
+}
+
+/// Four channels × two pixels of SMLAD: 16 products for 8 of them, 4 SXTB16 and 4 loads. Estimated from the inner loops.
+const DSP: Cost = Cost {
+    product: 1.0,
+    column: 1.2,
+    output: 13.0,
+    wide_product: 0.65,
+    transform: 3.0,
+    wide_output: 22.0,
+    weight: 4.0,
+    element: 7.0,
+};
+
+/// Vectors of 16 bytes. Estimated from the inner loops.
+const HELIUM: Cost = Cost {
+    product: 0.2,
+    column: 0.3,
+    output: 2.5,
+    wide_product: 0.2,
+    transform: 0.5,
+    wide_output: 4.0,
+    weight: 0.8,
+    element: 2.0,
+};
+
+/// One product at a time: two loads shared by a tile, a multiplication, an addition.
+const PORTABLE: Cost = Cost {
+    product: 4.0,
+    column: 4.0,
+    output: 25.0,
+    wide_product: 4.0,
+    transform: 8.0,
+    wide_output: 45.0,
+    weight: 8.0,
+    element: 20.0,
+};
+
+const CORTEX_M0: Cost = Cost { product: 4.5, wide_product: 4.5, output: 40.0, wide_output: 60.0, ..PORTABLE };
+
+const RISCV32: Cost = Cost { product: 3.0, wide_product: 3.0, ..PORTABLE };
+
+/// 32 or more int8 products an instruction, half as many of int16: the direct way wins but where the map is enlarged,
+/// which leaves Winograd's method a quarter of the products.
+const WIDE_VECTORS: Cost = Cost {
+    product: 0.05,
+    column: 0.1,
+    output: 0.5,
+    wide_product: 0.14,
+    transform: 0.3,
+    wide_output: 1.0,
+    weight: 1.0,
+    element: 0.3,
+};

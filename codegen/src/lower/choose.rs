@@ -1,0 +1,131 @@
+//! Which algorithm computes each convolution.
+
+use super::draft::{Draft, steps};
+use crate::algorithm::{Algorithm, Candidate};
+use crate::order;
+
+/// What a network may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes of constants more than with direct convolutions alone.
+    pub flash_bytes: usize,
+    /// Bytes of the arena; where direct convolutions alone take more, they are what there is.
+    pub arena_bytes: usize,
+}
+
+/// The algorithms of a layer, and which of them it uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The direct one first.
+    pub candidates: Vec<Candidate>,
+    /// Why each is used or not.
+    pub verdicts: Vec<Verdict>,
+    /// Place of the one that is used.
+    pub chosen: usize,
+}
+
+/// Why an algorithm is used or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the fastest that there is room for.
+    Chosen,
+    /// It is no faster than that.
+    Slower,
+    /// Flash is short of this many bytes.
+    Flash(usize),
+    /// The arena is short of this many bytes.
+    Ram(usize),
+}
+
+impl Choice {
+    /// The direct way.
+    #[must_use]
+    pub fn new(candidates: Vec<Candidate>) -> Self {
+        Self { verdicts: vec![Verdict::Slower; candidates.len()], candidates, chosen: 0 }
+    }
+
+    /// The one that is used.
+    #[must_use]
+    pub fn candidate(&self) -> &Candidate {
+        &self.candidates[self.chosen]
+    }
+
+    /// How the layer is computed.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.candidate().algorithm
+    }
+}
+
+/// A change of one layer's algorithm.
+#[derive(Clone, Copy)]
+struct Move {
+    draft: usize,
+    candidate: usize,
+    saved: u64,
+    flash_bytes: i64,
+}
+
+impl Move {
+    /// Whether it saves more instructions per byte of flash.
+    fn beats(&self, other: &Self) -> bool {
+        let price = |this: &Self| u128::from(this.flash_bytes.max(1).unsigned_abs());
+        u128::from(self.saved) * price(other) > u128::from(other.saved) * price(self)
+    }
+}
+
+/// Starts from direct convolutions and makes, again and again, the change that saves the most instructions per byte of
+/// flash of those that there is room for. Greedy, as fractional knapsacks are packed: what it misses against the best
+/// packing is less than the saving of one layer.
+pub(super) fn choose(drafts: &mut [Draft<'_>], room: Room) {
+    for draft in drafts.iter_mut() {
+        draft.choose(0);
+    }
+    let mut flash_left = i64::try_from(room.flash_bytes).unwrap_or(i64::MAX);
+    // A layer's scratch is what changes the peak, whatever the others do: what did not fit once is not tried again.
+    let mut too_large: Vec<(usize, usize, usize)> = Vec::new();
+    loop {
+        let open =
+            |at: &Move| !too_large.iter().any(|&(draft, candidate, _)| (draft, candidate) == (at.draft, at.candidate));
+        let possible = moves(drafts).filter(|at| at.flash_bytes <= flash_left && open(at));
+        let Some(best) = possible.reduce(|best, at| if at.beats(&best) { at } else { best }) else { break };
+        let before = drafts[best.draft].choice.as_ref().map_or(0, |choice| choice.chosen);
+        drafts[best.draft].choose(best.candidate);
+        let peak_bytes = order::search(&steps(drafts)).peak_bytes;
+        if peak_bytes > room.arena_bytes {
+            too_large.push((best.draft, best.candidate, peak_bytes - room.arena_bytes));
+            drafts[best.draft].choose(before);
+        } else {
+            flash_left = flash_left.saturating_sub(best.flash_bytes);
+        }
+    }
+    for (index, draft) in drafts.iter_mut().enumerate() {
+        let Some(choice) = &mut draft.choice else { continue };
+        let used = *choice.candidate();
+        let verdict = |(place, candidate): (usize, &Candidate)| {
+            let short_bytes = candidate.flash_bytes as i64 - used.flash_bytes as i64 - flash_left;
+            let refused = too_large.iter().find(|&&(draft, candidate, _)| (draft, candidate) == (index, place));
+            match refused {
+                _ if place == choice.chosen => Verdict::Chosen,
+                _ if candidate.instructions >= used.instructions => Verdict::Slower,
+                Some(&(.., short_bytes)) => Verdict::Ram(short_bytes),
+                None => Verdict::Flash(usize::try_from(short_bytes).unwrap_or(0)),
+            }
+        };
+        choice.verdicts = choice.candidates.iter().enumerate().map(verdict).collect();
+    }
+}
+
+/// All changes that save instructions.
+fn moves(drafts: &[Draft<'_>]) -> impl Iterator<Item = Move> {
+    drafts.iter().enumerate().filter_map(|(draft, call)| Some((draft, call.choice.as_ref()?))).flat_map(
+        |(draft, choice)| {
+            let used = choice.candidate();
+            choice.candidates.iter().enumerate().filter_map(move |(candidate, other)| {
+                let saved = used.instructions.checked_sub(other.instructions).filter(|&saved| saved > 0)?;
+                let flash_bytes = other.flash_bytes as i64 - used.flash_bytes as i64;
+                Some(Move { draft, candidate, saved, flash_bytes })
+            })
+        },
+    )
+}

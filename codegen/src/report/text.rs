@@ -1,0 +1,65 @@
+//! `plan.txt`: where memory and work go, by layer, and the arena over time.
+
+use super::{Subject, choices, reason, row_bytes, shape};
+use crate::lower::Buffer;
+
+/// The report as text.
+#[must_use]
+pub fn text(subject: &Subject<'_>) -> String {
+    let program = subject.program;
+    let mut text = subject.summary() + "\n\n";
+    let width = program.calls.iter().map(|call| call.name.chars().count()).max().unwrap_or(0).max(5);
+    text += &format!(
+        "{:>3}  {:width$}  {:>11}  {:>10}  {:>12}  {:>9}  {:>9}  algorithm\n",
+        "", "layer", "output", "MACs", "instructions", "flash", "bias rows"
+    );
+    for (index, (call, bytes)) in program.calls.iter().zip(&subject.generated.call_bytes).enumerate() {
+        let instructions = call.instructions.map_or_else(|| "–".into(), |count| count.to_string());
+        let algorithm = call.choice.as_ref().map_or_else(String::new, |choice| choice.algorithm().to_string());
+        let line = format!(
+            "{index:>3}  {:width$}  {:>11}  {:>10}  {instructions:>12}  {bytes:>9}  {:>9}  {algorithm}",
+            call.name,
+            shape(call),
+            call.macs,
+            row_bytes(call, subject.precision),
+        );
+        text += line.trim_end();
+        text += "\n";
+    }
+    text += "\n";
+    if choices(program).next().is_some() {
+        text += &format!(
+            "{:width$}  {:26}  {:>12}  {:>9}  {:>9}  why\n",
+            "layer", "algorithm", "instructions", "weights", "scratch"
+        );
+        for (call, choice) in choices(program) {
+            let mut name = call.name.as_str();
+            for (candidate, &verdict) in choice.candidates.iter().zip(&choice.verdicts) {
+                text += &format!(
+                    "{:width$}  {:26}  {:>12}  {:>9}  {:>9}  {}\n",
+                    std::mem::take(&mut name),
+                    candidate.algorithm,
+                    candidate.instructions,
+                    candidate.flash_bytes,
+                    4 * candidate.scratch_words,
+                    reason(verdict)
+                );
+            }
+        }
+        text += "\n";
+    }
+    let order = if program.exact_order { "no order of the layers needs less" } else { "the best order that was found" };
+    text += &format!("{order}\n");
+    let lifetimes: Vec<_> = program.buffers.iter().map(Buffer::lifetime).collect();
+    text += &program.plan.picture(&lifetimes);
+    for table in subject.samplers {
+        text += &format!("\nsampler {}: {} steps\n", table.name, table.rows.len());
+        text +=
+            &format!("{:>5}  {:>10}  {:>10}  {:>10}  {:>10}  {:>10}  {:>10}\n", "t", "k0", "k1", "a", "b", "c", "e");
+        for row in &table.rows {
+            let [k0, k1, a, b, c, e] = [row.k0, row.k1, row.a, row.b, row.c, row.e];
+            text += &format!("{:>5}  {k0:>10.5}  {k1:>10.5}  {a:>10.5}  {b:>10.5}  {c:>10.5}  {e:>10.5}\n", row.t);
+        }
+    }
+    text
+}
