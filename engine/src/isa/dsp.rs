@@ -8,6 +8,8 @@ mod add;
 #[cfg(target_arch = "arm")]
 mod conv2d;
 #[cfg(target_arch = "arm")]
+mod depthwise;
+#[cfg(target_arch = "arm")]
 mod dot;
 #[cfg(target_arch = "arm")]
 mod gather;
@@ -80,5 +82,11 @@ impl Isa for Dsp {
     #[inline]
     fn winograd_weights(geometry: &super::Geometry, plain: &[i8], transformed: &mut [i16]) {
         winograd::weights::<Self>(geometry, plain, transformed);
+    }
+
+    #[cfg(target_arch = "arm")]
+    #[inline]
+    fn depthwise(depthwise: &super::Depthwise<'_>, finish: &super::ToInt8<'_>, output: &mut [i8]) {
+        depthwise::run(depthwise, finish, output);
     }
 }

@@ -36,6 +36,7 @@ pub(crate) const MAX_CHANNELS: usize = (i32::MAX as usize / 4) / (TAPS << 14);
 
 /// Whether a convolution is 3×3 with stride 1, padding 1 and no enlargement, or one of [2, 2].
 #[must_use]
+#[inline(always)]
 pub const fn fits(geometry: &Geometry) -> bool {
     let Geometry { kernel: [3, 3], stride: [1, 1], padding: [1, 1], upsample, .. } = geometry else { return false };
     matches!(upsample, [1, 1] | [2, 2]) && geometry.input.channels <= MAX_CHANNELS
@@ -43,6 +44,7 @@ pub const fn fits(geometry: &Geometry) -> bool {
 
 /// Elements of v and u: 16, or 9 with an enlargement by 2.
 #[must_use]
+#[inline(always)]
 pub const fn positions(upsample: [usize; 2]) -> usize {
     if is_enlarged(upsample) { 9 } else { MAX_POSITIONS }
 }
@@ -79,12 +81,14 @@ const fn rise([a, b, c]: [i16; 3], enlarged: bool) -> [i16; 4] {
 
 /// Elements of all transformed weights: `[out_c / channels][positions][in_c / depth][channels / interleave][depth][interleave]`.
 #[must_use]
+#[inline(always)]
 pub const fn packed_len(packing: &Packing, geometry: &Geometry) -> usize {
     geometry.output.channels.div_ceil(packing.channels) * block_len(packing, geometry)
 }
 
 /// Elements of one block of `channels` output channels.
 #[must_use]
+#[inline(always)]
 pub const fn block_len(packing: &Packing, geometry: &Geometry) -> usize {
     positions(geometry.upsample) * packing.block_len(geometry.input.channels)
 }
@@ -107,6 +111,7 @@ pub const fn place(
 
 /// Elements of weights that are transformed when they are used: `[out_c][in_c / 4][9 taps][4]`, filled up with zeros.
 #[must_use]
+#[inline(always)]
 pub const fn plain_len(geometry: &Geometry) -> usize {
     geometry.output.channels * geometry.input.channels.next_multiple_of(4) * TAPS
 }
@@ -122,6 +127,7 @@ pub const fn plain_place(geometry: &Geometry, tap: usize, out_channel: usize, in
 /// 32-bit words of scratch: biases, a tile's sums, results and v; and the transformed weights of `group` output channels
 /// where they are transformed when they are used.
 #[must_use]
+#[inline(always)]
 pub const fn scratch_words(packing: &Packing, geometry: &Geometry, group: Option<usize>) -> usize {
     let positions = positions(geometry.upsample);
     let columns = positions * packing.columns_len(geometry.input.channels);

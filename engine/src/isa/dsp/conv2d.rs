@@ -1,7 +1,7 @@
 //! Convolutions: four pixels and two channels at a time.
 
 use super::dot::{Last, Tile, four_pixels, one_pixel};
-use super::patch::Patches;
+use super::patch::{Few, Patches};
 use super::{Dsp, Isa};
 use crate::conditioning::at;
 use crate::isa::{Convolution, Finish, ToInt8, portable};
@@ -35,16 +35,17 @@ pub(super) fn run<X: Code, F: Finish>(
     };
     let mut run = Run { convolution, finish, starts, taps, out_c };
     run.start();
-    let columns: &mut [i16] = bytemuck::try_cast_slice_mut(columns).unwrap_or_default();
+    let columns: &mut [u32] = bytemuck::must_cast_slice_mut(columns);
     let single = geometry.output.height * geometry.output.width == 1;
+    let mut few = Few::default();
     let patches = Patches::of(geometry, &convolution.input);
     let (mut first, mut pixels) = (0, 0);
     let all = geometry.output.height * geometry.output.width;
     for (index, position) in geometry.output.positions().enumerate() {
         if single {
-            patches.place::<1>(position, columns, 0);
+            patches.place::<1>(position, &mut few, columns, 0);
         } else {
-            patches.place::<PIXELS>(position, columns, pixels);
+            patches.place::<PIXELS>(position, &mut few, columns, pixels);
         }
         pixels += 1;
         if pixels == PIXELS || index + 1 == all {
@@ -80,7 +81,7 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
 
     /// `pixels` pixels from the one at place `first` of the output map.
     #[inline(always)]
-    fn tile(&mut self, columns: &[i16], first: usize, pixels: usize, single: bool, output: &mut [F::Element]) {
+    fn tile(&mut self, columns: &[u32], first: usize, pixels: usize, single: bool, output: &mut [F::Element]) {
         let blocks = self.out_c.div_ceil(CHANNELS);
         let whole_blocks = if pixels == PIXELS || single { self.out_c / CHANNELS } else { 0 };
         let mut done = 0;
@@ -147,13 +148,13 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
 
     /// Block `block`, whose sums are stored.
     #[inline(always)]
-    fn block(&self, columns: &[i16], block: usize, single: bool) -> Tile {
+    fn block(&self, columns: &[u32], block: usize, single: bool) -> Tile {
         let pairs = Dsp::PACKING.padded_taps(self.taps) / 2;
         let pixels = if single { 1 } else { PIXELS };
         Tile {
             weights: self.convolution.weights.as_ptr().wrapping_add(block * Dsp::PACKING.block_len(self.taps)),
             columns: columns.as_ptr(),
-            end: columns.as_ptr().wrapping_add(pairs * 2 * pixels),
+            end: columns.as_ptr().wrapping_add(pairs * pixels),
             start: self.starts.as_ptr().wrapping_add(block * SUMS),
             multipliers: core::ptr::null(),
             output: core::ptr::null_mut(),

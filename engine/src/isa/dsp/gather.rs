@@ -25,7 +25,7 @@ pub(super) struct Gather {
 
 /// What becomes of r5 and r6, and where: results without a place of their own come first, and are overwritten.
 macro_rules! outputs {
-    ($last:literal, $below:literal, $above:literal) => {
+    ($last:expr, $below:literal, $above:literal) => {
         concat!(
             "lsl r5, r5, r8\nlsl r6, r6, r8\nsmmlar r5, r5, lr, r9\nsmmlar r6, r6, lr, r9\n",
             $last,
@@ -61,8 +61,58 @@ macro_rules! enlarged_side {
     };
 }
 
+macro_rules! saturate {
+    () => {
+        "ssat r5, #8, r5\nssat r6, #8, r6\n"
+    };
+}
+
+macro_rules! look_up {
+    () => {
+        "ssat r5, #10, r5\nssat r6, #10, r6\nldrb r5, [r7, r5]\nldrb r6, [r7, r6]\n"
+    };
+}
+
+/// The sides of a tile of 16 positions, and of one of 9.
+macro_rules! left {
+    () => {
+        side!("ldr r6, [r0], #4\n", "64", "128", "192")
+    };
+}
+
+macro_rules! right {
+    () => {
+        side!("ldr r6, [r0, #32]\n", "96", "160", "224")
+    };
+}
+
+macro_rules! enlarged_left {
+    () => {
+        enlarged_side!("ldr r6, [r0], #4\n", "64", "128")
+    };
+}
+
+macro_rules! enlarged_right {
+    () => {
+        enlarged_side!("ldr r6, [r0, #32]\n", "96", "160")
+    };
+}
+
+/// A channel's four outputs.
+macro_rules! channel {
+    ($left:expr, $right:expr, $last:expr) => {
+        concat!(
+            "ldr lr, [r1], #4\n",
+            $right,
+            outputs!($last, "[r3, r4]", "[r2, r4]"),
+            $left,
+            outputs!($last, "[r3], #1", "[r2], #1"),
+        )
+    };
+}
+
 macro_rules! gather {
-    ($gather:expr, $count:expr, $left:expr, $right:expr, $last:literal) => {
+    ($gather:expr, $count:expr, $left:expr, $right:expr, $last:expr) => {
         asm!(
             ".arch armv7e-m",
             "push {{r4-r11, lr}}",
@@ -72,16 +122,21 @@ macro_rules! gather {
             "ldm r0, {{r1-r4, r10}}",
             "mov r0, r4",
             "mov r4, r10",
+            "ldr r10, [sp, #4]",
+            "cmp r10, #4",
+            "beq.w 21f",
             "20:",
-            "ldr lr, [r1], #4",
-            $right,
-            outputs!($last, "[r3, r4]", "[r2, r4]"),
-            $left,
-            outputs!($last, "[r3], #1", "[r2], #1"),
+            channel!($left, $right, $last),
             "ldr r10, [sp, #4]",
             "subs r10, r10, #1",
             "str r10, [sp, #4]",
             "bne 20b",
+            "b.w 22f",
+            "21:",
+            ".rept 4",
+            channel!($left, $right, $last),
+            ".endr",
+            "22:",
             "ldr r0, [sp], #8",
             "stm r0, {{r1-r3}}",
             "pop {{r4-r11, lr}}",
@@ -100,37 +155,15 @@ macro_rules! gather {
 /// The pointers lead to what they say, for `count` channels.
 #[inline(always)]
 pub(super) unsafe fn tile<const ENLARGED: bool, const TABLE: bool>(gather: &mut Gather, count: usize) {
-    // SAFETY: reads and writes what the caller vouches for, and restores what it pushes.
-    unsafe {
-        match (ENLARGED, TABLE) {
-            (false, false) => gather!(
-                gather,
-                count,
-                side!("ldr r6, [r0], #4\n", "64", "128", "192"),
-                side!("ldr r6, [r0, #32]\n", "96", "160", "224"),
-                "ssat r5, #8, r5\nssat r6, #8, r6\n"
-            ),
-            (false, true) => gather!(
-                gather,
-                count,
-                side!("ldr r6, [r0], #4\n", "64", "128", "192"),
-                side!("ldr r6, [r0, #32]\n", "96", "160", "224"),
-                "ssat r5, #10, r5\nssat r6, #10, r6\nldrb r5, [r7, r5]\nldrb r6, [r7, r6]\n"
-            ),
-            (true, false) => gather!(
-                gather,
-                count,
-                enlarged_side!("ldr r6, [r0], #4\n", "64", "128"),
-                enlarged_side!("ldr r6, [r0, #32]\n", "96", "160"),
-                "ssat r5, #8, r5\nssat r6, #8, r6\n"
-            ),
-            (true, true) => gather!(
-                gather,
-                count,
-                enlarged_side!("ldr r6, [r0], #4\n", "64", "128"),
-                enlarged_side!("ldr r6, [r0, #32]\n", "96", "160"),
-                "ssat r5, #10, r5\nssat r6, #10, r6\nldrb r5, [r7, r5]\nldrb r6, [r7, r6]\n"
-            ),
-        }
+    // All of them read and write what the caller vouches for, and restore what they push.
+    match (ENLARGED, TABLE) {
+        // SAFETY: see above.
+        (false, false) => unsafe { gather!(gather, count, left!(), right!(), saturate!()) },
+        // SAFETY: see above.
+        (false, true) => unsafe { gather!(gather, count, left!(), right!(), look_up!()) },
+        // SAFETY: see above.
+        (true, false) => unsafe { gather!(gather, count, enlarged_left!(), enlarged_right!(), saturate!()) },
+        // SAFETY: see above.
+        (true, true) => unsafe { gather!(gather, count, enlarged_left!(), enlarged_right!(), look_up!()) },
     }
 }

@@ -30,10 +30,10 @@ instructions! {
     sadd16(a, b): "sadd16 {out}, {a}, {b}";
     /// Differences of halves.
     ssub16(a, b): "ssub16 {out}, {a}, {b}";
-    /// The sum of both products of halves.
-    smuad(a, b): "smuad {out}, {a}, {b}";
-    /// That and a summand.
-    smlad(a, b, sum): "smlad {out}, {a}, {b}, {sum}";
+    /// The product of the low halves, and a summand.
+    smlabb(a, b, sum): "smlabb {out}, {a}, {b}, {sum}";
+    /// The product of the high halves, and a summand.
+    smlatt(a, b, sum): "smlatt {out}, {a}, {b}, {sum}";
     /// The low half of `a` and that of `b` above it.
     pkhbt(a, b): "pkhbt {out}, {a}, {b}, lsl #16";
     /// The high half of `b` and that of `a` above it.

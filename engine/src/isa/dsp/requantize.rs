@@ -8,7 +8,7 @@ use crate::residual::Residual;
 
 /// `sum` to int8, see [`crate::requantize::Requantize::apply`].
 #[inline(always)]
-fn apply(epilogue: &Epilogue, sum: i32, multiplier: i32) -> i8 {
+pub(super) fn apply(epilogue: &Epilogue, sum: i32, multiplier: i32) -> i8 {
     let requantize = &epilogue.requantize;
     let sum = sum.wrapping_shl(requantize.shift) as u32;
     let index = smmlar(sum, multiplier as u32, requantize.zero_point as u32);

@@ -20,8 +20,10 @@ const TILES: usize = 2;
 const SIDE: usize = 4;
 /// The most input channels.
 const MAX_CHANNELS: usize = 2 * MAX_PAIRS;
-/// A tile's inputs where some are outside the map, four channels a word.
-type Patch = [[u32; MAX_CHANNELS / 4]; SIDE * SIDE];
+/// Columns of two neighbouring tiles of inputs.
+const COLUMNS: usize = SIDE + 2;
+/// Tiles of inputs where some are outside the map, four channels a word.
+type Patch = [[u32; MAX_CHANNELS / 4]; SIDE * COLUMNS];
 
 /// See [`Isa::winograd`].
 pub(super) fn run<I: Isa>(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch: &mut [i32], output: &mut [i8]) {
@@ -70,13 +72,19 @@ fn tiles<I: Isa, const ENLARGED: bool, const TABLE: bool>(
     let last_count = winograd.count - winograd.count.saturating_sub(1) / CHANNELS * CHANNELS;
     let blocks = winograd.count.div_ceil(CHANNELS);
     let all = winograd.tiles();
-    let mut patch = [[0; MAX_CHANNELS / 4]; SIDE * SIDE];
+    let mut patch = [[0; MAX_CHANNELS / 4]; SIDE * COLUMNS];
     let (mut y, mut x) = (0, 0);
     while y < all.height {
         let mut outputs = [const { None }; TILES];
+        let neighbours = !ENLARGED && x + 1 < all.width;
+        if neighbours {
+            spread::<ENLARGED>(winograd, (y, x), [0, TILES], &mut patch, columns, positions);
+        }
         for (tile, out) in outputs.iter_mut().enumerate() {
             if y < all.height {
-                spread::<ENLARGED>(winograd, (y, x), tile, &mut patch, columns, positions);
+                if !neighbours {
+                    spread::<ENLARGED>(winograd, (y, x), [tile, 1], &mut patch, columns, positions);
+                }
                 let results = rows.as_ptr().wrapping_add(tile * CHANNELS);
                 *out = Some(Output::of(geometry, (y, x), winograd.first, finish, results, shift, output));
                 x += 1;
@@ -188,32 +196,32 @@ fn add_residual<const ENLARGED: bool>(
     }
 }
 
-/// Writes a tile's v, for tile `tile` of the two, as [`Products::columns`] says.
+/// Writes v of a tile, for tile `tile` of the two, or of both where they are neighbours, as [`Products::columns`] says.
 #[inline(always)]
 fn spread<const ENLARGED: bool>(
     winograd: &Winograd<'_>,
     (y, x): (usize, usize),
-    tile: usize,
+    [tile, tiles]: [usize; 2],
     patch: &mut Patch,
     columns: &mut [i32],
     positions: usize,
 ) {
     let Shape { height, width, .. } = winograd.geometry.input;
     let (side, scale) = if ENLARGED { (3, 1) } else { (4, 2) };
+    let side_x = side + 2 * (tiles - 1);
     let mut first = 0;
-    for part in 0..2 {
-        let (map, channels) = (winograd.input.maps[part], winograd.input.channels[part]);
+    for (part, (map, channels)) in winograd.input.maps.into_iter().zip(winograd.input.channels).enumerate() {
         if channels == 0 {
             continue;
         }
-        let inside = y > 0 && x > 0 && scale * y + side - 1 <= height && scale * x + side - 1 <= width;
+        let inside = y > 0 && x > 0 && scale * y + side - 1 <= height && scale * x + side_x - 1 <= width;
         let [base, row_len, pixel_len] = if inside {
             [((scale * y - 1) * width + scale * x - 1) * channels, width * channels, channels]
         } else {
-            copy(winograd, part, [scale * y, scale * x], side, patch);
-            [0, SIDE * MAX_CHANNELS, MAX_CHANNELS]
+            copy(winograd, part, [scale * y, scale * x], [side, side_x], patch);
+            [0, COLUMNS * MAX_CHANNELS, MAX_CHANNELS]
         };
-        let source = if inside { map } else { bytemuck::try_cast_slice(patch.as_flattened()).unwrap_or_default() };
+        let source = if inside { map } else { bytemuck::must_cast_slice(patch.as_flattened()) };
         let quads = channels / 4;
         if quads > 0 {
             let spread = Spread {
@@ -222,24 +230,28 @@ fn spread<const ENLARGED: bool>(
                 pixel: pixel_len,
                 output: columns.as_mut_ptr().wrapping_add(first / 2 * positions * TILES + tile).cast(),
             };
-            // Inside the map, or the patch, there are `side` rows of `side` pixels of `channels` bytes from `base`; the
+            // Inside the map, or the patch, there are `side` rows of `side_x` pixels of `channels` bytes from `base`; the
             // columns are long enough for all channels.
-            if ENLARGED {
+            match (ENLARGED, tiles) {
                 // SAFETY: see above.
-                unsafe { spread::enlarged_tile(&spread, quads) };
-            } else {
+                (true, _) => unsafe { spread::enlarged_tile(&spread, quads) },
                 // SAFETY: see above.
-                unsafe { spread::tile(&spread, quads) };
+                (false, 1) => unsafe { spread::tile(&spread, quads) },
+                // SAFETY: see above.
+                (false, _) => unsafe { spread::pair(&spread, quads) },
             }
         }
         // The rest in pairs of neighbours, and at last a channel by itself.
         for channel in (quads * 4..channels).step_by(2) {
-            let value = |pixel: usize, channel: usize| {
-                let start = base + pixel / SIDE * row_len + pixel % SIDE * pixel_len + channel;
-                if channel < channels { at(source, start) as u16 } else { 0 }
-            };
-            let pair = |pixel| u32::from(value(pixel, channel)) | u32::from(value(pixel, channel + 1)) << 16;
-            transform::<ENLARGED>(pair, columns, (first + channel) / 2 * positions * TILES + tile);
+            for tile in tile..tile + tiles {
+                let base = base + (tile * 2 * (tiles - 1)) * pixel_len;
+                let value = |pixel: usize, channel: usize| {
+                    let start = base + pixel / SIDE * row_len + pixel % SIDE * pixel_len + channel;
+                    if channel < channels { at(source, start) as u16 } else { 0 }
+                };
+                let pair = |pixel| u32::from(value(pixel, channel)) | u32::from(value(pixel, channel + 1)) << 16;
+                transform::<ENLARGED>(pair, columns, (first + channel) / 2 * positions * TILES + tile);
+            }
         }
         first += channels;
     }
@@ -248,20 +260,21 @@ fn spread<const ENLARGED: bool>(
 /// Copies a tile's inputs, the first of which is the one before `corner`'s in both directions, with what stands for 0
 /// outside the map.
 #[inline(always)]
-fn copy(winograd: &Winograd<'_>, part: usize, [y, x]: [usize; 2], side: usize, patch: &mut Patch) {
+fn copy(winograd: &Winograd<'_>, part: usize, [y, x]: [usize; 2], [rows, columns]: [usize; 2], patch: &mut Patch) {
     let Shape { height, width, .. } = winograd.geometry.input;
     let (map, channels) = (winograd.input.maps[part & 1], winograd.input.channels[part & 1]);
     let nothing = u32::from(winograd.input.zero_points[part & 1] as u8) * 0x0101_0101;
     let quads = channels / 4;
-    for (row, line) in patch.chunks_exact_mut(SIDE).enumerate().take(side) {
+    for (row, line) in patch.chunks_exact_mut(COLUMNS).enumerate().take(rows) {
         let inside = (1..=height).contains(&(y + row));
         let mut start = ((y + row).wrapping_sub(1) * width + x).wrapping_sub(1).wrapping_mul(channels);
-        for (column, out) in line.iter_mut().enumerate().take(side) {
+        for (column, out) in line.iter_mut().enumerate().take(columns) {
             if inside && (1..=width).contains(&(x + column)) {
                 let pixel = map.as_ptr().wrapping_add(start);
                 for (quad, out) in out.iter_mut().enumerate().take(quads) {
+                    let word = pixel.cast::<u32>().wrapping_add(quad);
                     // SAFETY: the pixel is in the map, which `run` has found to be whole, and has so many channels.
-                    *out = unsafe { pixel.cast::<u32>().add(quad).read_unaligned() };
+                    *out = unsafe { word.read_unaligned() };
                 }
                 if let Some(out) = out.get_mut(quads).filter(|_| quads * 4 < channels) {
                     *out = word(map.get(start + quads * 4..start + channels).unwrap_or_default());
@@ -288,16 +301,15 @@ fn transform<const ENLARGED: bool>(input: impl Fn(usize) -> u32, columns: &mut [
     let mut rows = [[0; SIDE]; SIDE];
     for column in 0..side {
         let line = fall::<ENLARGED>([0, 1, 2, 3].map(|row| if row < side { input(row * SIDE + column) } else { 0 }));
-        for (row, value) in line.into_iter().enumerate() {
-            rows[row][column] = value;
-        }
+        rows.iter_mut().zip(line).for_each(|(row, value)| row[column & 3] = value);
     }
-    for row in 0..side {
-        let line = fall::<ENLARGED>(rows[row]);
-        for column in 0..side {
-            if let Some(out) = columns.get_mut((row * side + column) * TILES) {
-                *out = line[column] as i32;
+    let mut place = 0;
+    for row in rows.into_iter().take(side) {
+        for value in fall::<ENLARGED>(row).into_iter().take(side) {
+            if let Some(out) = columns.get_mut(place) {
+                *out = value as i32;
             }
+            place += TILES;
         }
     }
 }
@@ -313,12 +325,15 @@ pub(super) fn weights<I: Isa>(geometry: &Geometry, plain: &[i8], transformed: &m
     let in_c = geometry.input.channels;
     let channel_len = in_c * winograd::TAPS;
     let count = plain.len() / channel_len.max(1);
-    let whole = in_c.is_multiple_of(4)
+    let whole = in_c > 0
+        && in_c.is_multiple_of(4)
         && count.is_multiple_of(CHANNELS)
-        && transformed.len() >= count / CHANNELS * block_len(&I::WIDE, geometry);
+        && transformed.len() >= count / CHANNELS * block_len(&I::WIDE, geometry)
+        && transformed.as_ptr().cast::<u32>().is_aligned();
     if !whole {
         return winograd::weights(I::WIDE, geometry, plain, transformed);
     }
+    let transformed = bytemuck::try_cast_slice_mut(transformed).unwrap_or_default();
     if positions(geometry.upsample) == 9 {
         rise_all::<true>(in_c, plain, transformed);
     } else {
@@ -328,13 +343,12 @@ pub(super) fn weights<I: Isa>(geometry: &Geometry, plain: &[i8], transformed: &m
 
 /// Weights of whole blocks of channels and quadruples of input channels.
 #[inline(always)]
-fn rise_all<const ENLARGED: bool>(in_c: usize, plain: &[i8], transformed: &mut [i16]) {
+fn rise_all<const ENLARGED: bool>(in_c: usize, plain: &[i8], mut words: &mut [u32]) {
     let positions = if ENLARGED { 9 } else { 16 };
     let position_len = in_c * CHANNELS / 2;
-    let words: &mut [u32] = bytemuck::try_cast_slice_mut(transformed).unwrap_or_default();
-    let blocks = words.chunks_exact_mut((positions * position_len).max(1));
-    for (block, plain) in blocks.zip(plain.chunks_exact((CHANNELS * in_c * winograd::TAPS).max(1))) {
-        let mut quads = plain.chunks_exact(4 * winograd::TAPS);
+    let mut quads = plain.chunks_exact(4 * winograd::TAPS);
+    while let Some((block, rest)) = words.split_at_mut_checked(positions * position_len) {
+        words = rest;
         for channel in 0..CHANNELS {
             for quad in 0..in_c / 4 {
                 let Some(taps) = quads.next() else { return };
@@ -352,11 +366,12 @@ fn rise_all<const ENLARGED: bool>(in_c: usize, plain: &[i8], transformed: &mut [
 #[inline(always)]
 fn rise_2d<const ENLARGED: bool>(taps: [u32; 9], block: &mut [u32], start: usize, position_len: usize) {
     let side = if ENLARGED { 3 } else { 4 };
-    let columns = [0, 1, 2].map(|column| rise::<ENLARGED>([taps[column], taps[3 + column], taps[6 + column]]));
+    let [a, b, c, d, e, f, g, h, i] = taps;
+    let columns = [rise::<ENLARGED>([a, d, g]), rise::<ENLARGED>([b, e, h]), rise::<ENLARGED>([c, f, i])];
+    let [a, b, c] = columns;
     let mut place = start;
-    for row in 0..side {
-        let line = rise::<ENLARGED>([columns[0][row], columns[1][row], columns[2][row]]);
-        for value in line.into_iter().take(side) {
+    for ((a, b), c) in a.into_iter().zip(b).zip(c).take(side) {
+        for value in rise::<ENLARGED>([a, b, c]).into_iter().take(side) {
             if let Some(out) = block.get_mut(place) {
                 *out = value;
             }
