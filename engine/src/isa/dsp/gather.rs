@@ -15,7 +15,7 @@ pub(super) struct Gather {
     pub rows: *const i32,
     /// From a pixel to the next, in bytes; 0 where there is none.
     pub pixel: usize,
-    /// See [`crate::requantize::requantize`].
+    /// By how much sums are shifted, up or down; see [`crate::requantize::requantize`].
     pub shift: u32,
     /// Of the output, or of the table's index.
     pub zero_point: u32,
@@ -25,9 +25,12 @@ pub(super) struct Gather {
 
 /// What becomes of r5 and r6, and where: results without a place of their own come first, and are overwritten.
 macro_rules! outputs {
-    ($last:expr, $below:literal, $above:literal) => {
+    ($shift:literal, $last:expr, $below:literal, $above:literal) => {
         concat!(
-            "lsl r5, r5, r8\nlsl r6, r6, r8\nsmmlar r5, r5, lr, r9\nsmmlar r6, r6, lr, r9\n",
+            $shift,
+            " r5, r5, r8\n",
+            $shift,
+            " r6, r6, r8\nsmmlar r5, r5, lr, r9\nsmmlar r6, r6, lr, r9\n",
             $last,
             "strb r6, ",
             $below,
@@ -100,19 +103,19 @@ macro_rules! enlarged_right {
 
 /// A channel's four outputs.
 macro_rules! channel {
-    ($left:expr, $right:expr, $last:expr) => {
+    ($shift:literal, $left:expr, $right:expr, $last:expr) => {
         concat!(
             "ldr lr, [r1], #4\n",
             $right,
-            outputs!($last, "[r3, r4]", "[r2, r4]"),
+            outputs!($shift, $last, "[r3, r4]", "[r2, r4]"),
             $left,
-            outputs!($last, "[r3], #1", "[r2], #1"),
+            outputs!($shift, $last, "[r3], #1", "[r2], #1"),
         )
     };
 }
 
 macro_rules! gather {
-    ($gather:expr, $count:expr, $left:expr, $right:expr, $last:expr) => {
+    ($gather:expr, $count:expr, $shift:literal, $left:expr, $right:expr, $last:expr) => {
         asm!(
             ".arch armv7e-m",
             "push {{r4-r11, lr}}",
@@ -126,7 +129,7 @@ macro_rules! gather {
             "cmp r10, #4",
             "beq.w 21f",
             "20:",
-            channel!($left, $right, $last),
+            channel!($shift, $left, $right, $last),
             "ldr r10, [sp, #4]",
             "subs r10, r10, #1",
             "str r10, [sp, #4]",
@@ -134,7 +137,7 @@ macro_rules! gather {
             "b.w 22f",
             "21:",
             ".rept 4",
-            channel!($left, $right, $last),
+            channel!($shift, $left, $right, $last),
             ".endr",
             "22:",
             "ldr r0, [sp], #8",
@@ -154,16 +157,23 @@ macro_rules! gather {
 /// # Safety
 /// The pointers lead to what they say, for `count` channels.
 #[inline(always)]
-pub(super) unsafe fn tile<const ENLARGED: bool, const TABLE: bool>(gather: &mut Gather, count: usize) {
+pub(super) unsafe fn tile<const ENLARGED: bool, const DOWN: bool, const TABLE: bool>(
+    gather: &mut Gather,
+    count: usize,
+) {
     // All of them read and write what the caller vouches for, and restore what they push.
-    match (ENLARGED, TABLE) {
+    match (ENLARGED, DOWN, TABLE) {
         // SAFETY: see above.
-        (false, false) => unsafe { gather!(gather, count, left!(), right!(), saturate!()) },
+        (false, false, false) => unsafe { gather!(gather, count, "lsl", left!(), right!(), saturate!()) },
         // SAFETY: see above.
-        (false, true) => unsafe { gather!(gather, count, left!(), right!(), look_up!()) },
+        (false, false, true) => unsafe { gather!(gather, count, "lsl", left!(), right!(), look_up!()) },
         // SAFETY: see above.
-        (true, false) => unsafe { gather!(gather, count, enlarged_left!(), enlarged_right!(), saturate!()) },
+        (false, true, false) => unsafe { gather!(gather, count, "asr", left!(), right!(), saturate!()) },
         // SAFETY: see above.
-        (true, true) => unsafe { gather!(gather, count, enlarged_left!(), enlarged_right!(), look_up!()) },
+        (false, true, true) => unsafe { gather!(gather, count, "asr", left!(), right!(), look_up!()) },
+        // SAFETY: see above.
+        (true, _, false) => unsafe { gather!(gather, count, "lsl", enlarged_left!(), enlarged_right!(), saturate!()) },
+        // SAFETY: see above.
+        (true, _, true) => unsafe { gather!(gather, count, "lsl", enlarged_left!(), enlarged_right!(), look_up!()) },
     }
 }

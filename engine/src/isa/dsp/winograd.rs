@@ -5,6 +5,7 @@ use super::op::{sadd16, ssub16, sxtb16, sxtb16_odd};
 use super::products::{MAX_PAIRS, Products, block, enlarged_block};
 use super::spread::{self, Spread};
 use crate::conditioning::at;
+use crate::epilogue::Epilogue;
 use crate::geometry::Geometry;
 use crate::isa::winograd::{self, Winograd, block_len, positions};
 use crate::isa::{Isa, ToInt8};
@@ -40,20 +41,29 @@ pub(super) fn run<I: Isa>(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch:
         && winograd.weights.len() >= blocks * block_len(&I::WIDE, geometry)
         && scratch.len() >= winograd::scratch_words(&I::WIDE, geometry, None)
         && output.len() >= geometry.output.len()
-        && (enlarged || finish.epilogue.requantize.shift >= 2)
+        && (enlarged || finish.epilogue.requantize.shift >= 2 || are_small(winograd, finish.epilogue))
         && finish.epilogue.requantize.multipliers.len() >= geometry.output.channels;
-    match (fits, enlarged, finish.epilogue.table.is_some()) {
+    let down = !enlarged && finish.epilogue.requantize.shift < 2;
+    match (fits, enlarged, down, finish.epilogue.table.is_some()) {
         (false, ..) => winograd::run::<I>(winograd, finish, scratch, output),
-        (_, false, false) => tiles::<I, false, false>(winograd, finish, scratch, output),
-        (_, false, true) => tiles::<I, false, true>(winograd, finish, scratch, output),
-        (_, true, false) => tiles::<I, true, false>(winograd, finish, scratch, output),
-        (_, true, true) => tiles::<I, true, true>(winograd, finish, scratch, output),
+        (_, false, false, false) => tiles::<I, false, false, false>(winograd, finish, scratch, output),
+        (_, false, false, true) => tiles::<I, false, false, true>(winograd, finish, scratch, output),
+        (_, false, true, false) => tiles::<I, false, true, false>(winograd, finish, scratch, output),
+        (_, false, true, true) => tiles::<I, false, true, true>(winograd, finish, scratch, output),
+        (_, true, _, false) => tiles::<I, true, false, false>(winograd, finish, scratch, output),
+        (_, true, _, true) => tiles::<I, true, false, true>(winograd, finish, scratch, output),
     }
+}
+
+/// Whether four times every sum fits int32, as products of so few channels leave room for biases and residuals.
+fn are_small(winograd: &Winograd<'_>, epilogue: &Epilogue) -> bool {
+    let biases = winograd.biases.into_iter().flatten().all(|bias| bias.unsigned_abs() < 1 << 27);
+    biases && epilogue.residual_multipliers.iter().all(|factor| factor.unsigned_abs() < 1 << 20)
 }
 
 /// Tile by tile.
 #[inline(never)]
-fn tiles<I: Isa, const ENLARGED: bool, const TABLE: bool>(
+fn tiles<I: Isa, const ENLARGED: bool, const DOWN: bool, const TABLE: bool>(
     winograd: &Winograd<'_>,
     finish: &ToInt8<'_>,
     scratch: &mut [i32],
@@ -122,7 +132,7 @@ fn tiles<I: Isa, const ENLARGED: bool, const TABLE: bool>(
                 }
                 // SAFETY: rows are those of a tile, there are as many multipliers as channels, and `run` has found the
                 // output to be whole, so that the pixels, which the map has, lie within it.
-                unsafe { gather::tile::<ENLARGED, TABLE>(&mut out.gather, count) };
+                unsafe { gather::tile::<ENLARGED, DOWN, TABLE>(&mut out.gather, count) };
             }
         }
     }
@@ -159,7 +169,7 @@ impl Output {
             below: output.as_mut_ptr().wrapping_add(below),
             rows,
             pixel,
-            shift: requantize.shift - shift,
+            shift: requantize.shift.abs_diff(shift),
             zero_point: requantize.zero_point as u32,
             table: table.map_or(core::ptr::null(), |table| table.as_ptr().wrapping_add(TABLE_LEN / 2)),
         };
