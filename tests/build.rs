@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use grano_codegen::{Build, Precision, Result, Target};
-use grano_networks::{layers, toy, unet, write};
+use grano_networks::{layers, mixer, toy, unet, write};
 
 /// Makes a model file's bytes.
 type Model = fn() -> Result<Vec<u8>>;
 
 fn main() {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
-    let made_up: [(&str, Model, &[&str]); 3] = [
+    let made_up: [(&str, Model, &[&str]); 4] = [
         ("toy", toy::model, &["ddim-4", "ancestral-4"]),
+        ("mixer", mixer::model, &["ddim-2"]),
         ("unet", unet::model, &["ddim-4"]),
         ("layers", layers::model, &["ddim-1"]),
     ];

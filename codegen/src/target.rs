@@ -119,6 +119,12 @@ impl Target {
         isa!(self, I => I::scratch_words(geometry))
     }
 
+    /// Elements of scratch that a floating-point convolution takes.
+    #[must_use]
+    pub fn float_scratch(self, geometry: &Geometry) -> usize {
+        isa!(self, I => I::float_scratch(geometry))
+    }
+
     /// How transformed weights are packed, see the engine's `kernel::winograd`.
     #[must_use]
     pub fn wide_packing(self) -> Packing {

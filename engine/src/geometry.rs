@@ -102,6 +102,20 @@ impl Geometry {
         }
     }
 
+    /// Calls `meet(pixel)` for every tap of output pixel `(y, x)`, row by row, with the number of the input pixel that it
+    /// meets; none in the padding.
+    #[inline(always)]
+    pub(crate) fn taps(&self, (y, x): (usize, usize), mut meet: impl FnMut(Option<usize>)) {
+        let Shape { height, width, .. } = self.input;
+        let [k_h, k_w] = self.kernel;
+        for ky in 0..k_h {
+            let row = self.tap(0, y, ky, height);
+            for kx in 0..k_w {
+                meet(row.zip(self.tap(1, x, kx, width)).map(|(row, column)| row * width + column));
+            }
+        }
+    }
+
     /// The input row (`axis` 0) or column (1) of `len` that tap `k` of output `position` meets; none in the padding.
     #[inline(always)]
     pub(crate) fn tap(&self, axis: usize, position: usize, k: usize, len: usize) -> Option<usize> {

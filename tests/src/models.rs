@@ -32,6 +32,9 @@ generated! {
     toy_int8: ToyInt8 in "toy-int8";
     toy_f16: ToyF16 in "toy-f16";
     toy_f32: ToyF32 in "toy-f32";
+    mixer_int8: MixerInt8 in "mixer-int8";
+    mixer_f16: MixerF16 in "mixer-f16";
+    mixer_f32: MixerF32 in "mixer-f32";
     fashion_in_ram: FashionInRam in "fashion-in-ram";
     fashion_x86: FashionX86 in "fashion-x86";
     toy_in_ram: ToyInRam in "toy-in-ram";
@@ -80,6 +83,15 @@ pub fn toy<V: Visit>(precision: Precision, visit: V) -> V::Output {
         Precision::Int8 => visit.visit::<toy_int8::ToyInt8>(),
         Precision::F16 => visit.visit::<toy_f16::ToyF16>(),
         Precision::F32 => visit.visit::<toy_f32::ToyF32>(),
+    }
+}
+
+/// Does something with the mixer in a precision.
+pub fn mixer<V: Visit>(precision: Precision, visit: V) -> V::Output {
+    match precision {
+        Precision::Int8 => visit.visit::<mixer_int8::MixerInt8>(),
+        Precision::F16 => visit.visit::<mixer_f16::MixerF16>(),
+        Precision::F32 => visit.visit::<mixer_f32::MixerF32>(),
     }
 }
 

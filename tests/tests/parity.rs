@@ -5,13 +5,14 @@ use grano::noise::{Gaussian, Philox};
 use grano::picture::to_u8;
 use grano::sampler::Request;
 use grano_codegen::Precision;
+use grano_codegen::graph::{Function, Node, Op};
 use grano_codegen::load::{load, parse};
 use grano_codegen::reference;
 use grano_codegen::schedule::SamplerSpec;
-use grano_networks::{layers, toy, unet};
+use grano_networks::{layers, mixer, toy, unet};
 use grano_tests::golden::{Golden, Replay};
 use grano_tests::models::{self, Draw, Evaluate, Value, fashion};
-use grano_tests::tolerance::{TRAJECTORY, decibels, largest_error, tolerance};
+use grano_tests::tolerance::{OPERATION_DB, TRAJECTORY, decibels, largest_error, tolerance};
 use std::path::Path;
 
 const PICTURES: u64 = 64;
@@ -151,6 +152,22 @@ fn awkward_shapes_are_right_in_every_precision() {
 }
 
 #[test]
+fn awkward_normalisation_attention_and_depthwise_layers_are_right_in_every_precision() {
+    let model = parse(&mixer::model().unwrap(), Path::new("mixer")).unwrap();
+    for precision in Precision::ALL {
+        for (step, t) in mixer::TIMES.into_iter().enumerate() {
+            for seed in 0..4 {
+                let x = mixer::picture(seed);
+                let expected = reference::run(model.denoiser().unwrap(), &x, t, 0).unwrap();
+                let evaluation = models::mixer(precision, Evaluate { x: &x, condition: Condition { step, class: 0 } });
+                assert!(evaluation.1.len() >= 11, "{}", evaluation.1.len());
+                assert_follows(precision, evaluation, &expected, "out");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_reference_unet_is_right_in_every_precision() {
     let model = parse(&unet::model().unwrap(), Path::new("unet")).unwrap();
     for (step, t) in [125, 375, 625, 875].into_iter().enumerate().step_by(3) {
@@ -161,6 +178,42 @@ fn the_reference_unet_is_right_in_every_precision() {
             assert_follows(precision, evaluation, &expected, "head");
         }
     }
+}
+
+#[test]
+fn normalisation_and_attention_cost_little_more_than_a_code() {
+    let model = parse(&unet::model().unwrap(), Path::new("unet")).unwrap();
+    let network = model.denoiser().unwrap();
+    let condition = Condition { step: 2, class: 0 };
+    let (_, values) = models::unet(Precision::Int8, Evaluate { x: &unet::picture(3, 625), condition });
+    let value = |name: &str| values.iter().find(|(other, _)| *other == name).map(|(_, value)| &value[..]);
+    let mut seen = 0;
+    for Node { name, op, inputs } in &network.graph.nodes {
+        let input = |i: usize| value(&inputs[i]).expect("inputs are stored");
+        let parameter = |kind: &str| &network.parameters[&format!("{name}.{kind}")][..];
+        let (out, expected) = match op {
+            Op::GroupNorm { groups, eps } => {
+                let plain = reference::group_norm(input(0), *groups, *eps, parameter("weight"), parameter("bias"));
+                match value(name) {
+                    Some(out) => (out, plain),
+                    None => {
+                        let silu = |v: &f32| Function::Silu.apply(f64::from(*v)) as f32;
+                        (value(&format!("{name}.silu")).expect("fused"), plain.iter().map(silu).collect())
+                    }
+                }
+            }
+            Op::Attention { heads } => {
+                let out = value(name).expect("stored");
+                (out, reference::attention([input(0), input(1), input(2)], out.len() / 49, *heads))
+            }
+            _ => continue,
+        };
+        let ratio = decibels(out, &expected, None);
+        println!("{name}: {ratio:.1} dB");
+        assert!(ratio >= OPERATION_DB, "{name}: {ratio:.1} dB");
+        seen += 1;
+    }
+    assert_eq!(seen, 19);
 }
 
 #[test]

@@ -10,9 +10,21 @@ use crate::{
     shell::{Shell, cargo},
 };
 
+/// A computer with std, in the emulator.
+pub const AARCH64: &str = "aarch64-unknown-linux-gnu";
+
+/// WebAssembly.
+pub const WASM32: &str = "wasm32-unknown-unknown";
+
 /// Every target that a board or a check of ours is built for.
-const TARGETS: [&str; 4] =
-    ["thumbv6m-none-eabi", "thumbv7em-none-eabihf", "thumbv8m.main-none-eabihf", "riscv32imc-unknown-none-elf"];
+const TARGETS: [&str; 6] = [
+    "thumbv6m-none-eabi",
+    "thumbv7em-none-eabihf",
+    "thumbv8m.main-none-eabihf",
+    "riscv32imc-unknown-none-elf",
+    AARCH64,
+    WASM32,
+];
 
 /// How to call cargo for a chip.
 #[derive(Clone, Debug)]
@@ -26,6 +38,12 @@ impl BareMetal {
     /// `cargo SUBCOMMAND --target TARGET …`; the flags go to the compiler for that target alone, not to build scripts'.
     pub fn cargo(&self, subcommand: &str, target: &str, rustflags: &[String]) -> Shell {
         let shell = if self.debian { debian_cargo(subcommand, target) } else { cargo().args([subcommand]) };
+        // The host's linker, which it would be, knows no other processor.
+        let shell = if target == AARCH64 {
+            shell.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", setup::AARCH64_LINKER)
+        } else {
+            shell
+        };
         let shell = shell.args(["--target", target]);
         match rustflags {
             [] => shell,
@@ -34,15 +52,20 @@ impl BareMetal {
     }
 }
 
-/// Debian's cargo with what it needs to build `core` for a target.
+/// Debian's cargo with what it needs to build `core`, or all of std, for a target.
 fn debian_cargo(subcommand: &str, target: &str) -> Shell {
     // `/usr/bin/cargo clippy` would take rustup's clippy, which cannot read what Debian's compiler builds.
     let program = if subcommand == "clippy" { "/usr/bin/cargo-clippy" } else { "/usr/bin/cargo" };
     // `-Zbuild-std` is not stable yet, hence RUSTC_BOOTSTRAP; our own code uses nothing unstable. rustup's
     // toolchains bring a linker, Debian's does not.
-    let linker = format!("target.{target}.linker=\"ld.lld\"");
+    let (library, linker) = match target {
+        AARCH64 => ("-Zbuild-std", setup::AARCH64_LINKER),
+        WASM32 => ("-Zbuild-std=core", "wasm-ld"),
+        _ => ("-Zbuild-std=core", "ld.lld"),
+    };
+    let linker = format!("target.{target}.linker=\"{linker}\"");
     Shell::new(program)
-        .args([subcommand, "-Zbuild-std=core", "--config", "build.rustc=\"/usr/bin/rustc\"", "--config", &linker])
+        .args([subcommand, library, "--config", "build.rustc=\"/usr/bin/rustc\"", "--config", &linker])
         .env("CARGO", "/usr/bin/cargo")
         .env("RUSTC_BOOTSTRAP", "1")
 }

@@ -18,6 +18,9 @@ use crate::{
     shell::{Shell, root},
 };
 
+/// The example of a board's package that holds its instruction set's kernels to the portable definition.
+pub const KERNELS: &str = "kernels";
+
 /// A picture takes a minute or two in the emulator.
 const QEMU_LIMIT: Duration = Duration::from_secs(900);
 
@@ -81,6 +84,11 @@ pub fn workspace() -> PathBuf {
     root().join("boards/firmware")
 }
 
+/// Where cargo puts what it builds of the firmware.
+pub fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}
+
 /// Every program of every board, in alphabetical order.
 pub fn programs() -> Result<Vec<Program>> {
     #[derive(Deserialize)]
@@ -125,6 +133,12 @@ pub fn program(name: &str) -> Result<Program> {
 }
 
 impl Program {
+    /// Whether its board has a program that checks the kernels; true of the board's first program alone.
+    pub fn has_kernel_checks(&self) -> bool {
+        let example = workspace().join(&self.package).join("examples").join(KERNELS).with_extension("rs");
+        self.name == self.package && example.exists()
+    }
+
     /// Whether it is for a board in the emulator.
     pub fn in_emulator(&self) -> bool {
         !self.board.qemu.is_empty()
@@ -148,8 +162,7 @@ impl Program {
     }
 
     fn folder(&self) -> PathBuf {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
-        target.join(&self.board.target).join("release")
+        target_folder().join(&self.board.target).join("release")
     }
 
     /// `cargo SUBCOMMAND --release` for this program's package.
@@ -168,9 +181,9 @@ impl Program {
         Ok(Shell::new(program).args(machine).args(options).args([elf.display().to_string()]))
     }
 
-    /// Runs the program in the emulator and gives what it printed.
-    pub fn print(&self, words: &[&str]) -> Result<String> {
-        let qemu = self.qemu(&self.elf(), words)?;
+    /// Runs the program, or an example of its package, in the emulator and gives what it printed.
+    pub fn print(&self, elf: &Path, words: &[&str]) -> Result<String> {
+        let qemu = self.qemu(elf, words)?;
         println!("$ {qemu}");
         let output = qemu.output(Some(QEMU_LIMIT))?;
         let log = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -6,13 +6,18 @@
 //! | `trainer` | `grano-train`, the trainer, with libtorch set up |
 //! | `setup` | installs one of the needs, or all; says what, and where it cannot, what to type |
 //! | `qemu` | builds a board's firmware and runs it in the emulator |
+//! | `aarch64` | runs the Neon kernels' checks and the host program in the emulator |
+//! | `wasm` | runs the simd128 kernels' checks and a picture in Node |
 //! | `flash` | builds a board's firmware and runs it on the board |
 //! | `size` | flash and RAM of every firmware |
 //! | `bench mcu` | instructions by layer, flash, RAM and stack of every firmware, compared with the committed figures |
+//! | `bench host` | the reference U-Net on one core, in grano and in others' engines; what the host program takes |
 
 mod bare_metal;
+mod elsewhere;
 mod figures;
 mod firmware;
+mod host;
 mod mcu;
 mod setup;
 mod shell;
@@ -63,6 +68,10 @@ enum Command {
         #[arg(long, conflicts_with_all = ["label", "seed"])]
         example: Option<String>,
     },
+    /// Check the Neon kernels and draw, in the emulator, with dot products and without
+    Aarch64,
+    /// Check the simd128 kernels and draw, in Node
+    Wasm,
     /// Build a board's firmware and run it on the board, with probe-rs
     Flash {
         /// The program, such as nrf52840-dk
@@ -87,6 +96,12 @@ enum Bench {
         /// One board alone, such as qemu-m55
         #[arg(long)]
         board: Option<String>,
+    },
+    /// Run the reference U-Net on one core beside others' engines, and see what the host program takes
+    Host {
+        /// Write the figures, too
+        #[arg(long)]
+        bless: bool,
     },
 }
 
@@ -118,9 +133,12 @@ fn run(command: Command) -> Result<()> {
             let words: Vec<&str> = label.iter().flat_map(|label| [label, seed.as_str()]).collect();
             program.qemu(&elf, &words)?.run()
         }
+        Command::Aarch64 => elsewhere::aarch64(&bare_metal::set_up()?).map(drop),
+        Command::Wasm => elsewhere::wasm(&bare_metal::set_up()?).map(drop),
         Command::Flash { board } => flash(&board),
         Command::Size => size(),
         Command::Bench { bench: Bench::Mcu { bless, board } } => mcu::run(board.as_deref(), bless),
+        Command::Bench { bench: Bench::Host { bless } } => host::bench(bless),
     }
 }
 

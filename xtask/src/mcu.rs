@@ -36,11 +36,12 @@ pub fn run(board: Option<&str>, bless: bool) -> Result<()> {
 
 /// Runs a built program in the emulator: an evaluation, and a picture where its manifest says so.
 pub fn measure(program: &Program, bare_metal: &BareMetal) -> Result<Figures> {
-    let mut logs = vec![program.print(&[])?];
+    let elf = program.elf();
+    let mut logs = vec![program.print(&elf, &[])?];
     if program.binary.draws {
-        logs.push(program.print(&[LABEL, &SEED.to_string()])?);
+        logs.push(program.print(&elf, &[LABEL, &SEED.to_string()])?);
     }
-    Figures::new(program, &bare_metal.compiler, &logs, firmware::size(&program.elf())?)
+    Figures::new(program, &bare_metal.compiler, &logs, firmware::size(&elf)?)
 }
 
 /// A table of the programs, and one of the layers for each network, a column a program.

@@ -21,6 +21,10 @@ pub enum Part {
     BareMetal,
     /// The emulator of the boards.
     Qemu,
+    /// Linker and emulator of AArch64.
+    Aarch64,
+    /// Node, for WebAssembly.
+    Node,
     /// The data set Fashion-MNIST, for training.
     Data,
     /// Everything.
@@ -39,6 +43,12 @@ pub fn run(part: Part) -> Result<()> {
     if wanted(Part::Qemu) {
         qemu()?;
     }
+    if wanted(Part::Aarch64) {
+        aarch64()?;
+    }
+    if wanted(Part::Node) {
+        node()?;
+    }
     if wanted(Part::Data) {
         data()?;
     }
@@ -55,6 +65,36 @@ pub fn qemu() -> Result<()> {
     let riscv = "qemu-system-riscv";
     let riscv = if Shell::new("apt-cache").args(["show", riscv]).works() { riscv } else { "qemu-system-misc" };
     apt("QEMU, which runs the firmware", &["qemu-system-arm", riscv])
+}
+
+/// Links AArch64 programs.
+pub const AARCH64_LINKER: &str = "aarch64-linux-gnu-gcc";
+
+/// What the emulator takes for the root of an AArch64 Linux.
+const AARCH64_ROOT: &str = "/usr/aarch64-linux-gnu";
+
+/// The command that runs AArch64 programs, on one of the emulator's processors.
+pub fn aarch64_emulator(processor: &str) -> String {
+    format!("qemu-aarch64 -cpu {processor} -L {AARCH64_ROOT}")
+}
+
+/// Linker, C library and emulator for AArch64 programs.
+pub fn aarch64() -> Result<()> {
+    let programs = [AARCH64_LINKER, "qemu-aarch64"];
+    let ready = programs.iter().all(|program| Shell::new(*program).args(["--version"]).works());
+    if ready && Path::new(AARCH64_ROOT).join("lib/libc.so.6").exists() {
+        return Ok(());
+    }
+    let packages = ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-user"];
+    apt("the linker, the C library and the emulator for AArch64", &packages)
+}
+
+/// Node, which runs WebAssembly.
+pub fn node() -> Result<()> {
+    match Shell::new("node").args(["--version"]).works() {
+        true => Ok(()),
+        false => apt("Node, which runs WebAssembly", &["nodejs"]),
+    }
 }
 
 const FASHION_MNIST: &str = "/usr/share/datasets/fashion-mnist";
@@ -105,8 +145,16 @@ const LIBTORCH: [(&str, &str); 6] = [
     ("nvidia/cu13/lib/libcupti.so.13", "lib/libcupti.so.13"),
 ];
 
-/// The environment that lets `trainer-host` find libtorch: the user's own, or one assembled in `$GRANO_CACHE`
-/// (`~/.cache/grano` by default) from the wheels on PyPI.
+/// Where what has been set up stays: `$GRANO_CACHE`, by default `~/.cache/grano`.
+pub fn cache() -> Result<PathBuf> {
+    match env::var_os("GRANO_CACHE") {
+        Some(cache) => Ok(PathBuf::from(cache)),
+        None => Ok(env::home_dir().context("no home folder: set GRANO_CACHE")?.join(".cache/grano")),
+    }
+}
+
+/// The environment that lets `trainer-host` find libtorch: the user's own, or one assembled in [`cache`] from the
+/// wheels on PyPI.
 pub fn libtorch() -> Result<Vec<(String, String)>> {
     for name in ["LIBTORCH", "LIBTORCH_USE_PYTORCH"] {
         if let Ok(value) = env::var(name) {
@@ -120,10 +168,7 @@ pub fn libtorch() -> Result<Vec<(String, String)>> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         bail!("libtorch can be set up by itself on Linux on x86-64 only; here, {by_hand}");
     }
-    let cache = match env::var_os("GRANO_CACHE") {
-        Some(cache) => PathBuf::from(cache),
-        None => env::home_dir().context("no home folder: set GRANO_CACHE")?.join(".cache/grano"),
-    };
+    let cache = cache()?;
     let libtorch = cache.join(format!("libtorch-{TORCH}"));
     if !libtorch.is_dir() {
         assemble_libtorch(&cache, &libtorch).with_context(|| format!("cannot set up libtorch; {by_hand}"))?;

@@ -7,20 +7,23 @@ use toml::Table;
 
 use crate::{
     bare_metal::{self, BareMetal},
-    firmware::{self, Binary, Program},
-    mcu, setup,
+    elsewhere,
+    firmware::{self, Binary, KERNELS, Program},
+    host, mcu, setup,
     shell::cargo,
 };
 
 /// What the programs draw when they are checked and measured.
 pub const LABEL: &str = "sneaker";
 pub const SEED: u64 = 0;
+pub const SAMPLER: &str = "ddim-20";
 
 /// Runs every stage. Those that need the least come first.
 pub fn run() -> Result<()> {
     stage("format", || {
         cargo().args(["fmt", "--all", "--check"]).run()?;
-        cargo().args(["fmt", "--all", "--check"]).folder(firmware::workspace()).run()
+        cargo().args(["fmt", "--all", "--check"]).folder(firmware::workspace()).run()?;
+        cargo().args(["fmt", "--all", "--check"]).folder(host::folder()).run()
     })?;
     stage("lock files", || {
         cargo().args(["fetch", "--locked"]).run()?;
@@ -43,9 +46,20 @@ pub fn run() -> Result<()> {
     })?;
     stage("build of the firmware", || firmware::cargo_all(&bare_metal, "build", &programs, &[]))?;
     let host = stage("evaluations on the host", host_evaluations)?;
+    for program in programs.iter().filter(|program| program.has_kernel_checks()) {
+        stage(&format!("kernels on {}", program.package), || {
+            let elf = program.build_example(&bare_metal, KERNELS)?;
+            program.print(&elf, &[]).map(drop)
+        })?;
+    }
     for program in &programs {
         stage(&format!("firmware {}", program.name), || check_firmware(program, &bare_metal, &host))?;
     }
+    let picture = host_crc32("int8", SAMPLER)?;
+    stage("AArch64 in the emulator", || {
+        elsewhere::aarch64(&bare_metal)?.iter().try_for_each(|crc32| same("AArch64", crc32, &picture))
+    })?;
+    stage("WebAssembly in Node", || same("WebAssembly", &elsewhere::wasm(&bare_metal)?, &picture))?;
     stage("a panic or a heap in the firmware is found", || {
         firmware::check_the_checks(&firmware::program("qemu-m4f")?, &bare_metal)
     })?;
@@ -83,6 +97,11 @@ fn check_firmware(program: &Program, bare_metal: &BareMetal, host: &Table) -> Re
     if *draws {
         equal(program, "picture", figures.text("crc32")?, &host_crc32(precision, figures.text("sampler")?)?)?;
     }
+    Ok(())
+}
+
+fn same(machine: &str, picture: &str, host: &str) -> Result<()> {
+    ensure!(picture == host, "{machine}: the picture's CRC-32 is {picture}, the host's {host}");
     Ok(())
 }
 

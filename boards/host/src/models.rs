@@ -1,11 +1,20 @@
 //! The networks in the binary: one table, whatever their numbers and shapes.
 
 use grano::denoiser::Denoiser;
+use grano::isa::Isa;
 use grano::noise::{Gaussian, Philox};
 use grano::picture;
 use grano::sampler::{Progress, Request, SampleError, Sampler};
 use grano::schedule::StepTable;
 use grano::shape::Shape;
+
+// The instructions that the build script names, and those that read the same weights and not every machine has.
+#[cfg(target_arch = "x86_64")]
+use grano::isa::{Avx2 as Common, Avx512Vnni as Best};
+#[cfg(target_arch = "aarch64")]
+use grano::isa::{Neon as Common, NeonDot as Best};
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+use grano::isa::{Portable as Common, Portable as Best};
 
 /// A network of one precision.
 pub struct Model {
@@ -71,7 +80,13 @@ macro_rules! models {
             labels: $module::LABELS,
             samplers: $module::SAMPLERS,
             guidance: $module::GUIDANCE,
-            painter: || Box::new(Sampler::<$module::$network, Gaussian<Philox>>::new()),
+            painter: || {
+                if Best::is_native() {
+                    Box::new(Sampler::<$module::$network<Best>, Gaussian<Philox>>::new())
+                } else {
+                    Box::new(Sampler::<$module::$network<Common>, Gaussian<Philox>>::new())
+                }
+            },
         }),*];
     };
 }

@@ -1,17 +1,15 @@
-//! A layer's static, its function, and its constants in `model.bin`.
+//! A layer's static and its function.
 
 use std::collections::BTreeSet;
 
-use half::f16;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
 
-use super::tokens::{describe, float_activation, shape};
+use super::tokens::{describe, shape};
 use crate::algorithm::Algorithm;
-use crate::graph::{Function, X};
-use crate::kernel::{Element, Kernel, Requantize, Sums, Table};
-use crate::lower::{Call, Place, Program, Residual};
-use crate::reference::Geometry;
+use crate::graph::X;
+use crate::kernel::{Element, Kernel, Sums};
+use crate::lower::{Call, Place, Program};
 use crate::target::Target;
 
 /// Names that generated code has for other things or, in capitals, for other statics.
@@ -104,7 +102,7 @@ impl Emitter<'_> {
         Ident::new(&item, Span::call_site())
     }
 
-    fn buffer_name(index: usize) -> Ident {
+    pub(super) fn buffer_name(index: usize) -> Ident {
         format_ident!("BUFFER_{index}")
     }
 
@@ -125,126 +123,6 @@ impl Emitter<'_> {
         (kernels.into_iter().collect(), ["Arena", "Blob", "Buffer", "elements"].iter().map(ident).collect())
     }
 
-    pub(super) fn view(&mut self, values: impl IntoIterator<Item = impl AsRef<[u8]>>) -> TokenStream {
-        self.constants.resize(self.constants.len().next_multiple_of(4), 0);
-        let (offset, mut count) = (self.constants.len(), 0usize);
-        for value in values {
-            self.constants.extend_from_slice(value.as_ref());
-            count += 1;
-        }
-        if count == 0 { quote!(&[]) } else { quote!(MODEL.view(#offset, #count)) }
-    }
-
-    fn integers(&mut self, values: &[i32]) -> TokenStream {
-        self.view(values.iter().map(|v| v.to_le_bytes()))
-    }
-
-    pub(super) fn bytes(&mut self, values: &[i8]) -> TokenStream {
-        self.view(values.iter().map(|v| v.to_le_bytes()))
-    }
-
-    fn floats(&mut self, values: &[f32], element: Element) -> TokenStream {
-        match element {
-            Element::F16 => self.view(values.iter().map(|&v| f16::from_f32(v).to_le_bytes())),
-            _ => self.view(values.iter().map(|v| v.to_le_bytes())),
-        }
-    }
-
-    /// An epilogue's static.
-    fn epilogue(&mut self, residual: &[i32], requantize: &Requantize, table: Option<&Table>) -> TokenStream {
-        self.used.extend(["Epilogue", "Residual"]);
-        let (requantize, residual, table) =
-            (self.requantize(requantize), self.integers(residual), self.fused_table(table));
-        quote!(Epilogue { residual_multipliers: #residual, requantize: #requantize, table: #table })
-    }
-
-    fn fused_table(&mut self, table: Option<&Table>) -> TokenStream {
-        table.map_or(quote!(None), |table| {
-            let table = self.table(table);
-            quote!(Some(#table))
-        })
-    }
-
-    fn table<const N: usize>(&mut self, table: &[i8; N]) -> TokenStream {
-        self.constants.resize(self.constants.len().next_multiple_of(4), 0);
-        let offset = self.constants.len();
-        self.constants.extend(table.iter().map(|&v| v as u8));
-        quote!(&MODEL.view::<[i8; #N]>(#offset, 1)[0])
-    }
-
-    fn sums(&mut self, sums: &Sums, algorithm: Algorithm) -> TokenStream {
-        let name = if algorithm == Algorithm::Direct { "Sums" } else { "WinogradSums" };
-        self.used.insert(name);
-        let name = Ident::new(name, Span::call_site());
-        let geometry = self.geometry(&sums.geometry);
-        let weights = match algorithm {
-            Algorithm::Direct => self.packed(&sums.weights, &sums.geometry.engine()),
-            Algorithm::Winograd => self.transformed(sums),
-            Algorithm::WinogradInRam { .. } => self.untransformed(sums),
-        };
-        let [steps, classes] = [self.integers(&sums.bias[0]), self.integers(&sums.bias[1])];
-        let ([first, second], [zero_point, second_zero_point]) = (sums.channels, sums.zero_points);
-        quote! {
-            #name {
-                geometry: #geometry,
-                channels: [#first, #second],
-                zero_points: [#zero_point, #second_zero_point],
-                weights: #weights,
-                bias: Bias { steps: #steps, classes: #classes },
-            }
-        }
-    }
-
-    /// Weights `[out_c][taps]` in the chip's order.
-    fn packed(&mut self, weights: &[i8], geometry: &grano::geometry::Geometry) -> TokenStream {
-        let taps = geometry.patch_len();
-        let mut packed = vec![0; self.target.packing().packed_len(taps, geometry.output.channels)];
-        for (index, &weight) in weights.iter().enumerate() {
-            packed[self.target.place_weight(geometry, index / taps, index % taps)] = weight;
-        }
-        self.bytes(&packed)
-    }
-
-    fn requantize(&mut self, requantize: &Requantize) -> TokenStream {
-        let (shift, zero_point) = (requantize.shift, requantize.zero_point);
-        let multipliers = self.integers(&requantize.multipliers);
-        self.used.insert("Requantize");
-        quote!(Requantize { shift: #shift, multipliers: #multipliers, zero_point: #zero_point })
-    }
-
-    fn geometry(&mut self, geometry: &Geometry) -> TokenStream {
-        self.used.extend(["Geometry", "Bias"]);
-        let pair = |[a, b]: [usize; 2]| quote!([#a, #b]);
-        let (input, output) = (shape(geometry.input), shape(geometry.output));
-        let [kernel, stride, padding, upsample] =
-            [geometry.kernel, geometry.stride, geometry.padding, geometry.upsample].map(pair);
-        quote! {
-            Geometry { input: #input, output: #output, kernel: #kernel, stride: #stride, padding: #padding, upsample: #upsample }
-        }
-    }
-
-    /// What floating-point convolutions have in common.
-    fn float_convolution(
-        &mut self,
-        geometry: &Geometry,
-        weights: &[f32],
-        bias: &[Vec<f32>; 2],
-        activation: Option<Function>,
-    ) -> TokenStream {
-        let geometry = self.geometry(geometry);
-        let weights = self.floats(weights, self.float);
-        let [steps, classes] = [self.floats(&bias[0], self.float), self.floats(&bias[1], self.float)];
-        let activation = float_activation(activation);
-        self.used.extend(["Residual", "Activation"]);
-        self.used.extend((self.float == Element::F16).then_some("f16"));
-        quote! {
-            geometry: #geometry,
-            weights: #weights,
-            bias: Bias { steps: #steps, classes: #classes },
-            activation: #activation,
-        }
-    }
-
     /// The static and the function of one layer.
     pub(super) fn layer(&mut self, call: &Call, function: &Ident) -> TokenStream {
         let parameters = format_ident!("{}", function.to_string().to_ascii_uppercase());
@@ -259,135 +137,7 @@ impl Emitter<'_> {
         doc.push('.');
         self.used.extend(if call.residual.is_some() { vec!["Residual"] } else { Vec::new() });
         let float = Ident::new(self.float.rust(), Span::call_site());
-        let isa = Ident::new(self.isa, Span::call_site());
-        let (kind, value) = match &call.kernel {
-            Kernel::Quantize { inverse_scale } => ("Quantize", quote!(Quantize { inverse_scale: #inverse_scale })),
-            Kernel::Conv2dInt8 { sums, residual_multipliers, requantize, table } => {
-                let algorithm = call.algorithm();
-                let sums = self.sums(sums, algorithm);
-                let epilogue = self.epilogue(residual_multipliers, requantize, table.as_ref());
-                let kind = match algorithm {
-                    Algorithm::Direct => "Conv2dInt8",
-                    Algorithm::Winograd => "WinogradInt8",
-                    Algorithm::WinogradInRam { .. } => "WinogradInRamInt8",
-                };
-                let name = Ident::new(kind, Span::call_site());
-                let group = match algorithm {
-                    Algorithm::WinogradInRam { group } => quote!(, group: #group),
-                    _ => quote!(),
-                };
-                (kind, quote!(#name { sums: #sums, epilogue: #epilogue #group }.checked::<#isa>()))
-            }
-            Kernel::Conv2dInt8Head { sums, scales } => {
-                let (sums, scales) = (self.sums(sums, Algorithm::Direct), self.floats(scales, Element::F32));
-                ("Conv2dInt8Head", quote!(Conv2dInt8Head { sums: #sums, scales: #scales }.checked::<#isa>()))
-            }
-            Kernel::DepthwiseInt8 { sums, residual_multipliers, requantize, table } => {
-                let (geometry, zero_point) = (self.geometry(&sums.geometry), sums.zero_points[0]);
-                let weights = self.bytes(&sums.weights);
-                let [steps, classes] = [self.integers(&sums.bias[0]), self.integers(&sums.bias[1])];
-                let epilogue = self.epilogue(residual_multipliers, requantize, table.as_ref());
-                let value = quote! {
-                    DepthwiseInt8 {
-                        geometry: #geometry,
-                        zero_point: #zero_point,
-                        weights: #weights,
-                        bias: Bias { steps: #steps, classes: #classes },
-                        epilogue: #epilogue,
-                    }.checked()
-                };
-                ("DepthwiseInt8", value)
-            }
-            Kernel::DepthwiseFloat { geometry, weights, bias, activation } => {
-                let fields = self.float_convolution(geometry, weights, bias, *activation);
-                ("DepthwiseFloat", quote!(DepthwiseFloat { #fields }.checked()))
-            }
-            Kernel::GroupNormInt8 { groups, eps, gains, offsets, table } => {
-                let shape = shape(call.shape);
-                let [gains, offsets] = [gains, offsets].map(|values| self.floats(values, Element::F32));
-                let table = self.fused_table(table.as_ref());
-                let value = quote! {
-                    GroupNormInt8 {
-                        shape: #shape,
-                        groups: #groups,
-                        eps: #eps,
-                        gains: #gains,
-                        offsets: #offsets,
-                        table: #table,
-                    }.checked()
-                };
-                ("GroupNormInt8", value)
-            }
-            Kernel::GroupNormFloat { groups, eps, weight, bias, activation } => {
-                let (shape, activation) = (shape(call.shape), float_activation(*activation));
-                let [weight, bias] = [weight, bias].map(|values| self.floats(values, self.float));
-                self.used.insert("Activation");
-                self.used.extend((self.float == Element::F16).then_some("f16"));
-                let value = quote! {
-                    GroupNormFloat {
-                        shape: #shape,
-                        groups: #groups,
-                        eps: #eps,
-                        weight: #weight,
-                        bias: #bias,
-                        activation: #activation,
-                    }.checked()
-                };
-                ("GroupNormFloat", value)
-            }
-            Kernel::AttentionInt8 { heads, q_zero_point, score: (shift, multiplier), exp, ratio, offset } => {
-                let shape = shape(call.shape);
-                self.constants.resize(self.constants.len().next_multiple_of(4), 0);
-                let (at, len) = (self.constants.len(), exp.len());
-                self.constants.extend(exp.iter().flat_map(|v| v.to_le_bytes()));
-                let value = quote! {
-                    AttentionInt8 {
-                        shape: #shape,
-                        heads: #heads,
-                        q_zero_point: #q_zero_point,
-                        shift: #shift,
-                        multiplier: #multiplier,
-                        exp: &MODEL.view::<[i16; #len]>(#at, 1)[0],
-                        ratio: #ratio,
-                        offset: #offset,
-                    }.checked()
-                };
-                ("AttentionInt8", value)
-            }
-            Kernel::AttentionFloat { heads, scale } => {
-                let shape = shape(call.shape);
-                ("AttentionFloat", quote!(AttentionFloat { shape: #shape, heads: #heads, scale: #scale }.checked()))
-            }
-            Kernel::Conv2dFloat { geometry, channels: [first, second], weights, bias, activation } => {
-                let fields = self.float_convolution(geometry, weights, bias, *activation);
-                ("Conv2dFloat", quote!(Conv2dFloat { channels: [#first, #second], #fields }.checked()))
-            }
-            Kernel::DepthToSpace { input, block } => {
-                let input = shape(*input);
-                ("DepthToSpace", quote!(DepthToSpace { input: #input, block: #block }.checked()))
-            }
-            Kernel::AddInt8 { multipliers: [a, b], bias, requantize } => {
-                let (shift, multiplier, zero_point) =
-                    (requantize.shift, requantize.multipliers[0], requantize.zero_point);
-                let value = quote! {
-                    AddInt8 { multipliers: [#a, #b], bias: #bias, shift: #shift, multiplier: #multiplier, zero_point: #zero_point }.checked()
-                };
-                ("AddInt8", value)
-            }
-            Kernel::AddFloat => {
-                self.used.insert("Activation");
-                ("AddFloat", quote!(AddFloat { activation: Activation::Identity }))
-            }
-            Kernel::ActivationInt8 { table } => {
-                let table = self.table(table);
-                ("ActivationInt8", quote!(ActivationInt8 { table: #table }))
-            }
-            Kernel::ActivationFloat { function } => {
-                self.used.insert("Activation");
-                let activation = float_activation(Some(*function));
-                ("ActivationFloat", quote!(ActivationFloat { activation: #activation }))
-            }
-        };
+        let (kind, value) = self.parameters(call);
         self.used.insert(kind);
         let kind_ident = Ident::new(kind, Span::call_site());
         let generics = ["Conv2dFloat", "DepthwiseFloat", "GroupNormFloat"].contains(&kind).then(|| quote!(<#float>));
@@ -418,7 +168,12 @@ impl Emitter<'_> {
             Kernel::Conv2dInt8 { .. }
                 | Kernel::Conv2dInt8Head { .. }
                 | Kernel::DepthwiseInt8 { .. }
+                | Kernel::GroupNormInt8 { .. }
+                | Kernel::AttentionInt8 { .. }
                 | Kernel::AddInt8 { .. }
+                | Kernel::Conv2dFloat { .. }
+                | Kernel::GroupNormFloat { .. }
+                | Kernel::AttentionFloat { .. }
         )
     }
 
@@ -439,123 +194,6 @@ impl Emitter<'_> {
             Kernel::Quantize { .. } => "f32 to int16".into(),
             Kernel::AddInt8 { .. } | Kernel::AddFloat => "sum".into(),
             Kernel::ActivationInt8 { .. } | Kernel::ActivationFloat { .. } => "activation".into(),
-        }
-    }
-
-    /// Borrows the buffers and runs the kernel.
-    fn body(&mut self, call: &Call, parameters: &Ident, to_space: Option<&Ident>) -> TokenStream {
-        let mut borrowed: Vec<(Ident, TokenStream)> = Vec::new();
-        let element = |buffer: usize| Ident::new(self.program.buffers[buffer].element.rust(), Span::call_site());
-        let mut typed = |variable: &str, buffer: usize| {
-            let variable = Ident::new(variable, Span::call_site());
-            let constant = Self::buffer_name(buffer);
-            let element = element(buffer);
-            borrowed.push((variable.clone(), quote!(#constant)));
-            quote!(elements::<#element>(#variable))
-        };
-        // Maps that are read, each borrowed once however often it is read.
-        let residual = match call.residual {
-            Some(Residual::Buffer(buffer)) => Some(Place::Buffer(buffer)),
-            _ => None,
-        };
-        let reads: Vec<Place> = call.inputs.iter().copied().chain(residual).collect();
-        let mut shared = TokenStream::new();
-        let mut maps: Vec<TokenStream> = Vec::new();
-        let mut mutable = BTreeSet::new();
-        for (index, &place) in reads.iter().enumerate() {
-            let Place::Buffer(buffer) = place else {
-                maps.push(quote!(x));
-                continue;
-            };
-            if place == call.output {
-                maps.push(quote!());
-            } else if let Some(before) = reads[..index].iter().position(|&other| other == place) {
-                maps.push(maps[before].clone());
-            } else {
-                let name = match index {
-                    0 => "input",
-                    _ if index == call.inputs.len() => "residual",
-                    1 => "input_1",
-                    _ => "input_2",
-                };
-                let map = typed(name, buffer);
-                if reads[index + 1..].contains(&place) {
-                    let name = Ident::new(name, Span::call_site());
-                    shared.extend(quote!(let #name = &*#map;));
-                    maps.push(quote!(#name));
-                } else {
-                    mutable.insert(index);
-                    maps.push(map);
-                }
-            }
-        }
-        let scratch = call.scratch.map(|buffer| typed("scratch", buffer));
-        let output = match call.output {
-            Place::Outside => quote!(out),
-            Place::Buffer(buffer) => typed("output", buffer),
-        };
-        let residual = match call.residual {
-            None => quote!(Residual::None),
-            Some(Residual::InOutput) => quote!(Residual::InOutput),
-            Some(Residual::Buffer(_)) => {
-                let map = &maps[call.inputs.len()];
-                quote!(Residual::From(#map))
-            }
-        };
-        let input = &maps[0];
-        let source =
-            if call.inputs[0] == call.output { quote!(Residual::InOutput) } else { quote!(Residual::From(#input)) };
-        let second = maps.get(1);
-        // What `elements` gives is mutable; what has a name of its own is not.
-        let reborrowed = |index: usize| {
-            let map = &maps[index];
-            if mutable.contains(&index) { quote!(&*#map) } else { quote!(#map) }
-        };
-        let first = reborrowed(0);
-        let both = if call.inputs.len() > 1 {
-            let second = reborrowed(1);
-            quote!([#first, #second])
-        } else {
-            quote!([#first, &[]])
-        };
-        let run = match &call.kernel {
-            Kernel::Quantize { .. } | Kernel::DepthToSpace { .. } => quote!(#parameters.run(#input, #output)),
-            Kernel::Conv2dInt8 { .. } => {
-                let code = (call.algorithm() == Algorithm::Direct).then(|| quote!(, _));
-                quote!(#parameters.run::<I #code>(condition, #both, #residual, #scratch, #output))
-            }
-            Kernel::Conv2dInt8Head { .. } => quote!(#parameters.run::<I, _>(condition, #both, #scratch, #output)),
-            Kernel::Conv2dFloat { .. } => quote!(#parameters.run(condition, #both, #residual, #scratch, #output)),
-            Kernel::DepthwiseInt8 { .. } => quote!(#parameters.run::<I>(condition, #input, #residual, #output)),
-            Kernel::DepthwiseFloat { .. } => quote!(#parameters.run(condition, #input, #residual, #output)),
-            Kernel::GroupNormInt8 { .. } => quote!(#parameters.run(#source, #scratch, #output)),
-            Kernel::GroupNormFloat { .. } => quote!(#parameters.run(#source, #output)),
-            Kernel::AttentionInt8 { .. } | Kernel::AttentionFloat { .. } => {
-                let third = &maps[2];
-                quote!(#parameters.run(#source, #second, #third, #scratch, #output))
-            }
-            Kernel::AddInt8 { .. } => quote!(#parameters.run::<I>(#input, #residual, #output)),
-            Kernel::AddFloat => quote!(#parameters.run(#input, #residual, #output)),
-            Kernel::ActivationInt8 { .. } | Kernel::ActivationFloat { .. } => quote!(#parameters.run(#source, #output)),
-        };
-        let to_space = to_space.map(|to_space| quote!(#to_space.run_in_place(elements(scratch), #output);));
-        let sourced = matches!(
-            call.kernel,
-            Kernel::GroupNormInt8 { .. }
-                | Kernel::GroupNormFloat { .. }
-                | Kernel::AttentionInt8 { .. }
-                | Kernel::AttentionFloat { .. }
-                | Kernel::ActivationInt8 { .. }
-                | Kernel::ActivationFloat { .. }
-        );
-        self.used.extend(sourced.then_some("Residual"));
-        let (variables, constants): (Vec<_>, Vec<_>) = borrowed.into_iter().unzip();
-        quote! {
-            if let Some([#(#variables),*]) = arena.split([#(#constants),*]) {
-                #shared
-                #run;
-                #to_space
-            }
         }
     }
 

@@ -1,6 +1,9 @@
 //! *Emit*: a lowered network as Rust source and a binary file of constants.
 
+mod body;
+mod constants;
 mod layer;
+mod parameters;
 mod tokens;
 mod winograd;
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use grano::kernel::TILE_PIXELS;
+use grano::kernel::AttentionInt8;
+use grano::shape::Shape;
 
 use super::choose::Choice;
 use crate::algorithm::{Candidate, candidates};
@@ -81,7 +82,7 @@ pub(super) fn drafts<'a>(folded: &'a Folded, (kernels, elements): &'a Kernels, t
             inputs,
             second,
             block: None,
-            scratch: scratch(kernel, layer.shape),
+            scratch: scratch(kernel, layer.shape, target),
             least_scratch: 0,
             choice: (!candidates.is_empty()).then(|| Choice::new(candidates)),
             instructions: quantize.map(|_| cost.other(layer.macs(), layer.shape.iter().product())),
@@ -201,12 +202,15 @@ fn operands(layer: &Layer) -> (&str, Vec<&str>, Option<&str>) {
 }
 
 /// Type and number of the elements of scratch that a kernel without a choice takes.
-fn scratch(kernel: &Kernel, [channels, height, width]: [usize; 3]) -> Option<(Element, usize)> {
+fn scratch(kernel: &Kernel, [channels, height, width]: [usize; 3], target: Target) -> Option<(Element, usize)> {
     match kernel {
-        Kernel::Conv2dFloat { geometry, .. } => Some((Element::F32, TILE_PIXELS * geometry.taps())),
+        Kernel::Conv2dFloat { geometry, .. } => Some((Element::F32, target.float_scratch(&geometry.engine()))),
         Kernel::GroupNormInt8 { .. } => Some((Element::I32, 2 * channels)),
-        Kernel::AttentionInt8 { .. } => Some((Element::I32, 2 * height * width)),
-        Kernel::AttentionFloat { .. } => Some((Element::F32, height * width)),
+        Kernel::GroupNormFloat { .. } => Some((Element::F32, 2 * channels)),
+        Kernel::AttentionInt8 { heads, .. } => {
+            Some((Element::I32, AttentionInt8::scratch_words(Shape { height, width, channels }, *heads)))
+        }
+        Kernel::AttentionFloat { heads, .. } => Some((Element::F32, height * width * (1 + channels / heads))),
         _ => None,
     }
 }

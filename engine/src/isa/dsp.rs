@@ -1,4 +1,30 @@
 //! ARMv7E-M and ARMv8-M with the DSP extension: two 16-bit products an instruction.
+//!
+//! Weights of two channels alternate, so that SXTB16 and its free rotation widen two taps of either for SMLAD.
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "arm")]
+mod add;
+#[cfg(target_arch = "arm")]
+mod conv2d;
+#[cfg(target_arch = "arm")]
+mod depthwise;
+#[cfg(target_arch = "arm")]
+mod dot;
+#[cfg(target_arch = "arm")]
+mod gather;
+#[cfg(target_arch = "arm")]
+mod op;
+#[cfg(target_arch = "arm")]
+mod patch;
+#[cfg(target_arch = "arm")]
+mod products;
+#[cfg(target_arch = "arm")]
+mod requantize;
+#[cfg(target_arch = "arm")]
+mod spread;
+#[cfg(target_arch = "arm")]
+mod winograd;
 
 use super::{Isa, Packing};
 
@@ -10,4 +36,57 @@ impl Isa for Dsp {
     const NAME: &'static str = "Arm DSP";
     const PACKING: Packing = Packing { channels: 2, pixels: 4, depth: 2, interleave: 2, run: 4 };
     const WIDE: Packing = Packing { channels: 4, pixels: 2, depth: 2, interleave: 1, run: 4 };
+
+    #[cfg(target_arch = "arm")]
+    #[inline]
+    fn conv2d<X: super::Code, F: super::Finish>(
+        convolution: &super::Convolution<'_, X>,
+        finish: &F,
+        scratch: &mut [i32],
+        output: &mut [F::Element],
+    ) {
+        conv2d::run(convolution, finish, scratch, output);
+    }
+
+    #[cfg(target_arch = "arm")]
+    #[inline(always)]
+    fn requantize(
+        epilogue: &super::Epilogue,
+        sums: &[i32],
+        channel: usize,
+        index: usize,
+        residual: super::Residual<'_, i8>,
+        output: &mut [i8],
+    ) {
+        requantize::requantize(epilogue, sums, [channel, index], residual, output);
+    }
+
+    #[cfg(target_arch = "arm")]
+    #[inline]
+    fn add(add: &super::AddInt8, a: &[i8], b: super::Residual<'_, i8>, output: &mut [i8]) {
+        add::run(add, a, b, output);
+    }
+
+    #[cfg(target_arch = "arm")]
+    #[inline]
+    fn winograd(
+        winograd: &super::winograd::Winograd<'_>,
+        finish: &super::ToInt8<'_>,
+        scratch: &mut [i32],
+        output: &mut [i8],
+    ) {
+        winograd::run::<Self>(winograd, finish, scratch, output);
+    }
+
+    #[cfg(target_arch = "arm")]
+    #[inline]
+    fn winograd_weights(geometry: &super::Geometry, plain: &[i8], transformed: &mut [i16]) {
+        winograd::weights::<Self>(geometry, plain, transformed);
+    }
+
+    #[cfg(target_arch = "arm")]
+    #[inline]
+    fn depthwise(depthwise: &super::Depthwise<'_>, finish: &super::ToInt8<'_>, output: &mut [i8]) {
+        depthwise::run(depthwise, finish, output);
+    }
 }

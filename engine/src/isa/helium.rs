@@ -17,6 +17,8 @@ mod definition;
 mod layout;
 
 #[cfg(target_arch = "arm")]
+mod add;
+#[cfg(target_arch = "arm")]
 mod conv2d;
 #[cfg(target_arch = "arm")]
 mod copy;
@@ -24,6 +26,8 @@ mod copy;
 mod finish;
 #[cfg(target_arch = "arm")]
 mod halo;
+#[cfg(target_arch = "arm")]
+mod requantize;
 #[cfg(target_arch = "arm")]
 mod sums;
 
@@ -64,5 +68,26 @@ impl Isa for Helium {
         #[cfg(not(target_arch = "arm"))]
         let _ = scratch;
         definition::conv2d(convolution, finish, output);
+    }
+
+    #[cfg(target_arch = "arm")]
+    #[inline]
+    fn requantize(
+        epilogue: &crate::epilogue::Epilogue,
+        sums: &[i32],
+        channel: usize,
+        index: usize,
+        residual: crate::residual::Residual<'_, i8>,
+        output: &mut [i8],
+    ) {
+        if requantize::requantize(epilogue, sums, channel, index, residual, output).is_none() {
+            super::portable::requantize(epilogue, sums, channel, index, residual, output);
+        }
+    }
+
+    #[cfg(target_arch = "arm")]
+    #[inline]
+    fn add(add: &crate::epilogue::AddInt8, a: &[i8], b: crate::residual::Residual<'_, i8>, output: &mut [i8]) {
+        add::add(add, a, b, output);
     }
 }

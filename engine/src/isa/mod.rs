@@ -7,6 +7,7 @@
 
 mod packing;
 mod portable;
+mod portable_float;
 pub mod winograd;
 
 mod armv6m;
@@ -15,7 +16,7 @@ mod helium;
 mod neon;
 mod riscv32;
 mod scalar;
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "other chips have no instance"))]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "other instances use less of it, or there is none"))]
 mod simd;
 mod simd128;
 mod x86;
@@ -24,6 +25,8 @@ use crate::conditioning::at;
 use crate::epilogue::{AddInt8, Epilogue};
 use crate::geometry::Geometry;
 use crate::maps::{Code, Maps};
+use crate::real::Real;
+use crate::requantize::Table;
 use crate::residual::Residual;
 use simd::Vector;
 use winograd::Winograd;
@@ -125,11 +128,90 @@ pub trait Isa: Copy + 'static {
         portable::requantize(epilogue, sums, channel, index, residual, output);
     }
 
+    /// Elements of scratch that [`Self::conv2d_float`] takes.
+    #[must_use]
+    fn float_scratch(geometry: &Geometry) -> usize {
+        portable_float::scratch(geometry)
+    }
+
+    /// A convolution's sums in f32, from the first tap to the last.
+    ///
+    /// With weights in f16, products and sums are rounded apart: the same bits on every chip. With weights in f32 they
+    /// may be rounded together (FMA).
+    #[inline]
+    fn conv2d_float<T: Real, X: Real>(
+        convolution: &FloatConvolution<'_, T, X>,
+        scratch: &mut [f32],
+        finish: &mut impl FinishFloat,
+    ) {
+        portable_float::conv2d(convolution, scratch, finish);
+    }
+
+    /// Does some work with this instruction set, as far as the compiler finds use for it.
+    #[inline(always)]
+    fn vectorize<W: Work>(work: W) -> W::Output {
+        work.run()
+    }
+
     /// Adds two maps of the same shape.
     #[inline]
     fn add(add: &AddInt8, a: &[i8], b: Residual<'_, i8>, output: &mut [i8]) {
         portable::add(add, a, b, output);
     }
+
+    /// A whole depthwise convolution.
+    #[inline]
+    fn depthwise(depthwise: &Depthwise<'_>, finish: &ToInt8<'_>, output: &mut [i8]) {
+        portable::depthwise::<Self>(depthwise, finish, output);
+    }
+
+    /// `sums[c] = Σ q`, `squares[c] = Σ q²` over the pixels of a map of as many channels as either has elements. A map of
+    /// less than 2¹⁷ pixels leaves no int32, in any order.
+    #[inline]
+    fn channel_sums(map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+        portable::channel_sums(map, sums, squares);
+    }
+
+    /// In place, for every pixel of a map of as many channels as there are factors:
+    /// `index = (q · factors[c] + offsets[c]) >> `[`AFFINE_FRACTION`], then the table or saturation. |factor| ≤ 2²³ and
+    /// |offset| < 2³⁰.
+    #[inline]
+    fn affine(factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
+        portable::affine(factors, offsets, table, map);
+    }
+
+    /// `sums[c] = Σ_j weights[j] · values[j · stride + c]` for all of the sums. 128 · Σ |weight| is below 2³¹.
+    #[inline]
+    fn weighted_sums(weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
+        portable::weighted_sums(weights, values, stride, sums);
+    }
+}
+
+/// Fraction bits of [`Isa::affine`]'s factors and offsets: a factor is off by at most 2⁻¹⁵, which moves an index by
+/// 128 · 2⁻¹⁵.
+pub const AFFINE_FRACTION: u32 = 14;
+
+/// A depthwise convolution's integer part, ready to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Depthwise<'a> {
+    /// Shapes; as many channels in as out.
+    pub geometry: &'a Geometry,
+    /// What padding holds.
+    pub zero_point: i16,
+    /// `[k_h][k_w][channels]`.
+    pub weights: &'a [i8],
+    /// Two rows of biases `[channels]`, either of which may be empty.
+    pub biases: [&'a [i32]; 2],
+    /// The map.
+    pub input: &'a [i8],
+}
+
+/// A piece of plain code, for [`Isa::vectorize`].
+pub trait Work {
+    /// What comes of it.
+    type Output;
+    /// Does it; `#[inline(always)]`, and so is all that it calls, because it is compiled once an instruction set.
+    fn run(self) -> Self::Output;
 }
 
 /// A convolution's integer part, ready to run.
@@ -145,6 +227,24 @@ pub struct Convolution<'a, X> {
     pub input: Maps<'a, X>,
 }
 
+/// What takes a floating-point convolution's sums.
+pub trait FinishFloat {
+    /// Turns the sums of neighbouring channels of pixel `pixel` into elements of the output map, `channel` being the
+    /// number of the first; the last may be past the map's channels.
+    fn finish<const N: usize>(&mut self, pixel: usize, channel: usize, sums: [f32; N]);
+}
+
+/// A floating-point convolution's sums, ready to run.
+#[derive(Clone, Copy, Debug)]
+pub struct FloatConvolution<'a, T, X> {
+    /// Shapes; the input's channels are those of all maps.
+    pub geometry: &'a Geometry,
+    /// `[k_h][k_w][in_c][out_c]`.
+    pub weights: &'a [T],
+    /// What it reads.
+    pub input: Maps<'a, X>,
+}
+
 impl<X> Convolution<'_, X> {
     /// A channel's bias; 0 past the last channel.
     #[inline(always)]
@@ -155,7 +255,10 @@ impl<X> Convolution<'_, X> {
     /// Adds up the rows of biases.
     #[inline]
     pub(crate) fn fill_bias(&self, bias: &mut [i32]) {
-        bias.iter_mut().enumerate().for_each(|(channel, bias)| *bias = self.bias(channel));
+        bias.fill(0);
+        for row in self.biases {
+            bias.iter_mut().zip(row).for_each(|(bias, value)| *bias = bias.wrapping_add(*value));
+        }
     }
 }
 

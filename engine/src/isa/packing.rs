@@ -30,6 +30,7 @@ pub struct Packing {
 impl Packing {
     /// Whether both are the same.
     #[must_use]
+    #[inline(always)]
     pub const fn equals(&self, other: &Self) -> bool {
         self.channels == other.channels
             && self.pixels == other.pixels
@@ -40,18 +41,21 @@ impl Packing {
 
     /// K, filled up.
     #[must_use]
+    #[inline(always)]
     pub const fn padded_taps(&self, taps: usize) -> usize {
         taps.next_multiple_of(self.depth)
     }
 
     /// Elements of one block of `channels` output channels.
     #[must_use]
+    #[inline(always)]
     pub const fn block_len(&self, taps: usize) -> usize {
         self.channels * self.padded_taps(taps)
     }
 
     /// Elements of all blocks.
     #[must_use]
+    #[inline(always)]
     pub const fn packed_len(&self, taps: usize, out_c: usize) -> usize {
         out_c.div_ceil(self.channels) * self.block_len(taps)
     }
@@ -66,6 +70,7 @@ impl Packing {
 
     /// Where the weight of a channel and of the tap at place `place` of a step lies within that step.
     #[must_use]
+    #[inline(always)]
     pub const fn place_in_step(&self, channel: usize, place: usize) -> usize {
         let group = channel / self.interleave;
         (group * self.depth + place) * self.interleave + channel % self.interleave
@@ -73,6 +78,7 @@ impl Packing {
 
     /// Where the weight of output channel `channel` and tap `tap` lies.
     #[must_use]
+    #[inline(always)]
     pub const fn place(&self, taps: usize, channel: usize, tap: usize) -> usize {
         let place = self.order(taps, tap);
         let (block, step) = (channel / self.channels, place / self.depth);
@@ -91,15 +97,17 @@ impl Packing {
 
     /// Elements of a tile's columns.
     #[must_use]
+    #[inline(always)]
     pub const fn columns_len(&self, taps: usize) -> usize {
         self.pixels * self.padded_taps(taps)
     }
 
-    /// 32-bit words of scratch that a convolution takes: biases, a tile's sums, a tile's columns of int16.
+    /// 32-bit words of scratch that a convolution takes: every pixel's biases, a tile's sums, a tile's columns of int16.
     #[must_use]
+    #[inline(always)]
     pub const fn scratch_words(&self, geometry: &Geometry) -> usize {
         let out_c = geometry.output.channels.next_multiple_of(self.channels);
-        out_c + self.channels * self.pixels + self.columns_len(geometry.patch_len()).div_ceil(2)
+        (out_c + self.channels) * self.pixels + self.columns_len(geometry.patch_len()).div_ceil(2)
     }
 }
 

@@ -1,11 +1,11 @@
 //! The definition of every result, in plain Rust.
 
-use super::{Convolution, Finish, Isa, Packing};
+use super::{AFFINE_FRACTION, Convolution, Depthwise, Finish, Isa, Packing, ToInt8};
 use crate::conditioning::at;
 use crate::epilogue::{AddInt8, Epilogue};
 use crate::geometry::Piece;
 use crate::maps::Code;
-use crate::requantize::{requantize as rescale, saturate};
+use crate::requantize::{Table, look_up, requantize as rescale, saturate};
 use crate::residual::Residual;
 
 /// Tile by tile: patches into columns, columns and a block of weights into sums, sums to `finish`.
@@ -21,7 +21,7 @@ pub(super) fn conv2d<I: Isa, X: Code, F: Finish>(
     let (taps, out_c) = (geometry.patch_len(), geometry.output.channels);
     let Some((bias, scratch)) = scratch.split_at_mut_checked(out_c.next_multiple_of(channels)) else { return };
     let Some((sums, columns)) = scratch.split_at_mut_checked(channels * pixels) else { return };
-    let columns: &mut [i16] = bytemuck::cast_slice_mut(columns);
+    let columns: &mut [i16] = bytemuck::try_cast_slice_mut(columns).unwrap_or_default();
     let Some(columns) = columns.get_mut(..I::PACKING.columns_len(taps)) else { return };
     convolution.fill_bias(bias);
     let mut positions = geometry.output.positions();
@@ -104,6 +104,88 @@ pub(super) fn requantize(
         let (channel, index) = (channel + offset, index + offset);
         let residual = at(epilogue.residual_multipliers, channel).wrapping_mul(residual.at(index, *out).into());
         *out = epilogue.requantize.apply(sum.wrapping_add(residual), channel, epilogue.table);
+    }
+}
+
+/// Channels whose sums are held in registers.
+const LANES: usize = 4;
+
+/// See [`Isa::depthwise`].
+#[inline(always)]
+pub(super) fn depthwise<I: Isa>(depthwise: &Depthwise<'_>, finish: &ToInt8<'_>, output: &mut [i8]) {
+    let Depthwise { geometry, zero_point, weights, biases: [steps, classes], input } = *depthwise;
+    let channels = geometry.output.channels.max(1);
+    let pixels = geometry.output.positions().zip(output.chunks_exact_mut(channels));
+    for (index, (position, pixel)) in pixels.enumerate() {
+        for (block, outs) in pixel.chunks_mut(LANES).enumerate() {
+            let first = block * LANES;
+            let mut sums: [i32; LANES] =
+                core::array::from_fn(|lane| at(steps, first + lane).wrapping_add(at(classes, first + lane)));
+            let mut weights = weights.chunks_exact(channels);
+            geometry.taps(position, |pixel| {
+                let weights = weights.next().and_then(|weights| weights.get(first..)).unwrap_or_default();
+                let values = pixel.map(|pixel| input.get(pixel * channels + first..).unwrap_or_default());
+                for (lane, sum) in sums.iter_mut().enumerate() {
+                    let value = values.map_or(zero_point, |values| at(values, lane).into());
+                    *sum = sum.wrapping_add(i32::from(value) * i32::from(at(weights, lane)));
+                }
+            });
+            finish.finish::<I>(&sums, first, index * channels + first, outs);
+        }
+    }
+}
+
+/// See [`Isa::channel_sums`].
+#[inline(always)]
+pub(super) fn channel_sums(map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+    let channels = sums.len().max(1);
+    for (block, (sums, squares)) in sums.chunks_mut(LANES).zip(squares.chunks_mut(LANES)).enumerate() {
+        let mut totals = [[0i32; 2]; LANES];
+        for pixel in map.chunks_exact(channels) {
+            let pixel = pixel.get(block * LANES..).unwrap_or_default();
+            for ([sum, square], q) in totals.iter_mut().zip(pixel) {
+                let q = i32::from(*q);
+                *sum = sum.wrapping_add(q);
+                *square = square.wrapping_add(q * q);
+            }
+        }
+        for ((sum, square), total) in sums.iter_mut().zip(squares).zip(totals) {
+            [*sum, *square] = total;
+        }
+    }
+}
+
+/// See [`Isa::affine`].
+#[inline(always)]
+pub(super) fn affine(factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
+    let index =
+        |q: i8, factor: i32, offset: i32| i32::from(q).wrapping_mul(factor).wrapping_add(offset) >> AFFINE_FRACTION;
+    let pixels = map.chunks_exact_mut(factors.len().max(1));
+    match table {
+        Some(table) => pixels.for_each(|pixel| {
+            for ((q, m), o) in pixel.iter_mut().zip(factors).zip(offsets) {
+                *q = look_up(table, index(*q, *m, *o));
+            }
+        }),
+        None => pixels.for_each(|pixel| {
+            for ((q, m), o) in pixel.iter_mut().zip(factors).zip(offsets) {
+                *q = saturate(index(*q, *m, *o));
+            }
+        }),
+    }
+}
+
+/// See [`Isa::weighted_sums`].
+#[inline(always)]
+pub(super) fn weighted_sums(weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
+    for (block, sums) in sums.chunks_mut(LANES).enumerate() {
+        let mut totals = [0i32; LANES];
+        for (weight, pixel) in weights.iter().zip(values.chunks(stride.max(1))) {
+            for (total, value) in totals.iter_mut().zip(pixel.get(block * LANES..).unwrap_or_default()) {
+                *total = total.wrapping_add(weight.wrapping_mul(i32::from(*value)));
+            }
+        }
+        sums.iter_mut().zip(totals).for_each(|(sum, total)| *sum = total);
     }
 }
 

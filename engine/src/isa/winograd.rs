@@ -36,6 +36,7 @@ pub(crate) const MAX_CHANNELS: usize = (i32::MAX as usize / 4) / (TAPS << 14);
 
 /// Whether a convolution is 3×3 with stride 1, padding 1 and no enlargement, or one of [2, 2].
 #[must_use]
+#[inline(always)]
 pub const fn fits(geometry: &Geometry) -> bool {
     let Geometry { kernel: [3, 3], stride: [1, 1], padding: [1, 1], upsample, .. } = geometry else { return false };
     matches!(upsample, [1, 1] | [2, 2]) && geometry.input.channels <= MAX_CHANNELS
@@ -43,6 +44,7 @@ pub const fn fits(geometry: &Geometry) -> bool {
 
 /// Elements of v and u: 16, or 9 with an enlargement by 2.
 #[must_use]
+#[inline(always)]
 pub const fn positions(upsample: [usize; 2]) -> usize {
     if is_enlarged(upsample) { 9 } else { MAX_POSITIONS }
 }
@@ -79,12 +81,14 @@ const fn rise([a, b, c]: [i16; 3], enlarged: bool) -> [i16; 4] {
 
 /// Elements of all transformed weights: `[out_c / channels][positions][in_c / depth][channels / interleave][depth][interleave]`.
 #[must_use]
+#[inline(always)]
 pub const fn packed_len(packing: &Packing, geometry: &Geometry) -> usize {
     geometry.output.channels.div_ceil(packing.channels) * block_len(packing, geometry)
 }
 
 /// Elements of one block of `channels` output channels.
 #[must_use]
+#[inline(always)]
 pub const fn block_len(packing: &Packing, geometry: &Geometry) -> usize {
     positions(geometry.upsample) * packing.block_len(geometry.input.channels)
 }
@@ -107,6 +111,7 @@ pub const fn place(
 
 /// Elements of weights that are transformed when they are used: `[out_c][in_c / 4][9 taps][4]`, filled up with zeros.
 #[must_use]
+#[inline(always)]
 pub const fn plain_len(geometry: &Geometry) -> usize {
     geometry.output.channels * geometry.input.channels.next_multiple_of(4) * TAPS
 }
@@ -119,9 +124,10 @@ pub const fn plain_place(geometry: &Geometry, tap: usize, out_channel: usize, in
     ((out_channel * quads + in_channel / 4) * TAPS + tap) * 4 + in_channel % 4
 }
 
-/// 32-bit words of scratch: a tile's biases, sums, results and v; and the transformed weights of `group` output channels
+/// 32-bit words of scratch: biases, a tile's sums, results and v; and the transformed weights of `group` output channels
 /// where they are transformed when they are used.
 #[must_use]
+#[inline(always)]
 pub const fn scratch_words(packing: &Packing, geometry: &Geometry, group: Option<usize>) -> usize {
     let positions = positions(geometry.upsample);
     let columns = positions * packing.columns_len(geometry.input.channels);
@@ -129,7 +135,8 @@ pub const fn scratch_words(packing: &Packing, geometry: &Geometry, group: Option
         Some(group) => group.div_ceil(packing.channels) * block_len(packing, geometry),
         None => 0,
     };
-    weights.div_ceil(2) + (positions * packing.pixels + 2) * packing.channels + columns.div_ceil(2)
+    let biases = geometry.output.channels.next_multiple_of(packing.channels);
+    weights.div_ceil(2) + biases + (positions * packing.pixels + 1) * packing.channels + columns.div_ceil(2)
 }
 
 /// The integer part, for some of the output's channels.
@@ -150,10 +157,12 @@ pub struct Winograd<'a> {
 }
 
 impl Winograd<'_> {
-    /// The bias of an output channel.
-    #[inline(always)]
-    pub(crate) fn bias(&self, channel: usize) -> i32 {
-        conditioning::at(self.biases[0], channel).wrapping_add(conditioning::at(self.biases[1], channel))
+    /// Adds up the rows of biases of its channels, times 2^`shift`.
+    pub(crate) fn fill_bias(&self, biases: &mut [i32], shift: u32) {
+        for (channel, bias) in (self.first..).zip(biases) {
+            let rows = self.biases.map(|row| conditioning::at(row, channel));
+            *bias = rows[0].wrapping_add(rows[1]) << shift;
+        }
     }
 
     /// Rows and columns of 2×2 output blocks.
@@ -164,6 +173,7 @@ impl Winograd<'_> {
 }
 
 /// See [`Isa::winograd_weights`].
+#[inline(always)]
 pub(super) fn weights(packing: Packing, geometry: &Geometry, plain: &[i8], transformed: &mut [i16]) {
     transformed.fill(0);
     let in_c = geometry.input.channels;
@@ -190,10 +200,12 @@ pub(super) fn run<I: Isa>(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch:
     let Packing { channels, pixels, .. } = I::WIDE;
     let geometry = winograd.geometry;
     let (positions, step) = (positions(geometry.upsample), I::WIDE.columns_len(geometry.input.channels));
-    let Some((bias, scratch)) = scratch.split_at_mut_checked(channels) else { return };
+    let out_c = geometry.output.channels.next_multiple_of(channels);
+    let Some((biases, scratch)) = scratch.split_at_mut_checked(out_c) else { return };
+    winograd.fill_bias(biases, 0);
     let Some((sums, scratch)) = scratch.split_at_mut_checked(channels) else { return };
     let Some((products, columns)) = scratch.split_at_mut_checked(positions * pixels * channels) else { return };
-    let columns: &mut [i16] = bytemuck::cast_slice_mut(columns);
+    let columns: &mut [i16] = bytemuck::try_cast_slice_mut(columns).unwrap_or_default();
     let Some(columns) = columns.get_mut(..positions * step) else { return };
     let tiles = winograd.tiles();
     for first_tile in (0..tiles.len()).step_by(pixels) {
@@ -208,9 +220,7 @@ pub(super) fn run<I: Isa>(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch:
         for (block, weights) in blocks.enumerate() {
             let first = winograd.first + block * channels;
             let count = channels.min((winograd.first + winograd.count).saturating_sub(first));
-            for (channel, bias) in bias.iter_mut().enumerate() {
-                *bias = winograd.bias(first + channel);
-            }
+            let bias = biases.get(block * channels..).unwrap_or_default();
             let weights = weights.chunks_exact(I::WIDE.block_len(geometry.input.channels).max(1));
             let products_of = products.chunks_exact_mut((pixels * channels).max(1));
             for ((weights, columns), products) in weights.zip(columns.chunks_exact(step.max(1))).zip(products_of) {
@@ -224,7 +234,7 @@ pub(super) fn run<I: Isa>(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch:
                     if y >= height || x >= width {
                         continue;
                     }
-                    for (channel, (sum, bias)) in sums.iter_mut().zip(&*bias).enumerate() {
+                    for (channel, (sum, bias)) in sums.iter_mut().zip(bias).enumerate() {
                         let product =
                             |position| conditioning::at(products, (position * pixels + pixel) * channels + channel);
                         *sum = gather(product, corner, geometry.upsample).wrapping_add(*bias);

@@ -1,6 +1,6 @@
 //! An activation by itself, where it cannot be fused into the layer before.
 
-use super::real::{Activation, Real};
+use crate::real::{Activation, Real};
 use crate::residual::Residual;
 
 /// `out = table[in + 128]`, element by element.

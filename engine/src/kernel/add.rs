@@ -1,8 +1,8 @@
 //! The sum of two maps, where it cannot be a convolution's residual.
 
-use super::real::{Activation, Real};
 use crate::epilogue::AddInt8;
 use crate::isa::Isa;
+use crate::real::{Activation, Real};
 use crate::requantize::is_multiplier;
 use crate::residual::Residual;
 

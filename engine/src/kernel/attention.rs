@@ -1,7 +1,8 @@
 //! Scaled dot-product attention over all positions of a map (Vaswani et al. 2017, section 3.2).
 
-use super::Real;
 use crate::conditioning::at;
+use crate::isa::{Isa, Work};
+use crate::real::{Real, exp, narrow, widen};
 use crate::requantize::{is_multiplier, requantize, saturate};
 use crate::residual::Residual;
 use crate::shape::Shape;
@@ -11,9 +12,6 @@ pub const EXP_LEN: usize = 512;
 
 /// `EXP[i]` ≈ peak · e^(−i · δ); the code generator chooses peak and δ.
 pub type ExpTable = [i16; EXP_LEN];
-
-/// Channels whose weighted sums are taken together.
-const LANES: usize = 4;
 
 /// int8 maps q, k, v → int8 map, all of one shape. Per head of d channels and per position i, over all positions j:
 ///
@@ -28,7 +26,7 @@ const LANES: usize = 4;
 ///
 /// `ratio` is 2⁴⁰ · v's scale ÷ the output's, `offset` holds both zero points and the rounding's ½, in 1/256. The code
 /// generator bounds 2¹⁶ · d · 2^shift and 128 · positions · exp[0] below 2³¹, so that no sum can overflow in any order.
-/// Cost: 2 · positions² · channels MACs; scratch: 2 · positions.
+/// Cost: 2 · positions² · channels MACs.
 #[derive(Clone, Copy, Debug)]
 pub struct AttentionInt8 {
     /// Of all maps.
@@ -67,39 +65,50 @@ impl AttentionInt8 {
         self
     }
 
-    /// Runs the layer; q may lie in the output. `scratch` has 2 · positions elements.
+    /// Runs the layer; q may lie in the output. `scratch` has [`Self::scratch_words`] elements.
     #[inline(never)]
-    pub fn run(&self, q: Residual<'_, i8>, k: &[i8], v: &[i8], scratch: &mut [i32], output: &mut [i8]) {
+    pub fn run<I: Isa>(&self, q: Residual<'_, i8>, k: &[i8], v: &[i8], scratch: &mut [i32], output: &mut [i8]) {
         let channels = self.shape.channels.max(1);
         let width = (channels / self.heads.max(1)).max(1);
         let positions = self.shape.height * self.shape.width;
-        let Some((shifts, rest)) = scratch.split_at_mut_checked(positions) else { return };
-        let Some(scores) = rest.get_mut(..positions) else { return };
+        let Some((scores, rest)) = scratch.split_at_mut_checked(positions) else { return };
+        let Some((row_words, rest)) = rest.split_at_mut_checked(width) else { return };
+        let keys: &mut [i8] = bytemuck::try_cast_slice_mut(rest).unwrap_or_default();
+        let Some(keys) = keys.get_mut(..positions * width) else { return };
         q.place(output);
         for first in (0..channels).step_by(width) {
-            for (shift, key) in shifts.iter_mut().zip(k.chunks_exact(channels)) {
-                let key = key.get(first..first + width).unwrap_or_default();
-                *shift = -self.q_zero_point * key.iter().map(|&k| i32::from(k)).sum::<i32>();
+            // Keys side by side, so that scores are weighted sums as well.
+            for (channel, keys) in (first..).zip(keys.chunks_exact_mut(positions.max(1))) {
+                keys.iter_mut().zip(k.iter().skip(channel).step_by(channels)).for_each(|(key, k)| *key = *k);
             }
+            let values = v.get(first..).unwrap_or_default();
             for row in output.chunks_exact_mut(channels) {
                 let row = row.get_mut(first..first + width).unwrap_or_default();
-                for ((score, shift), key) in scores.iter_mut().zip(&*shifts).zip(k.chunks_exact(channels)) {
-                    *score = dot(row, key.get(first..first + width).unwrap_or_default()).wrapping_add(*shift);
+                for (query, q) in row_words.iter_mut().zip(&*row) {
+                    *query = i32::from(*q) - self.q_zero_point;
                 }
+                I::weighted_sums(row_words, keys, positions, scores);
                 let total = self.softmax(scores);
+                I::weighted_sums(scores, values, channels, row_words);
                 let factor = libm::floorf(self.ratio / total as f32 + 0.5) as i32;
-                for (block, outs) in row.chunks_mut(LANES).enumerate() {
-                    let sums = weighted_sums(scores, v, channels, first + block * LANES);
-                    for (out, sum) in outs.iter_mut().zip(sums) {
-                        let scaled = ((i64::from(sum) * i64::from(factor)) >> 32) as i32;
-                        *out = saturate(scaled.saturating_add(self.offset) >> 8);
-                    }
+                for (out, sum) in row.iter_mut().zip(&*row_words) {
+                    let scaled = ((i64::from(*sum) * i64::from(factor)) >> 32) as i32;
+                    *out = saturate(scaled.saturating_add(self.offset) >> 8);
                 }
             }
         }
     }
 
+    /// 32-bit words of scratch: a row of scores, a row of one head, all of one head's keys.
+    #[must_use]
+    pub const fn scratch_words(shape: Shape, heads: usize) -> usize {
+        let positions = shape.height * shape.width;
+        let Some(width) = shape.channels.checked_div(heads) else { return positions };
+        positions + width + (positions * width).div_ceil(4)
+    }
+
     /// Scores become weights; their sum.
+    #[inline(always)]
     fn softmax(&self, scores: &mut [i32]) -> i32 {
         let largest = scores.iter().fold(i32::MIN, |a, &b| if a > b { a } else { b });
         let mut total = 0i32;
@@ -112,34 +121,10 @@ impl AttentionInt8 {
     }
 }
 
-/// Σ a · b over two slices of equal length, below 2¹⁷: no sum leaves int32.
-#[inline(always)]
-fn dot(a: &[i8], b: &[i8]) -> i32 {
-    a.iter().zip(b).fold(0i32, |sum, (&a, &b)| sum.wrapping_add(i32::from(a) * i32::from(b)))
-}
-
-/// Σ_j weights[j] · values[j][first + lane], `values` being `[positions][channels]`; lanes past the last channel are 0.
-/// 128 · Σ weights is below 2³¹.
-#[inline(never)]
-fn weighted_sums(weights: &[i32], values: &[i8], channels: usize, first: usize) -> [i32; LANES] {
-    let mut sums = [0i32; LANES];
-    for (weight, pixel) in weights.iter().zip(values.chunks_exact(channels.max(1))) {
-        let pixel = pixel.get(first..).unwrap_or_default();
-        let values: [i8; LANES] = match pixel.first_chunk() {
-            Some(values) => *values,
-            None => core::array::from_fn(|lane| at(pixel, lane)),
-        };
-        for (sum, value) in sums.iter_mut().zip(values) {
-            *sum = sum.wrapping_add(weight.wrapping_mul(i32::from(value)));
-        }
-    }
-    sums
-}
-
 /// f32 or f16 maps q, k, v → map of the same type and shape: `out[i] = Σ_j softmax_j(scale · q[i]·k[j]) · v[j]` per head.
 ///
 /// All in f32 without FMA, from the first position to the last; the exponential is the pinned libm's. The result is
-/// rounded once. Scratch: positions.
+/// rounded once. Scratch: positions · (1 + channels of a head).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AttentionFloat {
     /// Of all maps.
@@ -162,31 +147,58 @@ impl AttentionFloat {
         self
     }
 
-    /// Runs the layer; q may lie in the output. `scratch` has one element a position.
-    pub fn run<T: Real>(&self, q: Residual<'_, T>, k: &[T], v: &[T], scratch: &mut [f32], output: &mut [T]) {
-        let channels = self.shape.channels.max(1);
-        let width = (channels / self.heads.max(1)).max(1);
-        let Some(scores) = scratch.get_mut(..self.shape.height * self.shape.width) else { return };
+    /// Runs the layer; q may lie in the output. `scratch` has positions · (1 + channels of a head) elements.
+    pub fn run<I: Isa, T: Real>(&self, q: Residual<'_, T>, k: &[T], v: &[T], scratch: &mut [f32], output: &mut [T]) {
         q.place(output);
+        I::vectorize(AttendFloat { layer: self, k, v, scratch, output });
+    }
+}
+
+/// A layer at work on q, which lies in the output.
+struct AttendFloat<'a, T> {
+    layer: &'a AttentionFloat,
+    k: &'a [T],
+    v: &'a [T],
+    scratch: &'a mut [f32],
+    output: &'a mut [T],
+}
+
+impl<T: Real> Work for AttendFloat<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        const LANES: usize = 16;
+        let Self { layer, k, v, scratch, output } = self;
+        let channels = layer.shape.channels.max(1);
+        let width = (channels / layer.heads.max(1)).max(1);
+        let positions = layer.shape.height * layer.shape.width;
+        let Some((scores, rest)) = scratch.split_at_mut_checked(positions) else { return };
+        let Some(keys) = rest.get_mut(..positions * width) else { return };
         for first in (0..channels).step_by(width) {
+            // Keys by channel, so that a query's scores are computed side by side.
+            for (channel, keys) in (first..).zip(keys.chunks_exact_mut(positions)) {
+                let values = k.iter().skip(channel).step_by(channels);
+                keys.iter_mut().zip(values).for_each(|(key, value)| *key = value.to_f32());
+            }
             for row in output.chunks_exact_mut(channels) {
                 let row = row.get_mut(first..first + width).unwrap_or_default();
-                let mut largest = f32::NEG_INFINITY;
-                for (score, key) in scores.iter_mut().zip(k.chunks_exact(channels)) {
-                    let key = key.get(first..first + width).unwrap_or_default();
-                    let products = row.iter().zip(key).map(|(q, k)| q.to_f32() * k.to_f32());
-                    *score = products.fold(0.0, |sum, product| sum + product) * self.scale;
-                    largest = largest.max(*score);
+                scores.fill(0.0);
+                for (q, keys) in row.iter().zip(keys.chunks_exact(positions)) {
+                    let q = q.to_f32();
+                    scores.iter_mut().zip(keys).for_each(|(score, key)| *score += q * key);
                 }
-                let mut total = 0.0;
-                for score in &mut *scores {
-                    *score = libm::expf(*score - largest);
-                    total += *score;
-                }
-                for (channel, out) in (first..).zip(row) {
-                    let values = v.iter().skip(channel).step_by(channels);
-                    let sum = scores.iter().zip(values).fold(0.0, |sum, (weight, v)| sum + weight * v.to_f32());
-                    *out = T::from_f32(sum / total);
+                scores.iter_mut().for_each(|score| *score *= layer.scale);
+                let largest = scores.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+                scores.iter_mut().for_each(|score| *score = exp(*score - largest));
+                let total = scores.iter().fold(0.0, |sum, score| sum + score);
+                for (block, outs) in row.chunks_mut(LANES).enumerate() {
+                    let mut sums = [0.0; LANES];
+                    for (weight, pixel) in scores.iter().zip(v.chunks_exact(channels)) {
+                        let values = widen::<T, LANES>(pixel.get(first + block * LANES..));
+                        sums.iter_mut().zip(values).for_each(|(sum, v)| *sum += weight * v);
+                    }
+                    narrow(sums.map(|sum| sum / total), outs);
                 }
             }
         }
@@ -196,6 +208,7 @@ impl AttentionFloat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isa::{Avx2, Avx512Vnni, Portable};
     use proptest::prelude::*;
     use std::{vec, vec::Vec};
 
@@ -219,7 +232,7 @@ mod tests {
     }
 
     fn shapes() -> impl Strategy<Value = (Shape, usize)> {
-        (1usize..=4, 1usize..=5, 1usize..=3, 1usize..=7)
+        (1usize..=4, 1usize..=7, 1usize..=3, 1usize..=20)
             .prop_map(|(height, width, heads, d)| (Shape { height, width, channels: heads * d }, heads))
     }
 
@@ -246,9 +259,9 @@ mod tests {
                 ratio: 2f32.powi(40),
                 offset: 128,
             }.checked();
-            let mut scratch = vec![0; 2 * shape.height * shape.width];
+            let mut scratch = vec![0; AttentionInt8::scratch_words(shape, heads)];
             let mut output = vec![0; shape.len()];
-            attention.run(Residual::From(&q), &k, &v, &mut scratch, &mut output);
+            attention.run::<Portable>(Residual::From(&q), &k, &v, &mut scratch, &mut output);
             let reals = [
                 q.iter().map(|q| scale * f64::from(i32::from(*q) - zero)).collect::<Vec<f64>>(),
                 k.iter().map(|k| scale * (f64::from(*k) - 5.0)).collect(),
@@ -258,9 +271,11 @@ mod tests {
                 // Half a unit; a step of the table is 2 % of a weight, and half of it is rounded away: up to 1 % of ±128.
                 prop_assert!((f64::from(*out) - real).abs() <= 0.55 + 1.28 * 1.1, "{} {}", out, real);
             }
-            let mut in_place = q;
-            attention.run(Residual::InOutput, &k, &v, &mut scratch, &mut in_place);
-            prop_assert_eq!(in_place, output);
+            for run in [AttentionInt8::run::<Portable>, AttentionInt8::run::<Avx2>, AttentionInt8::run::<Avx512Vnni>] {
+                let mut in_place = q.clone();
+                run(&attention, Residual::InOutput, &k, &v, &mut scratch, &mut in_place);
+                prop_assert_eq!(&in_place, &output);
+            }
         }
 
         #[test]
@@ -268,9 +283,14 @@ mod tests {
             let real = |salt: u64| move |i: usize| ((i as u64 + salt).wrapping_mul(seed | 1) >> 24) as i8 as f32 / 64.0;
             let [q, k, v] = [1, 77, 4321].map(|salt| (0..shape.len()).map(real(salt)).collect::<Vec<f32>>());
             let attention = AttentionFloat { shape, heads, scale: 1.0 / ((shape.channels / heads) as f32).sqrt() };
-            let mut scratch = vec![0.0; shape.height * shape.width];
+            let mut scratch = vec![0.0; shape.height * shape.width * (1 + shape.channels / heads)];
             let mut output = q.clone();
-            attention.checked().run(Residual::InOutput, &k, &v, &mut scratch, &mut output);
+            attention.checked().run::<Portable, _>(Residual::InOutput, &k, &v, &mut scratch, &mut output);
+            for run in [AttentionFloat::run::<Avx2, f32>, AttentionFloat::run::<Avx512Vnni, f32>] {
+                let mut same = vec![0.0; q.len()];
+                run(&attention, Residual::From(&q), &k, &v, &mut scratch, &mut same);
+                prop_assert_eq!(&same, &output);
+            }
             let wide = [&q, &k, &v].map(|map| map.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>());
             for (out, real) in output.iter().zip(oracle(shape, heads, [&wide[0], &wide[1], &wide[2]])) {
                 prop_assert!((f64::from(*out) - real).abs() <= 1e-5, "{} {}", out, real);
@@ -293,10 +313,16 @@ mod tests {
             offset: 128,
         };
         let (mut scratch, mut output) = ([0; 4], [0; 2]);
-        attention.checked().run(Residual::From(&[0, 127]), &[-128, 127], &[-128, 127], &mut scratch, &mut output);
+        attention.checked().run::<Portable>(
+            Residual::From(&[0, 127]),
+            &[-128, 127],
+            &[-128, 127],
+            &mut scratch,
+            &mut output,
+        );
         assert_eq!(output, [0, 127]);
         output = [5, 5];
-        attention.run(Residual::InOutput, &[1, 2], &[3, 4], &mut scratch[..3], &mut output);
+        attention.run::<Portable>(Residual::InOutput, &[1, 2], &[3, 4], &mut scratch[..3], &mut output);
         assert_eq!(output, [5, 5], "too little scratch changes nothing");
         let misfits = [
             AttentionInt8 { heads: 2, ..attention },

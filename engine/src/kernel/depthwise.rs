@@ -1,14 +1,13 @@
 //! Convolution with a kernel of its own for every channel.
 
-use super::real::{Activation, Real};
 use crate::conditioning::{Bias, Condition, at};
 use crate::epilogue::Epilogue;
 use crate::geometry::Geometry;
-use crate::isa::Isa;
+use crate::isa::{Depthwise, Isa, ToInt8};
+use crate::real::{Activation, Real};
 use crate::residual::Residual;
-use crate::shape::Shape;
 
-/// Channels that are computed together.
+/// Channels that are computed together in floating point.
 const LANES: usize = 4;
 
 /// int8 map → int8 map of as many channels.
@@ -51,23 +50,14 @@ impl DepthwiseInt8 {
     /// Runs the layer.
     #[inline(never)]
     pub fn run<I: Isa>(&self, condition: Condition, input: &[i8], residual: Residual<'_, i8>, output: &mut [i8]) {
-        let channels = self.geometry.output.channels.max(1);
-        let [steps, classes] = self.bias.rows(condition, channels);
-        let pixels = self.geometry.output.positions().zip(output.chunks_exact_mut(channels));
-        for (index, (position, pixel)) in pixels.enumerate() {
-            for (block, outs) in pixel.chunks_mut(LANES).enumerate() {
-                let first = block * LANES;
-                let mut sums: [i32; LANES] =
-                    core::array::from_fn(|lane| at(steps, first + lane).wrapping_add(at(classes, first + lane)));
-                taps(&self.geometry, position, input, self.weights, first, |values, weights| {
-                    for (lane, sum) in sums.iter_mut().enumerate() {
-                        let value = values.map_or(self.zero_point, |values| at(values, lane).into());
-                        *sum = sum.wrapping_add(i32::from(value) * i32::from(at(weights, lane)));
-                    }
-                });
-                I::requantize(&self.epilogue, &sums, first, index * channels + first, residual, outs);
-            }
-        }
+        let depthwise = Depthwise {
+            geometry: &self.geometry,
+            zero_point: self.zero_point,
+            weights: self.weights,
+            biases: self.bias.rows(condition, self.geometry.output.channels),
+            input,
+        };
+        I::depthwise(&depthwise, &ToInt8 { epilogue: &self.epilogue, residual }, output);
     }
 }
 
@@ -113,8 +103,11 @@ impl<T: Real> DepthwiseFloat<T> {
             for (block, outs) in pixel.chunks_mut(LANES).enumerate() {
                 let first = block * LANES;
                 let mut sums = [0.0; LANES];
-                taps(&self.geometry, position, input, self.weights, first, |values, weights| {
-                    for ((sum, value), weight) in sums.iter_mut().zip(values.unwrap_or_default()).zip(weights) {
+                let mut weights = self.weights.chunks_exact(channels);
+                self.geometry.taps(position, |pixel| {
+                    let weights = weights.next().and_then(|weights| weights.get(first..)).unwrap_or_default();
+                    let values = pixel.and_then(|pixel| input.get(pixel * channels + first..)).unwrap_or_default();
+                    for ((sum, value), weight) in sums.iter_mut().zip(values).zip(weights) {
                         *sum += value.to_f32() * weight.to_f32();
                     }
                 });
@@ -135,35 +128,13 @@ const fn check<T>(geometry: &Geometry, weights: usize, bias: &Bias<T>) {
     assert!(bias.is_valid(channels), "bias tables are rows of a value a channel");
 }
 
-/// Calls `meet(values, weights)` for every tap of an output pixel, both from channel `first` on; no values in the padding.
-#[inline(always)]
-fn taps<X, W>(
-    geometry: &Geometry,
-    (y, x): (usize, usize),
-    input: &[X],
-    weights: &[W],
-    first: usize,
-    mut meet: impl FnMut(Option<&[X]>, &[W]),
-) {
-    let Shape { height, width, channels } = geometry.input;
-    let [k_h, k_w] = geometry.kernel;
-    let mut weights = weights.chunks_exact(channels.max(1));
-    for ky in 0..k_h {
-        let row = geometry.tap(0, y, ky, height);
-        for kx in 0..k_w {
-            let pixel = row.zip(geometry.tap(1, x, kx, width)).map(|(row, column)| row * width + column);
-            let from = |pixel: usize| input.get(pixel * channels + first..(pixel + 1) * channels).unwrap_or_default();
-            meet(pixel.map(from), weights.next().and_then(|weights| weights.get(first..)).unwrap_or_default());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::geometry::tests::geometries;
     use crate::isa::Portable;
     use crate::requantize::{Requantize, requantize, saturate};
+    use crate::shape::Shape;
     use proptest::prelude::*;
     use std::{vec, vec::Vec};
 

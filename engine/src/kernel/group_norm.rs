@@ -1,12 +1,11 @@
 //! Group normalisation: statistics of runs of channels, then a factor and an offset a channel (Wu & He 2018).
 
-use super::{Activation, Real};
-use crate::requantize::{Table, look_up, saturate};
+use crate::conditioning::at;
+use crate::isa::{AFFINE_FRACTION, Isa, Work};
+use crate::real::{Activation, Real, narrow, widen};
+use crate::requantize::Table;
 use crate::residual::Residual;
 use crate::shape::Shape;
-
-/// Fraction bits of factors and offsets: a factor is off by at most 2⁻¹⁵, which moves an index by 128 · 2⁻¹⁵.
-const FRACTION: u32 = 14;
 
 /// Units of the index a unit of the input: a group that needs more is constant but for a code or two.
 const LARGEST_GAIN: f32 = 512.0;
@@ -59,41 +58,29 @@ impl GroupNormInt8 {
 
     /// Runs the layer on `input`, which may lie in the output. `scratch` has 2 · channels elements.
     #[inline(never)]
-    pub fn run(&self, input: Residual<'_, i8>, scratch: &mut [i32], output: &mut [i8]) {
+    pub fn run<I: Isa>(&self, input: Residual<'_, i8>, scratch: &mut [i32], output: &mut [i8]) {
         let channels = self.shape.channels.max(1);
         let len = (channels / self.groups.max(1)).max(1);
         input.place(output);
+        // First the channels' sums, then what they are turned into.
         let Some((factors, rest)) = scratch.split_at_mut_checked(channels) else { return };
         let Some(offsets) = rest.get_mut(..channels) else { return };
+        I::channel_sums(output, factors, offsets);
         let count = self.shape.len() / self.groups.max(1);
         let parameters = self.gains.chunks(len).zip(self.offsets.chunks(len));
-        let fixed = factors.chunks_mut(len).zip(offsets.chunks_mut(len));
-        for (group, ((gains, biases), (factors, offsets))) in parameters.zip(fixed).enumerate() {
-            let (mean, reciprocal) = statistics(group_sums(output, channels, group * len, len), count, self.eps);
+        let groups = factors.chunks_mut(len).zip(offsets.chunks_mut(len));
+        for ((gains, biases), (factors, offsets)) in parameters.zip(groups) {
+            let total = |sums: &[i32]| sums.iter().fold(0i32, |total, sum| total.wrapping_add(*sum));
+            let (mean, reciprocal) = statistics([total(factors), total(offsets)], count, self.eps);
             for ((gain, bias), (factor, offset)) in gains.iter().zip(biases).zip(factors.iter_mut().zip(offsets)) {
                 let gain = (gain * reciprocal).clamp(-LARGEST_GAIN, LARGEST_GAIN);
                 *factor = fixed_point(gain);
-                let limit = (1 << 30) - (1 << FRACTION);
-                *offset = fixed_point(bias - mean * gain).clamp(-limit, limit) + (1 << (FRACTION - 1));
+                let limit = (1 << 30) - (1 << AFFINE_FRACTION);
+                *offset = fixed_point(bias - mean * gain).clamp(-limit, limit) + (1 << (AFFINE_FRACTION - 1));
             }
         }
-        affine(factors, offsets, self.table, output);
+        I::affine(factors, offsets, self.table, output);
     }
-}
-
-/// Σ q and Σ q² of channels `first .. first + len` of every pixel of a map. Both stay within int32 for less than 2¹⁷
-/// values, in any order.
-#[inline(never)]
-fn group_sums(map: &[i8], channels: usize, first: usize, len: usize) -> [i32; 2] {
-    let (mut sum, mut squares) = (0i32, 0i32);
-    for pixel in map.chunks_exact(channels.max(1)) {
-        for &q in pixel.get(first..first + len).unwrap_or_default() {
-            let q = i32::from(q);
-            sum = sum.wrapping_add(q);
-            squares = squares.wrapping_add(q * q);
-        }
-    }
-    [sum, squares]
 }
 
 /// Mean, and 1 / √(variance + eps), of `count` values.
@@ -106,33 +93,14 @@ fn statistics([sum, squares]: [i32; 2], count: usize, eps: f32) -> (f32, f32) {
 
 /// The nearest multiple of 2⁻¹⁴, ties up, in these units; saturates.
 fn fixed_point(value: f32) -> i32 {
-    libm::floorf(value * (1 << FRACTION) as f32 + 0.5) as i32
-}
-
-/// `index = (q · factors[c] + offsets[c]) >> 14`, then the table or saturation, for every element of a map, in place.
-/// |factor| ≤ 2²³ and |offset| < 2³⁰.
-#[inline(never)]
-fn affine(factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
-    let index = |q: i8, factor: i32, offset: i32| i32::from(q).wrapping_mul(factor).wrapping_add(offset) >> FRACTION;
-    let pixels = map.chunks_exact_mut(factors.len().max(1));
-    match table {
-        Some(table) => pixels.for_each(|pixel| {
-            for ((q, m), o) in pixel.iter_mut().zip(factors).zip(offsets) {
-                *q = look_up(table, index(*q, *m, *o));
-            }
-        }),
-        None => pixels.for_each(|pixel| {
-            for ((q, m), o) in pixel.iter_mut().zip(factors).zip(offsets) {
-                *q = saturate(index(*q, *m, *o));
-            }
-        }),
-    }
+    libm::floorf(value * (1 << AFFINE_FRACTION) as f32 + 0.5) as i32
 }
 
 /// f32 or f16 map → map of the same type: `out = activation((x − mean) / √(variance + eps) · weight[c] + bias[c])`, the
 /// variance being the mean of (x − mean)².
 ///
-/// All in f32 without FMA; sums are taken row by row, then over the rows. The result is rounded once.
+/// All in f32 without FMA; sums are taken channel by channel: along a row, over the rows, then over the group's channels.
+/// The result is rounded once. Scratch: 2 · channels.
 #[derive(Clone, Copy, Debug)]
 pub struct GroupNormFloat<T: 'static> {
     /// Of input and output.
@@ -162,47 +130,95 @@ impl<T: Real> GroupNormFloat<T> {
         self
     }
 
-    /// Runs the layer on `input`, which may lie in the output.
-    pub fn run<X: Real>(&self, input: Residual<'_, X>, output: &mut [X]) {
-        let channels = self.shape.channels.max(1);
-        let len = (channels / self.groups.max(1)).max(1);
-        let count = (self.shape.len() / self.groups.max(1)) as f32;
+    /// Runs the layer on `input`, which may lie in the output. `scratch` has 2 · channels elements.
+    pub fn run<I: Isa, X: Real>(&self, input: Residual<'_, X>, scratch: &mut [f32], output: &mut [X]) {
         input.place(output);
-        for (group, (weight, bias)) in self.weight.chunks(len).zip(self.bias.chunks(len)).enumerate() {
-            let first = group * len;
-            let mean = self.sum(output, first, len, |x| x) / count;
-            let variance = self.sum(output, first, len, |x| (x - mean) * (x - mean)) / count;
-            let reciprocal = 1.0 / libm::sqrtf(variance + self.eps);
+        I::vectorize(Normalise { layer: self, scratch, output });
+    }
+}
+
+/// A layer at work on what lies in the output.
+struct Normalise<'a, T: 'static, X> {
+    layer: &'a GroupNormFloat<T>,
+    scratch: &'a mut [f32],
+    output: &'a mut [X],
+}
+
+impl<T: Real, X: Real> Work for Normalise<'_, T, X> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { layer, scratch, output } = self;
+        let channels = layer.shape.channels.max(1);
+        let len = (channels / layer.groups.max(1)).max(1);
+        let count = (layer.shape.len() / layer.groups.max(1)) as f32;
+        let row_len = layer.shape.width * channels;
+        let Some((means, rest)) = scratch.split_at_mut_checked(channels) else { return };
+        let Some(factors) = rest.get_mut(..channels) else { return };
+        let average = |sums: &mut [f32]| {
+            for group in sums.chunks_mut(len) {
+                let mean = group.iter().fold(0.0, |sum, x| sum + x) / count;
+                group.fill(mean);
+            }
+        };
+        channel_sums(output, channels, row_len, means, |x, _| x, |_| 0.0);
+        average(means);
+        channel_sums(output, channels, row_len, factors, |x, mean| (x - mean) * (x - mean), |c| at(means, c));
+        average(factors);
+        for factor in &mut *factors {
+            *factor = 1.0 / libm::sqrtf(*factor + layer.eps);
+        }
+        for first in (0..channels).step_by(LANES) {
+            let [means, factors] = [&*means, &*factors].map(|values| widen::<f32, LANES>(values.get(first..)));
+            let [weight, bias] = [layer.weight, layer.bias].map(|values| widen::<T, LANES>(values.get(first..)));
             for pixel in output.chunks_exact_mut(channels) {
-                let values = pixel.get_mut(first..first + len).unwrap_or_default();
-                for ((x, weight), bias) in values.iter_mut().zip(weight).zip(bias) {
-                    let value = (x.to_f32() - mean) * reciprocal * weight.to_f32() + bias.to_f32();
-                    *x = X::from_f32(self.activation.apply(value));
+                let pixel = pixel.get_mut(first..).unwrap_or_default();
+                let mut values = widen::<X, LANES>(Some(pixel));
+                for (c, x) in values.iter_mut().enumerate() {
+                    *x = (*x - means[c]) * factors[c] * weight[c] + bias[c];
                 }
+                narrow(layer.activation.apply_all(values), pixel);
             }
         }
     }
+}
 
-    /// Σ f(x) over channels `first .. first + len`.
-    fn sum<X: Real>(&self, map: &[X], first: usize, len: usize, f: impl Fn(f32) -> f32) -> f32 {
-        let channels = self.shape.channels.max(1);
-        let mut total = 0.0;
-        for row in map.chunks_exact((self.shape.width * channels).max(1)) {
-            let mut sum = 0.0;
+/// Channels that are worked on together.
+const LANES: usize = 16;
+
+/// `sums[c] = Σ_rows Σ_columns f(x, parameter(c))` of every channel of a map.
+#[inline(always)]
+fn channel_sums<X: Real>(
+    map: &[X],
+    channels: usize,
+    row_len: usize,
+    sums: &mut [f32],
+    f: impl Fn(f32, f32) -> f32,
+    parameter: impl Fn(usize) -> f32,
+) {
+    for (block, sums) in sums.chunks_mut(LANES).enumerate() {
+        let first = block * LANES;
+        let parameters: [f32; LANES] = core::array::from_fn(|c| parameter(first + c));
+        let mut totals = [0.0; LANES];
+        for row in map.chunks_exact(row_len.max(1)) {
+            let mut row_sums = [0.0; LANES];
             for pixel in row.chunks_exact(channels) {
-                for x in pixel.get(first..first + len).unwrap_or_default() {
-                    sum += f(x.to_f32());
+                let values = widen::<X, LANES>(pixel.get(first..));
+                for ((sum, x), parameter) in row_sums.iter_mut().zip(values).zip(parameters) {
+                    *sum += f(x, parameter);
                 }
             }
-            total += sum;
+            totals.iter_mut().zip(row_sums).for_each(|(total, sum)| *total += sum);
         }
-        total
+        sums.iter_mut().zip(totals).for_each(|(sum, total)| *sum = total);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isa::{Avx2, Avx512Vnni, Portable};
     use half::f16;
     use proptest::prelude::*;
     use std::{vec, vec::Vec};
@@ -229,7 +245,7 @@ mod tests {
     }
 
     fn shapes() -> impl Strategy<Value = (Shape, usize)> {
-        (1usize..=5, 1usize..=6, 1usize..=4, 1usize..=5)
+        (1usize..=5, 1usize..=6, 1usize..=4, 1usize..=10)
             .prop_map(|(height, width, groups, len)| (Shape { height, width, channels: groups * len }, groups))
     }
 
@@ -247,16 +263,18 @@ mod tests {
             }.checked();
             let mut scratch = vec![0; 2 * shape.channels];
             let mut output = vec![0; input.len()];
-            norm.run(Residual::From(&input), &mut scratch, &mut output);
+            norm.run::<Portable>(Residual::From(&input), &mut scratch, &mut output);
             let wide: Vec<f64> = input.iter().map(|q| f64::from(*q)).collect();
             for (out, real) in output.iter().zip(oracle(shape, groups, eps.into(), &wide, &gains, &offsets)) {
                 let real = if fused { real.clamp(-512.0, 511.0) / 4.0 - 0.375 } else { real.clamp(-128.0, 127.0) };
                 // Half a unit, and what f32 and 14 bits of fraction lose.
                 prop_assert!((f64::from(*out) - real).abs() <= 0.53, "{} {}", out, real);
             }
-            let mut in_place = input;
-            norm.run(Residual::InOutput, &mut scratch, &mut in_place);
-            prop_assert_eq!(in_place, output);
+            for run in [GroupNormInt8::run::<Portable>, GroupNormInt8::run::<Avx2>, GroupNormInt8::run::<Avx512Vnni>] {
+                let mut in_place = input.clone();
+                run(&norm, Residual::InOutput, &mut scratch, &mut in_place);
+                prop_assert_eq!(&in_place, &output);
+            }
         }
 
         #[test]
@@ -268,7 +286,13 @@ mod tests {
                 shape, groups, eps: 0.01, weight: leak(&weight), bias: leak(&bias), activation: Activation::Identity,
             }.checked();
             let mut output = vec![0.0; input.len()];
-            norm.run(Residual::From(&input), &mut output);
+            let mut scratch = vec![0.0; 2 * shape.channels];
+            norm.run::<Portable, _>(Residual::From(&input), &mut scratch, &mut output);
+            for run in [GroupNormFloat::run::<Avx2, f32>, GroupNormFloat::run::<Avx512Vnni, f32>] {
+                let mut in_place = input.clone();
+                run(&norm, Residual::InOutput, &mut scratch, &mut in_place);
+                prop_assert_eq!(&in_place, &output);
+            }
             let wide: Vec<f64> = input.iter().map(|x| f64::from(*x)).collect();
             for (out, real) in output.iter().zip(oracle(shape, groups, f64::from(0.01f32), &wide, &weight, &bias)) {
                 prop_assert!((f64::from(*out) - real).abs() <= 1e-4, "{} {}", out, real);
@@ -288,22 +312,25 @@ mod tests {
             table: None,
         };
         let mut output = [0; 4];
-        norm.checked().run(Residual::From(&[-128, 127, 127, -128]), &mut [0; 4], &mut output);
+        norm.checked().run::<Portable>(Residual::From(&[-128, 127, 127, -128]), &mut [0; 4], &mut output);
         assert_eq!(output, [-128, -128, 127, 127], "gains saturate");
         // A constant group has no variance: what is left is the offset.
         let flat = GroupNormInt8 { gains: &[50.0, 50.0], offsets: &[3.0, -4.6], ..norm };
-        flat.run(Residual::From(&[9, -128, 9, -128]), &mut [0; 4], &mut output);
+        flat.run::<Portable>(Residual::From(&[9, -128, 9, -128]), &mut [0; 4], &mut output);
         assert_eq!(output, [3, -5, 3, -5]);
-        flat.run(Residual::InOutput, &mut [0; 3], &mut output);
+        flat.run::<Portable>(Residual::InOutput, &mut [0; 3], &mut output);
         assert_eq!(output, [3, -5, 3, -5], "too little scratch changes nothing");
     }
 
     #[test]
     fn sums_of_the_largest_map_fit() {
         let map = vec![-128; (1 << 17) - 1];
-        let [sum, squares] = group_sums(&map, 1, 0, 1);
-        assert_eq!((sum, squares), (-128 * ((1 << 17) - 1), 16384 * ((1 << 17) - 1)));
-        assert_eq!(statistics([sum, squares], map.len(), 0.25), (-128.0, 2.0));
+        for channel_sums in [Portable::channel_sums, Avx2::channel_sums, Avx512Vnni::channel_sums] {
+            let (mut sum, mut squares) = ([1], [1]);
+            channel_sums(&map, &mut sum, &mut squares);
+            assert_eq!((sum[0], squares[0]), (-128 * ((1 << 17) - 1), 16384 * ((1 << 17) - 1)));
+            assert_eq!(statistics([sum[0], squares[0]], map.len(), 0.25), (-128.0, 2.0));
+        }
     }
 
     #[test]
@@ -312,7 +339,7 @@ mod tests {
         let one = leak(&[f16::ONE]);
         let norm = GroupNormFloat { shape, groups: 1, eps: 1e-6, weight: one, bias: one, activation: Activation::Silu };
         let mut map = [f16::from_f32(2.0), f16::from_f32(4.0)];
-        norm.checked().run(Residual::InOutput, &mut map);
+        norm.checked().run::<Portable, _>(Residual::InOutput, &mut [0.0; 4], &mut map);
         let expected = [0.0, 2.0].map(|x| f16::from_f32(Activation::Silu.apply(x)));
         assert!(map.iter().zip(expected).all(|(a, b)| (a.to_f32() - b.to_f32()).abs() < 2e-3), "{map:?}");
     }

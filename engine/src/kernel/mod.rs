@@ -62,8 +62,6 @@
 //!     DepthToSpace { input: Shape { height: 4, width: 4, channels: 6 }, block: 2 }.checked();
 //! ```
 
-mod real;
-
 mod activation;
 mod add;
 mod attention;
@@ -81,16 +79,16 @@ pub use crate::conditioning::{Bias, Condition};
 pub use crate::epilogue::{AddInt8, Epilogue};
 pub use crate::geometry::Geometry;
 pub use crate::isa::winograd;
+pub use crate::real::{Activation, Real};
 pub use crate::residual::Residual;
 pub use activation::{ActivationFloat, ActivationInt8};
 pub use add::AddFloat;
 pub use attention::{AttentionFloat, AttentionInt8, EXP_LEN, ExpTable};
-pub use conv2d_float::{Conv2dFloat, TILE_PIXELS};
+pub use conv2d_float::Conv2dFloat;
 pub use conv2d_int8::{Conv2dInt8, Conv2dInt8Head, Sums};
 pub use depth_to_space::DepthToSpace;
 pub use depthwise::{DepthwiseFloat, DepthwiseInt8};
 pub use group_norm::{GroupNormFloat, GroupNormInt8};
 pub use half::f16;
 pub use quantize::Quantize;
-pub use real::{Activation, Real};
 pub use winograd_int8::{WinogradInRamInt8, WinogradInt8, WinogradSums};

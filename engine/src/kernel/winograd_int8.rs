@@ -140,7 +140,7 @@ impl WinogradInRamInt8 {
         let finish = ToInt8 { epilogue: &self.epilogue, residual };
         let words = (self.group.div_ceil(I::WIDE.channels) * winograd::block_len(&I::WIDE, geometry)).div_ceil(2);
         let Some((transformed, scratch)) = scratch.split_at_mut_checked(words) else { return };
-        let transformed: &mut [i16] = bytemuck::cast_slice_mut(transformed);
+        let transformed: &mut [i16] = bytemuck::try_cast_slice_mut(transformed).unwrap_or_default();
         let out_c = geometry.output.channels;
         let channel_len = winograd::plain_len(geometry) / out_c.max(1);
         let groups = self.sums.weights.chunks((self.group * channel_len).max(1));

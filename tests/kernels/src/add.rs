@@ -17,7 +17,7 @@ pub fn check<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), (usize,
         multipliers: [factor(random), factor(random)],
         bias: random.bits() as i32 >> 10,
         shift: random.below(7) as u32,
-        multiplier: (random.bits() >> random.within(1, 12)) as i32 & !1 | 2,
+        multiplier: (random.bits() >> random.within(1, 18)) as i32 & !1 | 2,
         zero_point: random.below(256) as i32 - 128,
     };
     let [a, b] = &mut room.maps;

@@ -5,12 +5,13 @@
 //! - [`random`]: numbers, and arrays of ordinary and of extreme values;
 //! - [`shapes`]: geometries of every kind;
 //! - [`room`]: the buffers;
-//! - [`conv2d`], [`winograd`], [`add`]: a check each.
+//! - [`conv2d`], [`winograd`], [`add`], [`depthwise`]: a check each.
 
 #![no_std]
 
 pub mod add;
 pub mod conv2d;
+pub mod depthwise;
 pub mod random;
 pub mod room;
 pub mod shapes;
@@ -52,7 +53,7 @@ pub type Check = fn(&mut Random, &mut Room) -> Result<(), (usize, i32, i32)>;
 
 /// The checks of an instruction set, by name.
 #[must_use]
-pub const fn checks<I: Isa>() -> [(&'static str, Check); 9] {
+pub const fn checks<I: Isa>() -> [(&'static str, Check); 11] {
     [
         ("conv2d", |random, room| conv2d::check::<I>(random, room, shapes::any)),
         ("conv2d of int16", |random, room| conv2d::check_wide::<I>(random, room, shapes::any)),
@@ -63,6 +64,8 @@ pub const fn checks<I: Isa>() -> [(&'static str, Check); 9] {
         ("winograd", winograd::check::<I>),
         ("winograd's weights", winograd::check_weights::<I>),
         ("add", add::check::<I>),
+        ("depthwise", |random, room| depthwise::check::<I>(random, room, shapes::any)),
+        ("depthwise 3×3", |random, room| depthwise::check::<I>(random, room, shapes::three_by_three)),
     ]
 }
 

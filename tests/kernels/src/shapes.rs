@@ -20,6 +20,7 @@ pub fn fitting(random: &mut Random, draw: Draw, fits: impl Fn(&Geometry) -> bool
 
 /// Whether a convolution fits for an instruction set.
 #[must_use]
+#[inline(always)]
 pub fn fits<I: Isa>(geometry: &Geometry) -> bool {
     let [taps, out_c] = [geometry.patch_len(), geometry.output.channels];
     maps_fit(geometry) && I::PACKING.packed_len(taps, out_c) <= PACKED && I::scratch_words(geometry) <= SCRATCH
@@ -27,6 +28,7 @@ pub fn fits<I: Isa>(geometry: &Geometry) -> bool {
 
 /// Whether a Winograd convolution fits for a packing.
 #[must_use]
+#[inline(always)]
 pub fn winograd_fits(geometry: &Geometry, packing: &Packing) -> bool {
     maps_fit(geometry)
         && winograd::packed_len(packing, geometry) <= PACKED

@@ -48,7 +48,8 @@ pub fn check<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), (usize,
         }
         let blocks = out_c.div_ceil(packing.channels);
         let cut = if groups == 1 { blocks } else { blocks.div_ceil(2) };
-        let (one, other) = packed.split_at(cut * winograd::block_len(&packing, &geometry));
+        let len = cut * winograd::block_len(&packing, &geometry);
+        let Some((one, other)) = packed.split_at_checked(len) else { return Err((len, 0, 0)) };
         let at = (cut * packing.channels).min(out_c);
         for (weights, first, count) in [(one, 0, at), (other, at, out_c - at)] {
             let winograd = Winograd { geometry: &geometry, first, count, weights, biases, input };

@@ -9,6 +9,7 @@ use grano_codegen::{Error, Result};
 
 pub mod calibrate;
 pub mod layers;
+pub mod mixer;
 pub mod toy;
 pub mod unet;
 

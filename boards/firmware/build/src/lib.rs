@@ -12,11 +12,13 @@ pub fn fashion(target: Target) -> Build {
     Build::new("../../../models/fashion.safetensors").target(target).samplers(["ddim-20"])
 }
 
+/// Makes a model file's bytes.
+type Model = fn() -> Result<Vec<u8>>;
+
 /// Generates the networks that are there to be measured: `layers` and `unet`.
 pub fn benchmarks(target: Target) {
     // The sampler's first step is the time of the evaluation: on the host it is the same.
-    let networks: [(_, _, fn() -> Result<Vec<u8>>); 2] =
-        [("layers", "ddim-1", layers::model), ("unet", "ddim-4", unet::model)];
+    let networks: [(&str, &str, Model); 2] = [("layers", "ddim-1", layers::model), ("unet", "ddim-4", unet::model)];
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
     for (name, sampler, model) in networks {
         match grano_networks::write(&folder, name, model) {

@@ -29,6 +29,7 @@ pub trait Board {
 /// Runs `work` and gives what it returns and what it took, the reading of the counter included.
 #[inline(always)]
 pub fn measure<B: Board, T>(board: &B, work: impl FnOnce() -> T) -> (T, u64) {
+    // The fences keep the compiler from moving work out of the measured stretch.
     let start = board.ticks();
     compiler_fence(Ordering::SeqCst);
     let result = work();

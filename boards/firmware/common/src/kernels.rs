@@ -1,15 +1,22 @@
 //! A program for the emulator that holds an instruction set's kernels to the portable definition.
 
 use grano::isa::Isa;
-use grano_kernel_checks::check_all;
 pub use grano_kernel_checks::Room;
+use grano_kernel_checks::check_all;
 
 use crate::{Board, print, semihosting, stack};
 
-/// Makes `main`: `kernels!(#[entry] Dsp on mps::AN386)`.
+/// Makes `main`: `kernels!(#[entry] Dsp on mps::AN386)`. The checks may panic, which ends the emulator with 1; that the
+/// kernels cannot is proved by the boards' other programs.
 #[macro_export]
 macro_rules! kernels {
     (#[$entry:meta] $isa:ident on $board:expr) => {
+        #[panic_handler]
+        fn panic(_: &core::panic::PanicInfo) -> ! {
+            $crate::semihosting::print_line("a check panicked");
+            $crate::semihosting::end(false)
+        }
+
         #[$entry]
         fn main() -> ! {
             use $crate::kernels::{Room, run};

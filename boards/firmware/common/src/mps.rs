@@ -10,8 +10,8 @@ use core::ptr;
 
 use crate::{Board, semihosting};
 
-/// As `-icount shift=7` sets it, in picoseconds, since not every tick is a whole number of nanoseconds.
-const PICOSECONDS_PER_INSTRUCTION: u64 = 128_000;
+/// As `-icount shift=7` sets it.
+const NANOSECONDS_PER_INSTRUCTION: u64 = 128;
 
 /// One of the machines.
 #[derive(Clone, Copy, Debug)]
@@ -19,25 +19,25 @@ pub struct Machine {
     name: &'static str,
     /// Address of the FPGA's registers.
     fpgaio: usize,
-    picoseconds_per_tick: u64,
+    nanoseconds_per_tick: u64,
 }
 
 impl Machine {
-    const fn new(name: &'static str, fpgaio: usize, picoseconds_per_tick: u64) -> Self {
-        Self { name, fpgaio, picoseconds_per_tick }
+    const fn new(name: &'static str, fpgaio: usize, nanoseconds_per_tick: u64) -> Self {
+        Self { name, fpgaio, nanoseconds_per_tick }
     }
 }
 
 /// A Cortex-M3, for programs that keep to a Cortex-M0's instructions, ARMv6-M.
-pub const AN385: Machine = Machine::new("mps2-an385 in QEMU (ARMv6-M code on a Cortex-M3)", 0x4002_8000, 40_000);
+pub const AN385: Machine = Machine::new("mps2-an385 in QEMU (ARMv6-M code on a Cortex-M3)", 0x4002_8000, 40);
 /// A Cortex-M4F.
-pub const AN386: Machine = Machine::new("mps2-an386 in QEMU (Cortex-M4F)", 0x4002_8000, 40_000);
+pub const AN386: Machine = Machine::new("mps2-an386 in QEMU (Cortex-M4F)", 0x4002_8000, 40);
 /// A Cortex-M7.
-pub const AN500: Machine = Machine::new("mps2-an500 in QEMU (Cortex-M7)", 0x4002_8000, 40_000);
+pub const AN500: Machine = Machine::new("mps2-an500 in QEMU (Cortex-M7)", 0x4002_8000, 40);
 /// A Cortex-M33, in the secure state.
-pub const AN505: Machine = Machine::new("mps2-an505 in QEMU (Cortex-M33)", 0x5030_2000, 50_000);
+pub const AN505: Machine = Machine::new("mps2-an505 in QEMU (Cortex-M33)", 0x5030_2000, 50);
 /// A Cortex-M55 with Helium, in the secure state.
-pub const AN547: Machine = Machine::new("mps3-an547 in QEMU (Cortex-M55)", 0x5930_2000, 50_000);
+pub const AN547: Machine = Machine::new("mps3-an547 in QEMU (Cortex-M55)", 0x5930_2000, 50);
 
 /// Where the counter is among the FPGA's registers.
 const COUNTER_OFFSET: usize = 0x18;
@@ -62,7 +62,7 @@ impl Board for Machine {
     }
 
     fn between(&self, start: u32, end: u32) -> u64 {
-        let picoseconds = u64::from(end.wrapping_sub(start)) * self.picoseconds_per_tick;
-        (picoseconds + PICOSECONDS_PER_INSTRUCTION / 2) / PICOSECONDS_PER_INSTRUCTION
+        let nanoseconds = u64::from(end.wrapping_sub(start)) * self.nanoseconds_per_tick;
+        (nanoseconds + NANOSECONDS_PER_INSTRUCTION / 2) / NANOSECONDS_PER_INSTRUCTION
     }
 }

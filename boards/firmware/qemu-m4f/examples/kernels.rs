@@ -6,6 +6,5 @@
 use cortex_m as _;
 use cortex_m_rt::entry;
 use grano_firmware::{kernels, mps};
-use panic_never as _;
 
 kernels!(#[entry] Dsp on mps::AN386);

@@ -4,7 +4,7 @@ use super::copy;
 use super::finish::Finisher;
 use super::halo::Halo;
 use super::layout::{CHANNELS, Layout, Method, PIXELS, STEP, TILE};
-use super::sums::{self, Pass};
+use super::sums::{self, Pass, Row};
 use crate::isa::{Convolution, Finish, Helium};
 use crate::maps::{Code, Maps};
 use crate::residual::Residual;
@@ -13,13 +13,15 @@ use crate::residual::Residual;
 struct Run<'a, X, F: Finish> {
     convolution: &'a Convolution<'a, X>,
     layout: Layout,
-    finish: &'a F,
-    finisher: Option<Finisher<'a>>,
-    /// `[pairs][4][2]`.
-    biases: &'a [i32],
-    /// The same.
+    sink: Sink<'a, F>,
+    /// Biases, `[pairs][4][2]`, and behind them the sums of a row or a tile, as many for four pixels.
     sums: &'a mut [i32],
-    output: &'a mut [F::Element],
+}
+
+/// Where sums go.
+enum Sink<'a, F: Finish> {
+    Int8(Finisher<'a>),
+    Other(&'a F, &'a mut [F::Element]),
 }
 
 /// Runs the convolution; none where no loop is made for it or a buffer has another length.
@@ -31,22 +33,36 @@ pub(super) fn conv2d<X: Code, F: Finish>(
     output: &mut [F::Element],
 ) -> Option<()> {
     let (geometry, layout) = (convolution.geometry, Layout::of(convolution.geometry));
-    let (out_c, words) = (geometry.output.channels, layout.pairs() * TILE);
+    let words = layout.bias_words();
     if !fits(convolution, finish, output.len()) {
         return None;
     }
-    let (biases, scratch) = scratch.split_at_mut_checked(words)?;
-    let (sums, scratch) = scratch.split_at_mut_checked(words)?;
-    for (pair, tile) in biases.chunks_exact_mut(TILE).enumerate() {
-        let pair = [0, 1].map(|channel| convolution.bias(pair * CHANNELS + channel));
-        tile.as_chunks_mut().0.fill(pair);
+    let (sums, scratch) = scratch.split_at_mut_checked(words + layout.sums_words())?;
+    if layout.method == Method::Single {
+        let pixel = X::bytes(convolution.input.maps[0])?;
+        convolution.fill_bias(sums);
+        // SAFETY: weights, biases and the pixel are as long as the shapes say.
+        unsafe { sums::single(pixel.as_ptr(), layout.steps(), convolution.weights.as_ptr(), sums) };
+        finish.finish::<Helium>(sums, 0, 0, output);
+        return Some(());
     }
-    let finisher = finish.to_int8().map(|finish| Finisher::new(finish, out_c));
-    let mut run = Run { convolution, layout, finish, finisher, biases, sums, output };
+    let (tiles, bias) = sums.split_at_mut_checked(words)?;
+    // The sums' place is as long: a tile's sums of all channels are more than these.
+    let bias = bias.get_mut(..layout.pairs() * CHANNELS)?;
+    convolution.fill_bias(bias);
+    for (tile, bias) in tiles.as_chunks_mut().0.iter_mut().zip(bias.as_chunks().0) {
+        let [a, b]: [i32; CHANNELS] = *bias;
+        *tile = [a, b, a, b, a, b, a, b];
+    }
+    let sink = match finish.to_int8() {
+        Some(finish) => Sink::Int8(Finisher::new(finish, geometry.output.channels, F::bytes(output)?)),
+        None => Sink::Other(finish, output),
+    };
+    let mut run = Run { convolution, layout, sink, sums };
     match layout.method {
         Method::Windows if geometry.stride[0] == 1 => run.windows::<1, 4>(scratch),
         Method::Windows => run.windows::<2, 3>(scratch),
-        Method::Pixels => run.pixels(scratch),
+        Method::Pixels | Method::Single => run.pixels(scratch),
         Method::Patches => run.patches(scratch),
     }
 }
@@ -66,9 +82,11 @@ fn fits<X: Code, F: Finish>(convolution: &Convolution<'_, X>, finish: &F, len: u
         && geometry.is_valid()
         && len == geometry.output.len()
         && input.maps.map(<[X]>::len) == input.channels.map(|channels| channels * pixels)
+        && input.channels[0] > 0
         && input.channels[0] + input.channels[1] == geometry.input.channels
         && convolution.weights.len() == layout.pairs() * CHANNELS * layout.steps() * STEP
         && geometry.output.channels < 1 << 14
+        && (layout.method != Method::Single || input.channels[1] == 0)
         && layout.halo_rows() * layout.halo_row() < 1 << 16
 }
 
@@ -87,15 +105,19 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
             halo.fill_planes::<ROWS>(first * STRIDE, first == 0);
             for y in first..(first + at_once).min(height) {
                 let row = halo.start().wrapping_add((y - first) * STRIDE * STEP);
-                for x in (0..width).step_by(PIXELS) {
-                    let columns = row.wrapping_add(x * STRIDE * ROWS * STEP);
-                    let pixels = (width - x).min(PIXELS);
-                    let pass = self.pass();
-                    // SAFETY: weights and sums are as long as the shapes say, and so is the halo: `pixels` pixels from
-                    // x on are in the output.
-                    unsafe { sums::all_windows::<STRIDE, ROWS>(pixels, columns, plane, groups, pass) };
-                    self.store(y * width + x, pixels);
-                }
+                let pairs = self.layout.pairs();
+                let row = Row {
+                    weights: self.convolution.weights.as_ptr(),
+                    columns: row,
+                    plane,
+                    groups,
+                    biases: self.sums.as_mut_ptr(),
+                    pairs,
+                    pixels: width,
+                };
+                // SAFETY: weights, sums and halo are as long as the shapes say.
+                unsafe { sums::row::<STRIDE, ROWS>(&row) };
+                self.store(y * width, width);
             }
         }
         Some(())
@@ -111,15 +133,19 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
         if input.channels[1] > 0 && !input.channels[0].is_multiple_of(lanes) {
             return None;
         }
+        let [channels, rest] = input.channels;
+        let [mut one, mut other] = input.maps.map(<[X]>::as_ptr);
+        let to = columns.as_mut_ptr();
         for first in (0..pixels).step_by(PIXELS) {
             let count = (pixels - first).min(PIXELS);
-            for pixel in 0..count {
-                let mut to = columns.as_mut_ptr().wrapping_add(pixel * lanes);
-                for part in input.pixel(first + pixel) {
-                    // SAFETY: columns have room for all channels of a pixel.
-                    unsafe { copy::spread::<64>(part.as_ptr().cast(), to.cast(), size_of_val(part)) };
-                    to = to.wrapping_add(part.len() * PIXELS);
-                }
+            // SAFETY: `count` pixels of the map; columns have room for all channels of four.
+            unsafe { copy::spread(one.cast(), to.cast(), channels * size_of::<X>(), count) };
+            one = one.wrapping_add(channels * count);
+            if rest > 0 {
+                let to = to.wrapping_add(channels * PIXELS);
+                // SAFETY: the same pixels of the other map, behind the first one's channels.
+                unsafe { copy::spread(other.cast(), to.cast(), rest * size_of::<X>(), count) };
+                other = other.wrapping_add(rest * count);
             }
             self.dot(columns);
             self.store(first, count);
@@ -135,23 +161,30 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
         let (columns, scratch) = scratch.split_at_mut_checked(words)?;
         let (offsets, scratch) = scratch.split_at_mut_checked(offsets)?;
         let columns = self.columns(columns)?;
-        let offsets: &mut [u16] = bytemuck::cast_slice_mut(offsets);
+        let offsets: &mut [u16] = bytemuck::try_cast_slice_mut(offsets).unwrap_or_default();
         self.fill_offsets(offsets);
         let mut halo = Halo::new(geometry, self.convolution.input, geometry.kernel[0], scratch)?;
-        let (steps, pixels) = (self.layout.steps(), geometry.output.height * geometry.output.width);
-        for (index, (y, x)) in geometry.output.positions().enumerate() {
-            if x == 0 {
-                halo.fill_rows(y * geometry.stride[0], y == 0);
+        let steps = self.layout.steps();
+        let ahead = geometry.stride[1] * geometry.input.channels;
+        let (mut first, mut count) = (0, 0);
+        let mut to = columns.as_mut_ptr();
+        for y in 0..geometry.output.height {
+            halo.fill_rows(y * geometry.stride[0], y == 0);
+            let mut from = halo.start();
+            for _ in 0..geometry.output.width {
+                // SAFETY: `offsets` point at the taps of this pixel's patch in the halo; columns have room for them.
+                unsafe { copy::gather(from, offsets.as_ptr(), to, steps) };
+                (from, to, count) = (from.wrapping_add(ahead), to.wrapping_add(lanes), count + 1);
+                if count == PIXELS {
+                    self.dot(columns);
+                    self.store(first, count);
+                    (first, count, to) = (first + PIXELS, 0, columns.as_mut_ptr());
+                }
             }
-            let from = halo.start().wrapping_add(x * geometry.stride[1] * geometry.input.channels);
-            let to = columns.as_mut_ptr().wrapping_add(index % PIXELS * lanes);
-            // SAFETY: `offsets` point at the taps of this pixel's patch in the halo; columns have room for them.
-            unsafe { copy::gather(from, offsets.as_ptr(), to, steps) };
-            let count = index % PIXELS + 1;
-            if count == PIXELS || index + 1 == pixels {
-                self.dot(columns);
-                self.store(index + 1 - count, count);
-            }
+        }
+        if count > 0 {
+            self.dot(columns);
+            self.store(first, count);
         }
         Some(())
     }
@@ -170,15 +203,15 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
 
     /// A tile's columns in a buffer; none if that is too short.
     fn columns<'b>(&self, buffer: &'b mut [i32]) -> Option<&'b mut [X]> {
-        bytemuck::cast_slice_mut(buffer).get_mut(..self.layout.steps() * STEP * PIXELS)
+        bytemuck::try_cast_slice_mut(buffer).unwrap_or_default().get_mut(..self.layout.steps() * STEP * PIXELS)
     }
 
     /// What the loops read and write, all weights.
     fn pass(&mut self) -> Pass {
         Pass {
             weights: self.convolution.weights.as_ptr(),
-            before: self.biases.as_ptr(),
-            after: self.sums.as_mut_ptr(),
+            before: self.sums.as_ptr(),
+            after: self.sums.as_mut_ptr().wrapping_add(self.layout.pairs() * TILE),
             pairs: self.layout.pairs(),
         }
     }
@@ -195,18 +228,34 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
     }
 
     /// Finishes the sums of `pixels` pixels, the first being number `first`.
+    #[inline(always)]
     fn store(&mut self, first: usize, pixels: usize) {
-        let out_c = self.convolution.geometry.output.channels;
-        if let (Some(finisher), Some(output)) = (&self.finisher, F::bytes(self.output)) {
-            // SAFETY: sums and output are as long as the shapes say, the parameters as `fits` found.
-            return unsafe { finisher.tile(self.sums.as_ptr(), pixels, first * out_c, output.as_mut_ptr()) };
-        }
-        let outs = self.output.chunks_exact_mut(out_c.max(1)).enumerate().skip(first).take(pixels);
-        for (pixel, (index, outs)) in outs.enumerate() {
-            let tiles = self.sums.chunks_exact(TILE).zip(outs.chunks_mut(CHANNELS));
-            for (pair, (tile, outs)) in tiles.enumerate() {
-                let sums = tile.get(pixel * CHANNELS..).and_then(|sums| sums.get(..outs.len())).unwrap_or_default();
-                self.finish.finish::<Helium>(sums, pair * CHANNELS, index * out_c + pair * CHANNELS, outs);
+        let (out_c, words) = (self.convolution.geometry.output.channels, self.layout.pairs() * TILE);
+        let Some(sums) = self.sums.get(words..) else { return };
+        let (finish, output) = match &mut self.sink {
+            Sink::Int8(finisher) => {
+                let (tiles, rest) = (pixels / PIXELS, pixels % PIXELS);
+                if tiles > 0 {
+                    // SAFETY: sums and output are as long as the shapes say, the parameters as `fits` found.
+                    unsafe { finisher.tiles(sums.as_ptr(), tiles, PIXELS, first * out_c) };
+                }
+                if rest > 0 {
+                    let sums = sums.as_ptr().wrapping_add(tiles * words);
+                    // SAFETY: see above.
+                    unsafe { finisher.tiles(sums, 1, rest, (first + tiles * PIXELS) * out_c) };
+                }
+                return;
+            }
+            Sink::Other(finish, output) => (finish, output),
+        };
+        for pixel in 0..pixels {
+            let index = (first + pixel) * out_c;
+            let Some(outs) = output.get_mut(index..index + out_c) else { return };
+            let (tiles, _) = sums.get(pixel / PIXELS * words..).unwrap_or_default().as_chunks::<TILE>();
+            for (pair, (tile, outs)) in tiles.iter().zip(outs.chunks_mut(CHANNELS)).enumerate() {
+                let (sums, _) = tile.as_chunks::<CHANNELS>();
+                let sums = sums.get(pixel % PIXELS).and_then(|sums| sums.get(..outs.len())).unwrap_or_default();
+                finish.finish::<Helium>(sums, pair * CHANNELS, index + pair * CHANNELS, outs);
             }
         }
     }

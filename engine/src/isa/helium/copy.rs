@@ -1,4 +1,4 @@
-//! Copies of bytes: the instructions.
+//! Copies of bytes: the instructions. Those that narrow reach memory through r0 to r7 only.
 
 use core::arch::asm;
 
@@ -75,26 +75,45 @@ pub(super) unsafe fn copy_columns<const ROWS: usize, const EVERY: usize>(
 #[inline(always)]
 pub(super) unsafe fn copy(from: *const i8, to: *mut i8, len: usize) {
     // SAFETY: reads and writes what the caller promises: lanes from `len` on are switched off.
-    unsafe { spread::<16>(from, to, len) }
-}
-
-/// Copies `len` bytes in pieces of sixteen, each written to `STRIDE` bytes behind the one before.
-///
-/// # Safety
-/// `from` may be read so far and `to` written there.
-#[inline(always)]
-pub(super) unsafe fn spread<const STRIDE: usize>(from: *const i8, to: *mut i8, len: usize) {
-    // SAFETY: reads and writes what the caller promises: lanes from `len` on are switched off.
     unsafe {
         asm!(
             ".cpu cortex-m55",
             "wlstp.8 lr, {len}, 3f",
             "2:",
             "vldrb.u8 q0, [{from}], #16",
-            "vstrb.8 q0, [{to}], #{STRIDE}",
+            "vstrb.8 q0, [{to}], #16",
             "letp lr, 2b",
             "3:",
-            STRIDE = const STRIDE, len = in(reg) len, from = inout(reg) from => _, to = inout(reg) to => _,
+            len = in(reg) len, from = inout(reg) from => _, to = inout(reg) to => _,
+            out("lr") _, out("d0") _, out("d1") _,
+        );
+    }
+}
+
+/// Copies `count` pixels of `len` bytes, which follow each other, into columns: a pixel in pieces of sixteen bytes, 64
+/// bytes apart; the next one 16 bytes behind it. Instructions: 3 a piece and 5 a pixel.
+///
+/// # Safety
+/// `from` may be read so far and `to` written there; neither `count` nor `len` is 0.
+#[inline(always)]
+pub(super) unsafe fn spread(from: *const i8, to: *mut i8, len: usize, count: usize) {
+    let whole = len.next_multiple_of(16);
+    // SAFETY: reads and writes what the caller promises: lanes from `len` on are switched off.
+    unsafe {
+        asm!(
+            ".cpu cortex-m55",
+            "2:",
+            "dlstp.8 lr, {len}",
+            "3:",
+            "vldrb.u8 q0, [{from}], #16",
+            "vstrb.8 q0, [{to}], #64",
+            "letp lr, 3b",
+            "add {from}, {from}, {from_back}",
+            "add {to}, {to}, {to_back}",
+            "subs {count}, {count}, #1",
+            "bne 2b",
+            len = in(reg) len, from = inout(reg) from => _, to = inout(reg) to => _, count = inout(reg) count => _,
+            from_back = in(reg) len.wrapping_sub(whole), to_back = in(reg) 16usize.wrapping_sub(whole * 4),
             out("lr") _, out("d0") _, out("d1") _,
         );
     }
@@ -119,17 +138,17 @@ pub(super) unsafe fn gather<X>(from: *const X, offsets: *const u16, to: *mut X, 
             ".if {SIZE} == 1",
             "vldrb.u16 q2, [{from}, q0]",
             "vldrb.u16 q3, [{from}, q1]",
-            "vstrb.16 q2, [{to}], #8",
-            "vstrb.16 q3, [{to}], #56",
+            "vstrb.16 q2, [r0], #8",
+            "vstrb.16 q3, [r0], #56",
             ".else",
             "vldrh.u16 q2, [{from}, q0, uxtw #1]",
             "vldrh.u16 q3, [{from}, q1, uxtw #1]",
-            "vstrh.16 q2, [{to}], #64",
-            "vstrh.16 q3, [{to}], #64",
+            "vstrh.16 q2, [r0], #64",
+            "vstrh.16 q3, [r0], #64",
             ".endif",
             "le lr, 2b",
             SIZE = const size_of::<X>(),
-            from = in(reg) from, offsets = inout(reg) offsets => _, to = inout(reg) to => _, steps = in(reg) steps,
+            from = in(reg) from, offsets = inout(reg) offsets => _, inout("r0") to => _, steps = in(reg) steps,
             out("lr") _, out("d0") _, out("d1") _, out("d2") _, out("d3") _, out("d4") _, out("d5") _, out("d6") _,
             out("d7") _,
         );

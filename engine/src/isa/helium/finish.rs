@@ -1,8 +1,10 @@
 //! From sums to int8, four pixels of two channels at a time.
 
 use core::arch::asm;
+use core::marker::PhantomData;
 
 use super::layout::{CHANNELS, PIXELS, TILE};
+use crate::conditioning::at;
 use crate::isa::ToInt8;
 use crate::requantize::TABLE_LEN;
 use crate::residual::Residual;
@@ -10,30 +12,50 @@ use crate::residual::Residual;
 /// [`ToInt8`] as the loop wants it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Finisher<'a> {
-    finish: &'a ToInt8<'a>,
-    out_c: usize,
-    /// For whole pairs of channels, and for a last channel without a partner.
-    constants: [Constants; 2],
-    residual: bool,
+    /// For the whole pairs of channels, and for a last channel without a partner.
+    parts: [Part; 2],
+    output: *mut i8,
+    /// In the output's place where it has no map.
+    residual: *const i8,
+    /// The loop.
+    run: Loop,
+    lifetime: PhantomData<&'a mut [i8]>,
 }
 
-/// Vectors that a pass starts with.
+/// See [`run`].
+type Loop = unsafe fn(&Part, *const i32, *const i8, *mut i8, usize, u32);
+
+/// What a loop over some channels reads.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-struct Constants {
-    /// Where elements lie from the tile's first on, in the order in which two vectors of sums are narrowed: their
-    /// elements alternate.
-    offsets: [u16; 8],
+struct Part {
+    /// Where elements lie from the tile's first on, in the order in which vectors of sums are narrowed: their elements
+    /// alternate. A u16 each; a u8 each in a loop over two pairs at once.
+    offsets: [u8; 16],
     /// 8 bytes before the first pair's multipliers, for two pixels.
     multipliers: [*const i32; 4],
     /// The same for the residual's.
     residual_multipliers: [*const i32; 4],
+    /// Turns of the loop; 0 for an empty part.
+    turns: usize,
+    /// Bytes of a tile's sums that other channels have.
+    skipped: usize,
+    /// From behind one tile's last channel to the next one's first, in elements of the map.
+    advance: usize,
+    shift: u32,
+    /// Of the output, or the table's entry for 0.
+    zero_point: i32,
+    table: *const i8,
+    /// The first channel.
+    channel: usize,
 }
 
-/// Two bits for every element that is written of so many pixels × channels, in the order of [`Constants::offsets`].
+/// Pixels and channels of a pair's elements, as narrowing two vectors of sums orders them.
+const PIXEL_OF: [usize; 8] = [0, 2, 0, 2, 1, 3, 1, 3];
+const CHANNEL_OF: [usize; 8] = [0, 0, 1, 1, 0, 0, 1, 1];
+
+/// Two bits for every element that is written of so many pixels × channels, in their order.
 const fn mask(pixels: usize, channels: usize) -> u32 {
-    const PIXEL_OF: [usize; 8] = [0, 2, 0, 2, 1, 3, 1, 3];
-    const CHANNEL_OF: [usize; 8] = [0, 0, 1, 1, 0, 0, 1, 1];
     let (mut mask, mut lane) = (0, 0);
     while lane < PIXEL_OF.len() {
         if PIXEL_OF[lane] < pixels && CHANNEL_OF[lane] < channels {
@@ -50,153 +72,232 @@ const MASKS: [[u32; 2]; PIXELS] =
 
 impl<'a> Finisher<'a> {
     /// For maps of `out_c` channels.
-    pub fn new(finish: &'a ToInt8<'a>, out_c: usize) -> Self {
-        let (multipliers, residuals) = (finish.epilogue.requantize.multipliers, finish.epilogue.residual_multipliers);
-        let constants = |first: usize, second: usize| {
+    pub fn new(finish: &ToInt8<'a>, out_c: usize, output: &'a mut [i8]) -> Self {
+        let epilogue = finish.epilogue;
+        let residual = !matches!(finish.residual, Residual::None) && !epilogue.residual_multipliers.is_empty();
+        let (table, zero) = match epilogue.table {
+            Some(table) => (table.as_ptr(), TABLE_LEN as i32 / 2),
+            None => (core::ptr::null(), 0),
+        };
+        // Two pairs at once, where a tile's offsets are bytes.
+        let two = !residual && out_c.is_multiple_of(2 * CHANNELS) && out_c <= 84;
+        let part = |channel: usize, pairs: usize, width: usize| {
+            let next = width - 1;
             let pair = |multipliers: &[i32]| {
-                let at = |channel: usize| multipliers.as_ptr().wrapping_add(channel).wrapping_sub(2);
-                [at(first), at(second), at(first), at(second)]
+                let first = multipliers.as_ptr().wrapping_add(channel).wrapping_sub(2);
+                [first, first.wrapping_add(next), first, first.wrapping_add(next)]
             };
-            let [pixel, next] = [out_c as u16, (second - first) as u16];
-            Constants {
-                offsets: [0, 2 * pixel, next, 2 * pixel + next, pixel, 3 * pixel, pixel + next, 3 * pixel + next],
-                multipliers: pair(multipliers),
-                residual_multipliers: pair(residuals),
+            let places = PIXEL_OF.map(|pixel| pixel * out_c);
+            let offset = |lane: usize| at(&places, lane) + at(&CHANNEL_OF, lane) * next;
+            Part {
+                offsets: core::array::from_fn(|byte| match (two, byte % 2) {
+                    (true, second) => (offset(byte / 2) + second * CHANNELS) as u8,
+                    (false, second) => (offset(byte / 2) >> (8 * second)) as u8,
+                }),
+                multipliers: pair(epilogue.requantize.multipliers),
+                residual_multipliers: pair(epilogue.residual_multipliers),
+                turns: if two { pairs / 2 } else { pairs },
+                skipped: (out_c.div_ceil(CHANNELS) - pairs) * TILE * size_of::<i32>(),
+                advance: PIXELS * out_c - pairs * CHANNELS,
+                shift: epilogue.requantize.shift,
+                zero_point: epilogue.requantize.zero_point + zero,
+                table,
+                channel,
             }
         };
-        let last = out_c.saturating_sub(1);
-        let residual = !matches!(finish.residual, Residual::None) && !residuals.is_empty();
-        Self { finish, out_c, constants: [constants(0, 1), constants(last, last)], residual }
+        let pairs = out_c / CHANNELS;
+        let output = output.as_mut_ptr();
+        Self {
+            parts: [part(0, pairs, CHANNELS), part(pairs * CHANNELS, out_c % CHANNELS, 1)],
+            output,
+            residual: match finish.residual {
+                Residual::None | Residual::InOutput => output,
+                Residual::From(map) => map.as_ptr(),
+            },
+            run: match (residual, epilogue.table.is_some(), two) {
+                (true, false, _) => run::<true, false, false>,
+                (true, true, _) => run::<true, true, false>,
+                (false, false, false) => run::<false, false, false>,
+                (false, true, false) => run::<false, true, false>,
+                (false, false, true) => run::<false, false, true>,
+                (false, true, true) => run::<false, true, true>,
+            },
+            lifetime: PhantomData,
+        }
     }
 
-    /// Finishes a tile's sums of all channels, `[out_c / 2][4][2]`. `index` is the place of its first element in the map.
+    /// Finishes the sums of `tiles` times `pixels` pixels, `[tiles][out_c / 2][4][2]`. `index` is the first element's
+    /// place in the map.
     ///
     /// # Safety
-    /// The sums, the output, the residual if it has its own map, and the multipliers are long enough for `pixels` (1
-    /// to 4) pixels of `out_c` channels from `index` on; `3 · out_c + 1` is a u16.
+    /// There are so many sums; the output, the residual if it has its own map, and the multipliers are long enough for
+    /// these pixels of `out_c` channels from `index` on; `3 · out_c + 1` is a u16. Only a single tile may have fewer
+    /// than four pixels, and none is empty.
     #[inline(always)]
-    pub unsafe fn tile(&self, sums: *const i32, pixels: usize, index: usize, output: *mut i8) {
-        let output = output.wrapping_add(index);
-        let residual = match self.finish.residual {
-            Residual::None | Residual::InOutput => output.cast_const(),
-            Residual::From(map) => map.as_ptr().wrapping_add(index),
-        };
-        let [even, odd] = MASKS[(pixels - 1) & 3];
-        let [first, second] = &self.constants;
-        let (pairs, last) = (self.out_c / CHANNELS, self.out_c - 1);
-        if pairs > 0 {
+    pub unsafe fn tiles(&self, sums: *const i32, tiles: usize, pixels: usize, index: usize) {
+        let [pairs, last] = &self.parts;
+        let [mask, last_mask] = MASKS[(pixels - 1) & 3];
+        let (residual, output) = (self.residual.wrapping_add(index), self.output.wrapping_add(index));
+        if pairs.turns > 0 {
             // SAFETY: whole pairs, as the caller promises.
-            unsafe { self.pairs(first, even, sums, residual, output, pairs) };
+            unsafe { (self.run)(pairs, sums, residual, output, tiles, mask) };
         }
-        if !self.out_c.is_multiple_of(CHANNELS) {
-            let sums = sums.wrapping_add(pairs * TILE);
+        if last.turns > 0 {
+            let channel = last.channel;
+            let (residual, output) = (residual.wrapping_add(channel), output.wrapping_add(channel));
             // SAFETY: the last channel, alone.
-            unsafe { self.pairs(second, odd, sums, residual.wrapping_add(last), output.wrapping_add(last), 1) };
+            unsafe { (self.run)(last, sums.wrapping_add(channel / 2 * TILE), residual, output, tiles, last_mask) };
         }
     }
+}
 
-    /// Chooses the loop.
-    ///
-    /// # Safety
-    /// As [`Self::tile`], for `pairs` pairs of channels and the elements that the mask names.
-    #[inline(always)]
-    unsafe fn pairs(
-        &self,
-        constants: &Constants,
-        mask: u32,
-        sums: *const i32,
-        residual: *const i8,
-        output: *mut i8,
-        pairs: usize,
-    ) {
-        match (self.residual, self.finish.epilogue.table.is_some()) {
-            // SAFETY: as the caller promises.
-            (false, false) => unsafe { self.run::<false, false>(constants, mask, sums, residual, output, pairs) },
-            // SAFETY: as the caller promises.
-            (false, true) => unsafe { self.run::<false, true>(constants, mask, sums, residual, output, pairs) },
-            // SAFETY: as the caller promises.
-            (true, false) => unsafe { self.run::<true, false>(constants, mask, sums, residual, output, pairs) },
-            // SAFETY: as the caller promises.
-            (true, true) => unsafe { self.run::<true, true>(constants, mask, sums, residual, output, pairs) },
-        }
-    }
+/// Two vectors of a pair's sums to one of int16.
+macro_rules! requantize {
+    ($low:literal, $high:literal) => {
+        concat!(
+            "vldrw.u32 q2, [q6, #8]!\n",
+            "vshl.s32 ",
+            $low,
+            ", {shift}\nvshl.s32 ",
+            $high,
+            ", {shift}\n",
+            "vrmulh.s32 ",
+            $low,
+            ", ",
+            $low,
+            ", q2\nvrmulh.s32 ",
+            $high,
+            ", ",
+            $high,
+            ", q2\n",
+            "vqmovnb.s32 ",
+            $low,
+            ", ",
+            $low,
+            "\nvqmovnt.s32 ",
+            $low,
+            ", ",
+            $high,
+            "\n",
+            "vqadd.s16 ",
+            $low,
+            ", ",
+            $low,
+            ", {zero_point}\n",
+        )
+    };
+}
 
-    /// [`crate::epilogue::Epilogue`] on vectors: VRMULH is its rounding; narrowing to int16 before the zero point is
-    /// added changes no value that is not clamped; a saturating shift by 6 and back clamps a table's index to ten bits.
-    /// Instructions for eight elements: 15, a table 2 more, a residual 10 more.
-    ///
-    /// # Safety
-    /// As [`Self::pairs`].
-    #[inline(always)]
-    unsafe fn run<const RESIDUAL: bool, const TABLE: bool>(
-        &self,
-        constants: &Constants,
-        mask: u32,
-        sums: *const i32,
-        residual: *const i8,
-        output: *mut i8,
-        pairs: usize,
-    ) {
-        let requantize = &self.finish.epilogue.requantize;
-        let (table, zero_point) = match self.finish.epilogue.table {
-            Some(table) => (table.as_ptr(), requantize.zero_point + TABLE_LEN as i32 / 2),
-            None => (core::ptr::null(), requantize.zero_point),
-        };
-        // SAFETY: reads the constants and what they point at, the sums and the residual, and writes the output, of
-        // `pairs` pairs of channels, elements outside the mask excepted, as the caller promises.
-        unsafe {
-            asm!(
-                ".cpu cortex-m55",
-                "vmsr p0, {mask}",
-                "vldrh.u16 q7, [{constants}]",
-                "vldrw.u32 q6, [{constants}, #16]",
-                ".if {RESIDUAL}",
-                "vldrw.u32 q5, [{constants}, #32]",
-                ".endif",
-                "dls lr, {pairs}",
-                "2:",
-                "vldrw.u32 q0, [{sums}], #16",
-                "vldrw.u32 q1, [{sums}], #16",
-                ".if {RESIDUAL}",
-                "vpst",
-                "vldrbt.s16 q3, [{residual}, q7]",
-                "vldrw.u32 q2, [q5, #8]!",
-                "add {residual}, {residual}, #2",
-                "vmovlb.s16 q4, q3",
-                "vmovlt.s16 q3, q3",
-                "vmul.i32 q4, q4, q2",
-                "vmul.i32 q3, q3, q2",
-                "vadd.i32 q0, q0, q4",
-                "vadd.i32 q1, q1, q3",
-                ".endif",
-                "vldrw.u32 q2, [q6, #8]!",
-                "vshl.s32 q0, {shift}",
-                "vshl.s32 q1, {shift}",
-                "vrmulh.s32 q0, q0, q2",
-                "vrmulh.s32 q1, q1, q2",
-                "vqmovnb.s32 q0, q0",
-                "vqmovnt.s32 q0, q1",
-                "vqadd.s16 q0, q0, {zero_point}",
-                ".if {TABLE}",
-                "vqshlu.s16 q1, q0, #6",
-                "vshr.u16 q1, q1, #6",
-                "vldrb.u16 q0, [{table}, q1]",
-                ".else",
-                "vqmovnb.s16 q0, q0",
-                ".endif",
-                "vpst",
-                "vstrbt.16 q0, [{output}, q7]",
-                "add {output}, {output}, #2",
-                "le lr, 2b",
-                RESIDUAL = const RESIDUAL as u8, TABLE = const TABLE as u8,
-                constants = in(reg) constants, mask = in(reg) mask, sums = inout(reg) sums => _,
-                residual = inout(reg) residual => _, output = inout(reg) output => _,
-                shift = in(reg) requantize.shift, zero_point = in(reg) zero_point, table = in(reg) table,
-                pairs = in(reg) pairs, out("lr") _,
-                out("d0") _, out("d1") _, out("d2") _, out("d3") _, out("d4") _, out("d5") _, out("d6") _,
-                out("d7") _, out("d8") _, out("d9") _, out("d10") _, out("d11") _, out("d12") _, out("d13") _,
-                out("d14") _, out("d15") _,
-            );
-        }
+/// The table's entries for a vector of int16.
+macro_rules! look_up {
+    ($index:literal, $spare:literal) => {
+        concat!(
+            "vqshlu.s16 ",
+            $spare,
+            ", ",
+            $index,
+            ", #6\nvshr.u16 ",
+            $spare,
+            ", ",
+            $spare,
+            ", #6\n",
+            "vldrb.u16 ",
+            $index,
+            ", [{table}, ",
+            $spare,
+            "]\n",
+        )
+    };
+}
+
+/// [`crate::epilogue::Epilogue`] on vectors: VRMULH is its rounding; narrowing to int16 before the zero point is
+/// added changes no value that is not clamped; a saturating shift by 6 and back clamps a table's index to ten bits.
+/// Instructions for eight elements: 15, or 13 with `TWO` pairs at once; a table 2 more, a residual 10 more; 8 for a tile.
+///
+/// # Safety
+/// The part's pointers lead to all its pairs' multipliers, `sums`, `residual` and `output` to their part of `tiles`
+/// tiles, elements outside the mask excepted; neither turns nor tiles are 0.
+unsafe fn run<const RESIDUAL: bool, const TABLE: bool, const TWO: bool>(
+    part: &Part,
+    sums: *const i32,
+    residual: *const i8,
+    output: *mut i8,
+    tiles: usize,
+    mask: u32,
+) {
+    // SAFETY: reads and writes what the caller promises.
+    unsafe {
+        asm!(
+            ".cpu cortex-m55",
+            "vmsr p0, {mask}",
+            "vldrh.u16 q7, [{part}]",
+            "ldrd {shift}, {zero_point}, [{part}, #60]",
+            "ldr {table}, [{part}, #68]",
+            "2:",
+            "ldr {step}, [{part}, #48]",
+            "vldrw.u32 q6, [{part}, #16]",
+            ".if {RESIDUAL}",
+            "vldrw.u32 q5, [{part}, #32]",
+            ".endif",
+            "dls lr, {step}",
+            "3:",
+            "vldrw.u32 q0, [{sums}], #16",
+            "vldrw.u32 q1, [{sums}], #16",
+            ".if {RESIDUAL}",
+            "vpst",
+            "vldrbt.s16 q3, [{residual}, q7]",
+            "vldrw.u32 q2, [q5, #8]!",
+            "add {residual}, {residual}, #2",
+            "vmovlb.s16 q4, q3",
+            "vmovlt.s16 q3, q3",
+            "vmul.i32 q4, q4, q2",
+            "vmul.i32 q3, q3, q2",
+            "vadd.i32 q0, q0, q4",
+            "vadd.i32 q1, q1, q3",
+            ".endif",
+            requantize!("q0", "q1"),
+            ".if {TWO}",
+            "vldrw.u32 q3, [{sums}], #16",
+            "vldrw.u32 q4, [{sums}], #16",
+            requantize!("q3", "q4"),
+            ".endif",
+            ".if {TABLE}",
+            look_up!("q0", "q1"),
+            ".if {TWO}",
+            look_up!("q3", "q4"),
+            "vmovnt.i16 q0, q3",
+            ".endif",
+            ".else",
+            "vqmovnb.s16 q0, q0",
+            ".if {TWO}",
+            "vqmovnt.s16 q0, q3",
+            ".endif",
+            ".endif",
+            "vpst",
+            ".if {TWO}",
+            "vstrbt.8 q0, [{output}, q7]",
+            "add {output}, {output}, #4",
+            ".else",
+            "vstrbt.16 q0, [{output}, q7]",
+            "add {output}, {output}, #2",
+            ".endif",
+            "le lr, 3b",
+            "ldrd {step}, lr, [{part}, #52]",
+            "add {sums}, {sums}, {step}",
+            "add {output}, {output}, lr",
+            ".if {RESIDUAL}",
+            "add {residual}, {residual}, lr",
+            ".endif",
+            "subs {tiles}, {tiles}, #1",
+            "bne 2b",
+            RESIDUAL = const RESIDUAL as u8, TABLE = const TABLE as u8, TWO = const TWO as u8,
+            part = in(reg) part, mask = in(reg) mask, sums = inout(reg) sums => _,
+            residual = inout(reg) residual => _, output = inout(reg) output => _, tiles = inout(reg) tiles => _,
+            shift = out(reg) _, zero_point = out(reg) _, table = out(reg) _, step = out(reg) _,
+            out("lr") _,
+            out("d0") _, out("d1") _, out("d2") _, out("d3") _, out("d4") _, out("d5") _, out("d6") _, out("d7") _,
+            out("d8") _, out("d9") _, out("d10") _, out("d11") _, out("d12") _, out("d13") _, out("d14") _,
+            out("d15") _,
+        );
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Halo<'a, X> {
     width: usize,
     /// Rows.
     rows: usize,
+    /// [`Self::shown`] in the first two phases.
+    shown: [usize; 2],
     elements: &'a mut [X],
 }
 
@@ -21,8 +23,11 @@ impl<'a, X: Code> Halo<'a, X> {
     /// Of so many rows in a buffer; none if that is too short.
     pub fn new(geometry: &'a Geometry, input: Maps<'a, X>, rows: usize, buffer: &'a mut [i32]) -> Option<Self> {
         let width = Layout::of(geometry).halo_width();
-        let elements = bytemuck::cast_slice_mut(buffer).get_mut(..rows * width * geometry.input.channels)?;
-        Some(Self { geometry, input, width, rows, elements })
+        let elements = bytemuck::try_cast_slice_mut(buffer)
+            .unwrap_or_default()
+            .get_mut(..rows * width * geometry.input.channels)?;
+        let halo = Self { geometry, input, width, rows, shown: [0; 2], elements };
+        Some(Self { shown: [halo.shown(0), halo.shown(1)], ..halo })
     }
 
     /// Its first element.
@@ -87,49 +92,63 @@ impl<'a, X: Code> Halo<'a, X> {
 impl Halo<'_, i8> {
     /// Rows from row `first` of the padded map on, `[in_c / 16][width][ROWS][16]`; borders as in [`Self::fill_rows`].
     pub fn fill_planes<const ROWS: usize>(&mut self, first: usize, borders: bool) {
-        for (group, channel) in (0..self.geometry.input.channels).step_by(STEP).enumerate() {
-            let plane = self.elements.as_mut_ptr().wrapping_add(group * self.width * ROWS * STEP);
-            if borders {
-                self.fill_padding(channel, plane, self.width * ROWS, 1);
+        let plane = self.width * ROWS * STEP;
+        let start = self.elements.as_mut_ptr();
+        let whole = self.input.channels[0].is_multiple_of(STEP) && self.geometry.upsample[1] <= 2;
+        let groups = self.geometry.input.channels / STEP;
+        for group in 0..if borders { groups } else { 0 } {
+            self.fill_padding(group * STEP, start.wrapping_add(group * plane), self.width * ROWS, 1);
+        }
+        for row in 0..ROWS {
+            let mut to = start.wrapping_add(row * STEP);
+            let Some(source) = self.source(first + row) else {
+                for group in 0..groups {
+                    self.fill_padding(group * STEP, to.wrapping_add(group * plane), self.width, ROWS);
+                }
+                continue;
+            };
+            if !whole {
+                self.fill_split_row::<ROWS>(source, to);
+                continue;
             }
-            for row in 0..ROWS {
-                let to = plane.wrapping_add(row * STEP);
-                match self.source(first + row) {
-                    Some(source) => self.fill_row::<ROWS>(source, channel, to),
-                    None => self.fill_padding(channel, to, self.width, ROWS),
+            to = to.wrapping_add(self.geometry.padding[1] * ROWS * STEP);
+            for (map, channels) in self.input.maps.iter().zip(self.input.channels) {
+                let mut from = map.as_ptr().wrapping_add(source * self.geometry.input.width * channels);
+                for _ in 0..channels / STEP {
+                    if self.geometry.upsample[1] == 1 {
+                        // SAFETY: so many columns of the row lie in the map, and so do they in the plane.
+                        unsafe { copy::copy_columns::<ROWS, 1>((from, channels), to, self.shown[0]) };
+                    } else {
+                        // SAFETY: the same, every other column of the plane.
+                        unsafe { copy::copy_columns::<ROWS, 2>((from, channels), to, self.shown[0]) };
+                        let to = to.wrapping_add(ROWS * STEP);
+                        // SAFETY: the columns between.
+                        unsafe { copy::copy_columns::<ROWS, 2>((from, channels), to, self.shown[1]) };
+                    }
+                    (from, to) = (from.wrapping_add(STEP), to.wrapping_add(plane));
                 }
             }
         }
     }
 
-    /// Sixteen channels of the map's row `source`.
-    #[inline(always)]
-    fn fill_row<const ROWS: usize>(&self, source: usize, channel: usize, to: *mut i8) {
+    /// The map's row `source`, where sixteen channels may belong to both maps.
+    fn fill_split_row<const ROWS: usize>(&self, source: usize, to: *mut i8) {
         let [first, second] = self.input.channels;
-        let up = self.geometry.upsample[1];
         let pixel = source * self.geometry.input.width;
-        // The first map's share of the sixteen, and where the second one's starts in it.
-        let share = first.saturating_sub(channel).min(STEP);
-        let start = channel.saturating_sub(first);
-        for phase in 0..up {
-            let shown = self.shown(phase);
-            let to = to.wrapping_add((self.geometry.padding[1] + phase) * ROWS * STEP);
-            let [a, b] = self.input.maps.map(<[i8]>::as_ptr);
-            let a = (a.wrapping_add(pixel * first + channel), first);
-            let b = (b.wrapping_add(pixel * second + start), second);
-            let whole = if share == STEP { a } else { b };
-            match (share % STEP, up) {
-                // SAFETY: so many columns of the row lie in the map, and so do they in the plane.
-                (0, 1) => unsafe { copy::copy_columns::<ROWS, 1>(whole, to, shown) },
-                // SAFETY: the same, every other column of the plane.
-                (0, 2) => unsafe { copy::copy_columns::<ROWS, 2>(whole, to, shown) },
-                _ => {
-                    let stride = up * ROWS * STEP;
-                    // SAFETY: the first map's share of these columns.
-                    unsafe { copy::copy_pieces(a, (to, stride), shown, share) };
-                    // SAFETY: the second map's.
-                    unsafe { copy::copy_pieces(b, (to.wrapping_add(share), stride), shown, STEP - share) };
-                }
+        let [a, b] = self.input.maps.map(<[i8]>::as_ptr);
+        let stride = self.geometry.upsample[1] * ROWS * STEP;
+        for (group, channel) in (0..self.geometry.input.channels).step_by(STEP).enumerate() {
+            // The first map's share of the sixteen, and where the second one's starts in it.
+            let share = first.saturating_sub(channel).min(STEP);
+            let start = channel.saturating_sub(first);
+            let (a, b) = (a.wrapping_add(pixel * first + channel), b.wrapping_add(pixel * second + start));
+            for phase in 0..self.geometry.upsample[1] {
+                let column = group * self.width + self.geometry.padding[1] + phase;
+                let (to, shown) = (to.wrapping_add(column * ROWS * STEP), self.shown(phase));
+                // SAFETY: the first map's share of these columns.
+                unsafe { copy::copy_pieces((a, first), (to, stride), shown, share) };
+                // SAFETY: the second map's.
+                unsafe { copy::copy_pieces((b, second), (to.wrapping_add(share), stride), shown, STEP - share) };
             }
         }
     }
@@ -137,10 +156,13 @@ impl Halo<'_, i8> {
     /// `count` columns, or every one of them that is `every` pieces behind the one before, of the zero points of
     /// sixteen channels.
     fn fill_padding(&self, channel: usize, to: *mut i8, count: usize, every: usize) {
-        let [first, second] = self.input.zero_points;
-        let zeros: [i8; STEP] = core::array::from_fn(|lane| {
-            i8::from_zero_point(if channel + lane < self.input.channels[0] { first } else { second })
-        });
+        let [first, second] = self.input.zero_points.map(i8::from_zero_point);
+        let mut zeros = [if channel < self.input.channels[0] { first } else { second }; STEP];
+        // Channels of both maps: the second's follow.
+        let own = self.input.channels[0].saturating_sub(channel);
+        if own > 0 {
+            zeros.iter_mut().skip(own).for_each(|zero| *zero = second);
+        }
         // SAFETY: the same sixteen bytes again and again, into `count` pieces of the plane.
         unsafe { copy::copy_pieces((zeros.as_ptr(), 0), (to, every * STEP), count, STEP) };
     }

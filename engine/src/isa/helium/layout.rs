@@ -20,6 +20,8 @@ pub(super) enum Method {
     Windows,
     /// 1×1 that reads pixel after pixel of one map: patches lie in the map as they are.
     Pixels,
+    /// The same for a single pixel on whole steps of channels: it is no tile's fourth, but has eight channels at once.
+    Single,
     /// Any other: patches are gathered from the halo.
     Patches,
 }
@@ -28,14 +30,13 @@ pub(super) enum Method {
 ///
 /// Weights, filled up with 0 to whole steps and to whole pairs of channels, lie as
 /// `[groups][out_c / 2][steps of the group][2][16]`. For [`Method::Windows`] a group is 16 input channels under all
-/// nine places of the kernel, else [`GROUP`] steps of the patch as it is (fewer in the last group).
+/// nine places of the kernel, else [`GROUP`] steps of the patch as it is (fewer in the last group). For
+/// [`Method::Single`] they lie as `[out_c / 8][steps][8][16]`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
     geometry: Geometry,
     /// The loop.
     pub method: Method,
-    /// Steps of a group.
-    pub group: usize,
 }
 
 impl Layout {
@@ -43,17 +44,19 @@ impl Layout {
     pub const fn of(geometry: &Geometry) -> Self {
         let Geometry { kernel, stride, padding, upsample, input, .. } = *geometry;
         let square = stride[0] == stride[1] && stride[0] <= 2;
-        let (method, group) = if kernel[0] == 3 && kernel[1] == 3 && square && input.channels % STEP == 0 {
-            (Method::Windows, 9)
+        let method = if kernel[0] == 3 && kernel[1] == 3 && square && input.channels % STEP == 0 {
+            Method::Windows
         } else if kernel[0] * kernel[1] * stride[0] * stride[1] * upsample[0] * upsample[1] == 1
             && padding[0] + padding[1] == 0
             && input.width == geometry.output.width
         {
-            (Method::Pixels, GROUP)
+            let single = geometry.output.width * geometry.output.height == 1;
+            let whole = input.channels.is_multiple_of(STEP) && geometry.output.channels.is_multiple_of(TILE);
+            if single && whole { Method::Single } else { Method::Pixels }
         } else {
-            (Method::Patches, GROUP)
+            Method::Patches
         };
-        Self { geometry: *geometry, method, group }
+        Self { geometry: *geometry, method }
     }
 
     /// Pairs of output channels.
@@ -70,16 +73,20 @@ impl Layout {
     pub const fn place(&self, channel: usize, tap: usize) -> usize {
         let tap = match self.method {
             Method::Windows => {
-                let in_c = self.geometry.input.channels;
+                let in_c = at_least_one(self.geometry.input.channels);
                 let (place, channel) = (tap / in_c, tap % in_c);
                 (channel / STEP * 9 + place) * STEP + channel % STEP
             }
-            Method::Pixels | Method::Patches => tap,
+            Method::Pixels | Method::Single | Method::Patches => tap,
         };
         let (step, lane) = (tap / STEP, tap % STEP);
-        let first = step / self.group * self.group;
+        if matches!(self.method, Method::Single) {
+            return ((channel / TILE * self.steps() + step) * TILE + channel % TILE) * STEP + lane;
+        }
+        let group = if matches!(self.method, Method::Windows) { 9 } else { GROUP };
+        let first = step / group * group;
         let left = self.steps() - first;
-        let steps = if left < self.group { left } else { self.group };
+        let steps = if left < group { left } else { group };
         let (pair, member) = (channel / CHANNELS, channel % CHANNELS);
         ((first * self.pairs() + pair * steps + step - first) * CHANNELS + member) * STEP + lane
     }
@@ -95,7 +102,7 @@ impl Layout {
         match (self.method, self.geometry.stride[0]) {
             (Method::Windows, 1) => 4,
             (Method::Windows | Method::Patches, _) => self.geometry.kernel[0],
-            (Method::Pixels, _) => 0,
+            (Method::Pixels | Method::Single, _) => 0,
         }
     }
 
@@ -119,17 +126,40 @@ impl Layout {
         let taps = self.steps() * STEP;
         let columns = taps * PIXELS * self.element_bytes() / 4;
         match self.method {
-            Method::Windows => [0, 0],
+            Method::Windows | Method::Single => [0, 0],
             Method::Pixels => [columns, 0],
             Method::Patches => [columns, taps / 2],
         }
     }
 
+    /// 32-bit words of the biases: four pixels', or those of a single one, which become the sums.
+    pub const fn bias_words(&self) -> usize {
+        match self.method {
+            Method::Single => self.geometry.output.channels,
+            Method::Windows | Method::Pixels | Method::Patches => self.pairs() * TILE,
+        }
+    }
+
+    /// 32-bit words of the sums: a row's, or a tile's.
+    pub const fn sums_words(&self) -> usize {
+        let tiles = match self.method {
+            Method::Windows => self.geometry.output.width.div_ceil(PIXELS),
+            Method::Pixels | Method::Patches => 1,
+            Method::Single => return 0,
+        };
+        tiles * self.pairs() * TILE
+    }
+
     /// 32-bit words of all scratch: biases, sums, halo, columns, offsets.
     pub const fn scratch_words(&self) -> usize {
         let [columns, offsets] = self.columns_words();
-        2 * self.pairs() * TILE + self.halo_words() + columns + offsets
+        self.bias_words() + self.sums_words() + self.halo_words() + columns + offsets
     }
+}
+
+/// A divisor that the compiler sees is not 0; shapes are checked, but not where it can see it.
+const fn at_least_one(divisor: usize) -> usize {
+    if divisor == 0 { 1 } else { divisor }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use core::arch::asm;
 
-use super::layout::{CHANNELS, GROUP, PIXELS, STEP};
+use super::layout::{CHANNELS, GROUP, PIXELS, STEP, TILE};
 
 /// What a loop reads and writes.
 #[derive(Clone, Copy, Debug)]
@@ -30,32 +30,55 @@ impl Pass {
     }
 }
 
-/// All groups of [`super::layout::Method::Windows`] for `pixels` (1 to 4) neighbouring pixels; a group's halo lies
-/// `plane` bytes behind the one before.
+/// A row of [`super::layout::Method::Windows`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    /// `[groups][pairs][9][2][16]`.
+    pub weights: *const i8,
+    /// Its first pixel's place in the halo's first group.
+    pub columns: *const i8,
+    /// From one group's halo to the next one's, in bytes.
+    pub plane: usize,
+    /// Sixteen input channels each.
+    pub groups: usize,
+    /// `[pairs][4][2]`; right behind them the row's sums, `[pixels / 4][pairs][4][2]`.
+    pub biases: *mut i32,
+    /// Pairs of channels, at least 1.
+    pub pairs: usize,
+    /// Pixels.
+    pub pixels: usize,
+}
+
+/// Sums of a row.
 ///
 /// # Safety
-/// As [`windows`], for every group.
+/// Weights, biases and sums are so many; the halo holds `[groups][columns][ROWS][16]`, on a word, three rows and all
+/// columns under the row's windows from `columns` on.
 #[inline(never)]
-pub(super) unsafe fn all_windows<const STRIDE: usize, const ROWS: usize>(
-    pixels: usize,
-    columns: *const i8,
-    plane: usize,
-    groups: usize,
-    mut pass: Pass,
-) {
-    for group in 0..groups {
-        let columns = columns.wrapping_add(group * plane);
-        match pixels {
-            // SAFETY: as the caller promises.
-            4 => unsafe { windows::<4, STRIDE, ROWS>(columns, pass) },
-            // SAFETY: as the caller promises.
-            3 => unsafe { windows::<3, STRIDE, ROWS>(columns, pass) },
-            // SAFETY: as the caller promises.
-            2 => unsafe { windows::<2, STRIDE, ROWS>(columns, pass) },
-            // SAFETY: as the caller promises.
-            _ => unsafe { windows::<1, STRIDE, ROWS>(columns, pass) },
+pub(super) unsafe fn row<const STRIDE: usize, const ROWS: usize>(row: &Row) {
+    let (tiles, rest) = (row.pixels / PIXELS, row.pixels % PIXELS);
+    let tile = row.pairs * TILE;
+    for group in 0..row.groups {
+        let columns = row.columns.wrapping_add(group * row.plane);
+        let weights = row.weights.wrapping_add(group * row.pairs * 9 * CHANNELS * STEP);
+        // The first group starts from the biases, the others from the sums.
+        let (before, back) = if group == 0 { (row.biases, tile * 4) } else { (row.biases.wrapping_add(tile), 0) };
+        if tiles > 0 {
+            // SAFETY: as the caller promises, of whole tiles.
+            unsafe { windows::<4, STRIDE, ROWS>(columns, tiles, weights, row.pairs, before, back) };
         }
-        pass = pass.next(9);
+        let columns = columns.wrapping_add(tiles * PIXELS * STRIDE * ROWS * STEP);
+        let after = row.biases.wrapping_add((tiles + 1) * tile);
+        let (before, back) = if group == 0 { (row.biases, (tiles + 1) * tile * 4) } else { (after, 0) };
+        match rest {
+            // SAFETY: as the caller promises, of the last tile.
+            3 => unsafe { windows::<3, STRIDE, ROWS>(columns, 1, weights, row.pairs, before, back) },
+            // SAFETY: as the caller promises, of the last tile.
+            2 => unsafe { windows::<2, STRIDE, ROWS>(columns, 1, weights, row.pairs, before, back) },
+            // SAFETY: as the caller promises, of the last tile.
+            1 => unsafe { windows::<1, STRIDE, ROWS>(columns, 1, weights, row.pairs, before, back) },
+            _ => {}
+        }
     }
 }
 
@@ -136,39 +159,37 @@ macro_rules! weights {
     };
 }
 
-/// One row of the kernel at stride 1. Column x of the halo is in q(x mod 4), a product after the load of the next.
+/// One row of the kernel at stride 1. Columns 0 and 1 are in `$c0` and `$c1`, 2 and 3 in q2 and q3, 4 and 5 in q0 and q1.
 macro_rules! row_of_stride_1 {
-    ($row:literal) => {
+    ($row:literal, $c0:literal, $c1:literal) => {
         concat!(
-            column!("0", "q0", "0", $row),
             weights!("q4"),
-            column!("0", "q1", "1", $row),
-            product!("0", "r0", "q0", "q4"),
+            product!("0", "r0", $c0, "q4"),
             column!("0", "q2", "2", $row),
-            product!("1", "r4", "q1", "q4"),
+            product!("1", "r4", $c1, "q4"),
             weights!("q5"),
             product!("2", "r8", "q2", "q4"),
             column!("1", "q3", "3", $row),
-            product!("0", "r2", "q0", "q5"),
+            product!("0", "r2", $c0, "q5"),
             product!("3", "r12", "q3", "q4"),
-            column!("2", "q0", "4", $row),
-            product!("1", "r6", "q1", "q5"),
-            weights!("q6"),
+            product!("1", "r6", $c1, "q5"),
             product!("2", "r10", "q2", "q5"),
-            product!("3", "lr", "q3", "q5"),
-            product!("0", "r0", "q1", "q6"),
-            weights!("q7"),
-            product!("1", "r4", "q2", "q6"),
-            product!("0", "r2", "q1", "q7"),
-            product!("2", "r8", "q3", "q6"),
-            column!("3", "q1", "5", $row),
-            product!("3", "r12", "q0", "q6"),
             weights!("q4"),
-            product!("1", "r6", "q2", "q7"),
-            product!("2", "r10", "q3", "q7"),
+            product!("3", "lr", "q3", "q5"),
+            column!("2", "q0", "4", $row),
+            product!("0", "r0", $c1, "q4"),
             weights!("q5"),
+            product!("1", "r4", "q2", "q4"),
+            product!("0", "r2", $c1, "q5"),
+            product!("2", "r8", "q3", "q4"),
+            column!("3", "q1", "5", $row),
+            product!("3", "r12", "q0", "q4"),
+            product!("1", "r6", "q2", "q5"),
+            weights!("q4"),
+            product!("2", "r10", "q3", "q5"),
             product!("0", "r0", "q2", "q4"),
-            product!("3", "lr", "q0", "q7"),
+            product!("3", "lr", "q0", "q5"),
+            weights!("q5"),
             product!("1", "r4", "q3", "q4"),
             product!("2", "r8", "q0", "q4"),
             product!("3", "r12", "q1", "q4"),
@@ -227,29 +248,48 @@ macro_rules! row_of_stride_2 {
     };
 }
 
-/// Sixteen input channels of a 3×3 convolution, for `P` neighbouring pixels at stride `STRIDE`.
+/// Sixteen input channels of a 3×3 convolution: `tiles` tiles of `P` neighbouring pixels at stride `STRIDE`.
 ///
-/// `columns` is the first pixel's place in a halo `[width][R rows][16]`. Instructions: 75 + 8.25 · P at stride 1 for
-/// sixteen products each of 18 · P, and 4 more.
+/// Sums start from `before`, which steps back by `back` bytes after every tile, and go `back` bytes behind it.
+/// Instructions for a tile and pair of channels at stride 1: 110 with four pixels, 89, 68 or 50 with fewer; at stride 2
+/// 121 with four; 9 more for a tile.
 ///
 /// # Safety
-/// `pass` describes slices of these sizes for nine steps; the halo holds `(P − 1) · STRIDE + 3` columns and three rows
-/// from `columns` on, which lies on a word.
+/// Reads weights `[pairs][9][2][16]`; reads and writes `[tiles][pairs][4][2]` sums; reads a halo, on a word, of the
+/// columns under these windows and three rows from `columns` on.
 #[inline(always)]
-unsafe fn windows<const P: usize, const STRIDE: usize, const R: usize>(columns: *const i8, pass: Pass) {
-    // SAFETY: reads and writes what the caller promises; r6, which the compiler keeps for itself, is put back.
+unsafe fn windows<const P: usize, const STRIDE: usize, const ROWS: usize>(
+    columns: *const i8,
+    tiles: usize,
+    weights: *const i8,
+    pairs: usize,
+    before: *mut i32,
+    back: usize,
+) {
+    // SAFETY: reads and writes what the caller promises; r6 and r7, which the compiler keeps for itself, are put back.
     unsafe {
         asm!(
             ".cpu cortex-m55",
-            "push {{r6}}",
-            "mov r11, r0",
-            "mov r9, r2",
+            "push {{r0, r3, r4, r6, r7}}",
+            "add r11, r5, r0",
+            "mov r7, r2",
             "2:",
+            "ldrd r3, r9, [sp, #4]",
+            // They stay for all channels.
+            ".if {STRIDE} == 1",
+            column!("0", "q6", "0", "0"),
+            column!("0", "q7", "1", "0"),
+            ".endif",
+            "3:",
             "ldm r5!, {{r0, r2, r4, r6, r8, r10, r12, lr}}",
             ".if {STRIDE} == 1",
-            row_of_stride_1!("0"),
-            row_of_stride_1!("1"),
-            row_of_stride_1!("2"),
+            row_of_stride_1!("0", "q6", "q7"),
+            column!("0", "q0", "0", "1"),
+            column!("0", "q1", "1", "1"),
+            row_of_stride_1!("1", "q0", "q1"),
+            column!("0", "q0", "0", "2"),
+            column!("0", "q1", "1", "2"),
+            row_of_stride_1!("2", "q0", "q1"),
             ".else",
             row_of_stride_2!("0"),
             row_of_stride_2!("1"),
@@ -257,11 +297,17 @@ unsafe fn windows<const P: usize, const STRIDE: usize, const R: usize>(columns: 
             ".endif",
             "stm r11!, {{r0, r2, r4, r6, r8, r10, r12, lr}}",
             "subs r9, r9, #1",
+            "bne 3b",
+            "ldr r0, [sp]",
+            "sub r5, r5, r0",
+            "add r1, r1, #({P} * {STRIDE} * {R} * 16)",
+            "subs r7, r7, #1",
             "bne 2b",
-            "pop {{r6}}",
-            P = const P, STRIDE = const STRIDE, R = const R,
-            in("r1") columns, inout("r3") pass.weights => _, inout("r5") pass.before => _, inout("r0") pass.after => _, inout("r2") pass.pairs => _,
-            out("r4") _, out("r8") _, out("r9") _, out("r10") _, out("r11") _, out("r12") _, out("lr") _,
+            "pop {{r0, r3, r4, r6, r7}}",
+            P = const P, STRIDE = const STRIDE, R = const ROWS,
+            inout("r0") back => _, inout("r1") columns => _, inout("r2") tiles => _, inout("r3") weights => _,
+            inout("r4") pairs => _, inout("r5") before => _,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _, out("r12") _, out("lr") _,
             out("d0") _, out("d1") _, out("d2") _, out("d3") _, out("d4") _, out("d5") _, out("d6") _, out("d7") _,
             out("d8") _, out("d9") _, out("d10") _, out("d11") _, out("d12") _, out("d13") _, out("d14") _, out("d15") _,
         );
@@ -275,28 +321,29 @@ macro_rules! step {
             ".if {S} > ",
             $step,
             "\n",
-            "vldrw.u32 q0, [r1, #",
+            "vldrw.u32 q4, [r1, #",
             $step,
             " * 64]\n",
-            weights!("q4"),
-            "vldrw.u32 q1, [r1, #",
+            weights!("q6"),
+            "vldrw.u32 q5, [r1, #",
             $step,
-            " * 64 + 16]\nvmladava.s8 r0, q0, q4\n",
-            weights!("q5"),
-            "vmladava.s8 r4, q1, q4\n",
-            "vldrw.u32 q2, [r1, #",
+            " * 64 + 16]\nvmladava.s8 r0, q4, q6\n",
+            weights!("q7"),
+            "vmladava.s8 r4, q5, q6\nvmladava.s8 r2, q4, q7\n",
+            "vldrw.u32 q4, [r1, #",
             $step,
-            " * 64 + 32]\nvmladava.s8 r2, q0, q5\nvmladava.s8 r6, q1, q5\n",
-            "vldrw.u32 q3, [r1, #",
+            " * 64 + 32]\nvmladava.s8 r6, q5, q7\n",
+            "vldrw.u32 q5, [r1, #",
             $step,
-            " * 64 + 48]\nvmladava.s8 r8, q2, q4\nvmladava.s8 r10, q2, q5\n",
-            "vmladava.s8 r12, q3, q4\nvmladava.s8 lr, q3, q5\n",
+            " * 64 + 48]\nvmladava.s8 r8, q4, q6\nvmladava.s8 r10, q4, q7\n",
+            "vmladava.s8 r12, q5, q6\nvmladava.s8 lr, q5, q7\n",
             ".endif\n",
         )
     };
 }
 
-/// `S` steps over columns `[S][4 pixels][16]`. Instructions: 14 a step for eight times sixteen products, and 4 more.
+/// `S` steps over columns `[S][4 pixels][16]`, of which the first step's stay in q0 to q3 for all channels.
+/// Instructions for a pair of channels: 14 a step for eight times sixteen products.
 ///
 /// # Safety
 /// `pass` describes slices of these sizes for `S` steps; `columns` holds as many, and lies on a word.
@@ -309,18 +356,81 @@ unsafe fn columns<const S: usize>(columns: *const i8, pass: Pass) {
             "push {{r6}}",
             "mov r11, r0",
             "mov r9, r2",
+            "vldrw.u32 q0, [r1]",
+            "vldrw.u32 q1, [r1, #16]",
+            "vldrw.u32 q2, [r1, #32]",
+            "vldrw.u32 q3, [r1, #48]",
             "2:",
             "ldm r5!, {{r0, r2, r4, r6, r8, r10, r12, lr}}",
-            step!("0"), step!("1"), step!("2"), step!("3"), step!("4"), step!("5"), step!("6"), step!("7"),
+            weights!("q6"),
+            weights!("q7"),
+            "vmladava.s8 r0, q0, q6",
+            "vmladava.s8 r2, q0, q7",
+            "vmladava.s8 r4, q1, q6",
+            "vmladava.s8 r6, q1, q7",
+            "vmladava.s8 r8, q2, q6",
+            "vmladava.s8 r10, q2, q7",
+            "vmladava.s8 r12, q3, q6",
+            "vmladava.s8 lr, q3, q7",
+            step!("1"), step!("2"), step!("3"), step!("4"), step!("5"), step!("6"), step!("7"),
             "stm r11!, {{r0, r2, r4, r6, r8, r10, r12, lr}}",
             "subs r9, r9, #1",
             "bne 2b",
             "pop {{r6}}",
             S = const S,
-            in("r1") columns, inout("r3") pass.weights => _, inout("r5") pass.before => _, inout("r0") pass.after => _, inout("r2") pass.pairs => _,
+            in("r1") columns, inout("r3") pass.weights => _, inout("r5") pass.before => _,
+            inout("r0") pass.after => _, inout("r2") pass.pairs => _,
             out("r4") _, out("r8") _, out("r9") _, out("r10") _, out("r11") _, out("r12") _, out("lr") _,
             out("d0") _, out("d1") _, out("d2") _, out("d3") _, out("d4") _, out("d5") _, out("d6") _, out("d7") _,
-            out("d8") _, out("d9") _, out("d10") _, out("d11") _,
+            out("d8") _, out("d9") _, out("d10") _, out("d11") _, out("d12") _, out("d13") _, out("d14") _, out("d15") _,
+        );
+    }
+}
+
+/// Sums of a single pixel, eight channels at a time; `sums` holds the biases. Instructions: 19 a step for eight times
+/// sixteen products, and 6 more.
+///
+/// # Safety
+/// `pixel` holds `steps` steps, at least one, and `weights` as many for every sum; sums are whole eights, at least one.
+#[inline(never)]
+pub(super) unsafe fn single(pixel: *const i8, steps: usize, weights: *const i8, sums: &mut [i32]) {
+    // SAFETY: reads and writes what the caller promises; r6 and r7, which the compiler keeps for itself, are put back.
+    unsafe {
+        asm!(
+            ".cpu cortex-m55",
+            "push {{r1, r2, r6, r7}}",
+            "mov r9, r0",
+            "2:",
+            "ldrd r1, r7, [sp]",
+            "ldm r5, {{r0, r2, r4, r6, r8, r10, r12, lr}}",
+            "3:",
+            "vldrb.u8 q0, [r1], #16",
+            weights!("q1"), weights!("q2"),
+            "vmladava.s8 r0, q0, q1",
+            weights!("q3"),
+            "vmladava.s8 r2, q0, q2",
+            weights!("q4"),
+            "vmladava.s8 r4, q0, q3",
+            weights!("q1"),
+            "vmladava.s8 r6, q0, q4",
+            weights!("q2"),
+            "vmladava.s8 r8, q0, q1",
+            weights!("q3"),
+            "vmladava.s8 r10, q0, q2",
+            weights!("q4"),
+            "vmladava.s8 r12, q0, q3",
+            "vmladava.s8 lr, q0, q4",
+            "subs r7, r7, #1",
+            "bne 3b",
+            "stm r5!, {{r0, r2, r4, r6, r8, r10, r12, lr}}",
+            "subs r9, r9, #1",
+            "bne 2b",
+            "pop {{r1, r2, r6, r7}}",
+            inout("r0") sums.len() / TILE => _, inout("r1") pixel => _, inout("r2") steps => _,
+            inout("r3") weights => _, inout("r5") sums.as_mut_ptr() => _,
+            out("r4") _, out("r8") _, out("r9") _, out("r10") _, out("r12") _, out("lr") _,
+            out("d0") _, out("d1") _, out("d2") _, out("d3") _, out("d4") _, out("d5") _, out("d6") _, out("d7") _,
+            out("d8") _, out("d9") _,
         );
     }
 }

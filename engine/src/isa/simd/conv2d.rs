@@ -23,7 +23,7 @@ pub(in super::super) fn scratch_words(geometry: &Geometry, lanes: usize, pixels:
 }
 
 /// A 1×1 convolution works on one long row.
-fn flat(geometry: &Geometry) -> Geometry {
+pub(super) fn flat(geometry: &Geometry) -> Geometry {
     let Geometry { input, output, kernel, stride, padding, upsample } = *geometry;
     let pointwise = kernel[0] * kernel[1] * stride[0] * stride[1] * upsample[0] * upsample[1] == 1;
     if pointwise && padding[0] + padding[1] == 0 && input.width == output.width && input.height == output.height {

@@ -9,17 +9,21 @@
 //!    type may serve for both);
 //! 3. a `#[target_feature]` function that takes the token and calls [`conv2d::run`] with a shape of tile, so that
 //!    everything here is inlined into it; `Isa::conv2d` calls that function where there is a token;
-//! 4. `Isa::scratch_words` from [`conv2d::scratch_words`].
+//! 4. `Isa::scratch_words` from [`conv2d::scratch_words`];
+//! 5. [`Floats`] and [`conv2d_float::run`] likewise, for floating point.
 //!
 //! Everything is `#[inline(always)]`, because only inside such a function do the instructions exist.
 
 pub(super) mod conv2d;
+pub(super) mod conv2d_float;
 mod epilogue;
+pub(super) mod maps;
 mod planes;
 
 use bytemuck::Pod;
 
-use super::Packing;
+use super::{FinishFloat, Packing};
+use crate::real::Real;
 use crate::requantize::{Table, look_up};
 
 pub(super) use epilogue::to_int8;
@@ -59,6 +63,8 @@ pub trait Vector: Copy {
     fn add(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
     /// Low half of the product.
     fn multiply(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
+    /// Each lane ⌊/ 2^by⌋.
+    fn shift_right(self, lanes: Self::Lanes, by: u32) -> Self::Lanes;
     /// [`crate::requantize::requantize`].
     fn requantize(self, acc: Self::Lanes, shift: u32, multipliers: Self::Lanes) -> Self::Lanes;
 
@@ -70,6 +76,16 @@ pub trait Vector: Copy {
         for (out, index) in output.iter_mut().zip(array).take(Self::LANES) {
             *out = look_up(table, index);
         }
+    }
+
+    /// The same for four vectors, each of which gives the first of 16 values.
+    #[inline(always)]
+    fn look_up_four(self, table: &Table, indices: [Self::Lanes; 4]) -> [[i8; 16]; 4] {
+        let mut values = [[0; 16]; 4];
+        for (values, indices) in values.iter_mut().zip(indices) {
+            self.look_up(table, indices, values);
+        }
+        values
     }
 }
 
@@ -98,4 +114,41 @@ pub trait Products<V: Vector>: 'static {
     fn multiply_add_pixels(v: V, sums: Self::Sums, pixels: Self::Weights, weights: [i8; DEPTH]) -> Self::Sums;
     /// One sum a lane.
     fn total(v: V, sums: Self::Sums) -> V::Lanes;
+}
+
+/// Arithmetic on a vector of f32. A value proves that the machine has the instructions.
+pub trait Floats: Copy {
+    /// Elements of a vector.
+    const LANES: usize;
+    /// The vector.
+    type Lanes: Copy;
+
+    /// From memory, widened, filled up with 0.
+    fn load<T: Real>(self, values: &[T]) -> Self::Lanes;
+    /// Hands them over, as an array.
+    fn finish(self, lanes: Self::Lanes, to: &mut impl FinishFloat, pixel: usize, channel: usize);
+    /// The same value in every lane.
+    fn splat(self, value: f32) -> Self::Lanes;
+    /// `sum + a · b`, rounded once.
+    fn fused(self, sum: Self::Lanes, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
+    /// `sum + a · b`, both rounded.
+    fn add_product(self, sum: Self::Lanes, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
+}
+
+/// The first values.
+#[inline(always)]
+pub(super) fn keep<T: Copy, const N: usize>(output: &mut [T], values: [T; N]) {
+    match output.first_chunk_mut::<N>() {
+        Some(output) => *output = values,
+        None => output.iter_mut().zip(values).for_each(|(to, from)| *to = from),
+    }
+}
+
+/// A whole vector's values, filled up with 0.
+#[inline(always)]
+pub(super) fn whole<T: Copy + Default, const N: usize>(values: &[T]) -> [T; N] {
+    match values.first_chunk::<N>() {
+        Some(values) => *values,
+        None => core::array::from_fn(|i| values.get(i).copied().unwrap_or_default()),
+    }
 }

@@ -22,7 +22,16 @@ pub(super) struct Planes {
 impl Planes {
     /// For tiles of `pixels` neighbouring outputs, the last of which may reach past the map.
     pub fn new(geometry: &Geometry, channels: [usize; 2], pixels: usize) -> Self {
-        let group = if channels[0].is_multiple_of(DEPTH) && channels[1].is_multiple_of(DEPTH) { DEPTH } else { 1 };
+        let whole = channels[0].is_multiple_of(DEPTH) && channels[1].is_multiple_of(DEPTH);
+        Self::of_groups(geometry, if whole { DEPTH } else { 1 }, pixels)
+    }
+
+    /// The same with channels one by one.
+    pub fn of_channels(geometry: &Geometry, pixels: usize) -> Self {
+        Self::of_groups(geometry, 1, pixels)
+    }
+
+    fn of_groups(geometry: &Geometry, group: usize, pixels: usize) -> Self {
         let Geometry { output, kernel, stride, .. } = *geometry;
         Self {
             group,

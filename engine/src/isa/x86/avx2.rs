@@ -2,12 +2,14 @@
 
 use core::arch::x86_64::*;
 
-use super::{detect, keep, whole};
-use crate::isa::simd::{DEPTH, Products, Vector, conv2d};
-use crate::isa::{Convolution, Finish};
+use super::detect;
+use crate::isa::simd::{DEPTH, Floats, Products, Vector, conv2d, conv2d_float, keep, maps, whole};
+use crate::isa::{Convolution, Finish, FinishFloat, FloatConvolution, Work};
 use crate::maps::Code;
+use crate::real::Real;
+use crate::requantize::Table;
 
-/// Proof that the machine has AVX2.
+/// Proof that the machine has AVX2, FMA and F16C.
 #[derive(Clone, Copy)]
 pub(super) struct Token(());
 
@@ -37,10 +39,55 @@ impl Token {
     ) {
         intrinsic!(conv2d_here(self, convolution, finish, scratch, output));
     }
+
+    /// See [`crate::isa::Isa::channel_sums`].
+    #[inline]
+    pub fn channel_sums(self, map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+        #[target_feature(enable = "avx2")]
+        fn here(token: Token, map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+            maps::channel_sums(token, map, sums, squares);
+        }
+        intrinsic!(here(self, map, sums, squares));
+    }
+
+    /// See [`crate::isa::Isa::affine`].
+    #[inline]
+    pub fn affine(self, factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
+        #[target_feature(enable = "avx2")]
+        fn here(token: Token, factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
+            maps::affine(token, factors, offsets, table, map);
+        }
+        intrinsic!(here(self, factors, offsets, table, map));
+    }
+
+    /// See [`crate::isa::Isa::weighted_sums`].
+    #[inline]
+    pub fn weighted_sums(self, weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
+        #[target_feature(enable = "avx2")]
+        fn here(token: Token, weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
+            maps::weighted_sums(token, weights, values, stride, sums);
+        }
+        intrinsic!(here(self, weights, values, stride, sums));
+    }
+
+    /// See [`crate::isa::Isa::vectorize`].
+    pub fn vectorize<W: Work>(self, work: W) -> W::Output {
+        intrinsic!(vectorize_here(work))
+    }
+
+    /// See [`crate::isa::Isa::conv2d_float`].
+    pub fn conv2d_float<T: Real, X: Real>(
+        self,
+        convolution: &FloatConvolution<'_, T, X>,
+        scratch: &mut [f32],
+        finish: &mut impl FinishFloat,
+    ) {
+        intrinsic!(conv2d_float_here(self, convolution, scratch, finish));
+    }
 }
 
 /// Two pixels' sums take eight of 16 registers, a step of weights four.
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn conv2d_here<X: Code, F: Finish>(
     token: Token,
     convolution: &Convolution<'_, X>,
@@ -54,6 +101,21 @@ fn conv2d_here<X: Code, F: Finish>(
     }
 }
 
+#[target_feature(enable = "avx2,fma,f16c")]
+fn vectorize_here<W: Work>(work: W) -> W::Output {
+    work.run()
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn conv2d_float_here<T: Real, X: Real>(
+    token: Token,
+    convolution: &FloatConvolution<'_, T, X>,
+    scratch: &mut [f32],
+    finish: &mut impl FinishFloat,
+) {
+    conv2d_float::run::<_, T, X, 7, 1>(token, convolution, scratch, finish);
+}
+
 impl Vector for Token {
     const LANES: usize = 16;
     type Lanes = [__m256i; 2];
@@ -62,19 +124,19 @@ impl Vector for Token {
 
     #[inline(always)]
     fn load(self, values: &[i32]) -> [__m256i; 2] {
-        bytemuck::must_cast(whole(values))
+        bytemuck::must_cast(whole::<i32, 16>(values))
     }
 
     #[inline(always)]
     fn widen(self, values: &[i8]) -> [__m256i; 2] {
-        let low = bytemuck::must_cast(whole(values));
+        let low = bytemuck::must_cast(whole::<_, 16>(values));
         let high = intrinsic!(_mm_srli_si128::<8>(low));
         [intrinsic!(_mm256_cvtepi8_epi32(low)), intrinsic!(_mm256_cvtepi8_epi32(high))]
     }
 
     #[inline(always)]
     fn store(self, lanes: [__m256i; 2], output: &mut [i32]) {
-        keep(output, bytemuck::must_cast(lanes));
+        keep::<_, 16>(output, bytemuck::must_cast(lanes));
     }
 
     #[inline(always)]
@@ -83,7 +145,7 @@ impl Vector for Token {
         let words = intrinsic!(_mm256_packs_epi32(low, high));
         let words = intrinsic!(_mm256_permute4x64_epi64::<0b11_01_10_00>(words));
         let (low, high) = (intrinsic!(_mm256_castsi256_si128(words)), intrinsic!(_mm256_extracti128_si256::<1>(words)));
-        keep(output, bytemuck::must_cast(intrinsic!(_mm_packs_epi16(low, high))));
+        keep::<_, 16>(output, bytemuck::must_cast(intrinsic!(_mm_packs_epi16(low, high))));
     }
 
     #[inline(always)]
@@ -99,6 +161,12 @@ impl Vector for Token {
     #[inline(always)]
     fn multiply(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
         [intrinsic!(_mm256_mullo_epi32(a[0], b[0])), intrinsic!(_mm256_mullo_epi32(a[1], b[1]))]
+    }
+
+    #[inline(always)]
+    fn shift_right(self, lanes: [__m256i; 2], bits: u32) -> [__m256i; 2] {
+        let count = intrinsic!(_mm_cvtsi32_si128(bits as i32));
+        [intrinsic!(_mm256_sra_epi32(lanes[0], count)), intrinsic!(_mm256_sra_epi32(lanes[1], count))]
     }
 
     /// Even and odd lanes apart, in 64 bits.
@@ -189,5 +257,41 @@ impl Products<Token> for Pairs {
             intrinsic!(_mm256_permute4x64_epi64::<0b11_01_10_00>(low)),
             intrinsic!(_mm256_permute4x64_epi64::<0b11_01_10_00>(high)),
         ]
+    }
+}
+
+impl Floats for Token {
+    const LANES: usize = 8;
+    type Lanes = __m256;
+
+    #[inline(always)]
+    fn load<T: Real>(self, values: &[T]) -> __m256 {
+        match T::floats(values) {
+            Some(values) => bytemuck::must_cast(whole::<f32, 8>(values)),
+            None => {
+                let halves: &[u16] = bytemuck::try_cast_slice(values).unwrap_or_default();
+                intrinsic!(_mm256_cvtph_ps(bytemuck::must_cast(whole::<u16, 8>(halves))))
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn finish(self, lanes: __m256, to: &mut impl FinishFloat, pixel: usize, channel: usize) {
+        to.finish::<8>(pixel, channel, bytemuck::must_cast(lanes));
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m256 {
+        intrinsic!(_mm256_set1_ps(value))
+    }
+
+    #[inline(always)]
+    fn fused(self, sum: __m256, a: __m256, b: __m256) -> __m256 {
+        intrinsic!(_mm256_fmadd_ps(a, b, sum))
+    }
+
+    #[inline(always)]
+    fn add_product(self, sum: __m256, a: __m256, b: __m256) -> __m256 {
+        intrinsic!(_mm256_add_ps(sum, _mm256_mul_ps(a, b)))
     }
 }

@@ -1,14 +1,15 @@
-//! AVX-512 with VNNI.
+//! AVX-512 with VNNI and VBMI.
 
 use core::arch::x86_64::*;
 
-use super::{detect, keep, whole};
-use crate::isa::simd::{DEPTH, Products, Vector, conv2d};
-use crate::isa::{Convolution, Finish};
+use super::detect;
+use crate::isa::simd::{DEPTH, Floats, Products, Vector, conv2d, conv2d_float, keep, maps, whole};
+use crate::isa::{Convolution, Finish, FinishFloat, FloatConvolution, Work};
 use crate::maps::Code;
+use crate::real::Real;
 use crate::requantize::Table;
 
-/// Proof that the machine has AVX-512 F, BW, DQ, VL and VNNI.
+/// Proof that the machine has AVX-512 F, BW, DQ, VL, VBMI and VNNI.
 #[derive(Clone, Copy)]
 pub(super) struct Token(());
 
@@ -38,10 +39,55 @@ impl Token {
     ) {
         intrinsic!(conv2d_here(self, convolution, finish, scratch, output));
     }
+
+    /// See [`crate::isa::Isa::channel_sums`].
+    #[inline]
+    pub fn channel_sums(self, map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+        fn here(token: Token, map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+            maps::channel_sums(token, map, sums, squares);
+        }
+        intrinsic!(here(self, map, sums, squares));
+    }
+
+    /// See [`crate::isa::Isa::affine`].
+    #[inline]
+    pub fn affine(self, factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+        fn here(token: Token, factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
+            maps::affine(token, factors, offsets, table, map);
+        }
+        intrinsic!(here(self, factors, offsets, table, map));
+    }
+
+    /// See [`crate::isa::Isa::weighted_sums`].
+    #[inline]
+    pub fn weighted_sums(self, weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+        fn here(token: Token, weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
+            maps::weighted_sums(token, weights, values, stride, sums);
+        }
+        intrinsic!(here(self, weights, values, stride, sums));
+    }
+
+    /// See [`crate::isa::Isa::vectorize`].
+    pub fn vectorize<W: Work>(self, work: W) -> W::Output {
+        intrinsic!(vectorize_here(work))
+    }
+
+    /// See [`crate::isa::Isa::conv2d_float`].
+    pub fn conv2d_float<T: Real, X: Real>(
+        self,
+        convolution: &FloatConvolution<'_, T, X>,
+        scratch: &mut [f32],
+        finish: &mut impl FinishFloat,
+    ) {
+        intrinsic!(conv2d_float_here(self, convolution, scratch, finish));
+    }
 }
 
 /// Tiles leave four of 32 registers for weights and taps.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn conv2d_here<X: Code, F: Finish>(
     token: Token,
     convolution: &Convolution<'_, X>,
@@ -62,6 +108,26 @@ fn conv2d_here<X: Code, F: Finish>(
     }
 }
 
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn vectorize_here<W: Work>(work: W) -> W::Output {
+    work.run()
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn conv2d_float_here<T: Real, X: Real>(
+    token: Token,
+    convolution: &FloatConvolution<'_, T, X>,
+    scratch: &mut [f32],
+    finish: &mut impl FinishFloat,
+) {
+    let shape = convolution.geometry.output;
+    match (shape.width, shape.channels) {
+        (0..=7, _) => conv2d_float::run::<_, T, X, 7, 2>(token, convolution, scratch, finish),
+        (_, 0..=16) => conv2d_float::run::<_, T, X, 14, 1>(token, convolution, scratch, finish),
+        _ => conv2d_float::run::<_, T, X, 14, 2>(token, convolution, scratch, finish),
+    }
+}
+
 impl Vector for Token {
     const LANES: usize = 16;
     type Lanes = __m512i;
@@ -70,22 +136,22 @@ impl Vector for Token {
 
     #[inline(always)]
     fn load(self, values: &[i32]) -> __m512i {
-        bytemuck::must_cast(whole(values))
+        bytemuck::must_cast(whole::<_, 16>(values))
     }
 
     #[inline(always)]
     fn widen(self, values: &[i8]) -> __m512i {
-        intrinsic!(_mm512_cvtepi8_epi32(bytemuck::must_cast(whole(values))))
+        intrinsic!(_mm512_cvtepi8_epi32(bytemuck::must_cast(whole::<_, 16>(values))))
     }
 
     #[inline(always)]
     fn store(self, lanes: __m512i, output: &mut [i32]) {
-        keep(output, bytemuck::must_cast(lanes));
+        keep::<_, 16>(output, bytemuck::must_cast(lanes));
     }
 
     #[inline(always)]
     fn saturate(self, lanes: __m512i, output: &mut [i8]) {
-        keep(output, bytemuck::must_cast(intrinsic!(_mm512_cvtsepi32_epi8(lanes))));
+        keep::<_, 16>(output, bytemuck::must_cast(intrinsic!(_mm512_cvtsepi32_epi8(lanes))));
     }
 
     #[inline(always)]
@@ -101,6 +167,11 @@ impl Vector for Token {
     #[inline(always)]
     fn multiply(self, a: __m512i, b: __m512i) -> __m512i {
         intrinsic!(_mm512_mullo_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn shift_right(self, lanes: __m512i, bits: u32) -> __m512i {
+        intrinsic!(_mm512_sra_epi32(lanes, _mm_cvtsi32_si128(bits as i32)))
     }
 
     /// Even and odd lanes apart, in 64 bits.
@@ -119,28 +190,58 @@ impl Vector for Token {
         intrinsic!(_mm512_mask_blend_epi32(0xaaaa, even, odd))
     }
 
-    /// Eight permutations find an entry's group of four in as many eighths of the table; bits 7 to 9 choose the eighth.
+    /// One of four would cost the same.
     #[inline(always)]
     fn look_up(self, table: &Table, indices: __m512i, output: &mut [i8]) {
-        let index = self.add(indices, self.splat(512));
-        let index = intrinsic!(_mm512_max_epi32(index, _mm512_setzero_si512()));
-        let index = intrinsic!(_mm512_min_epi32(index, _mm512_set1_epi32(1023)));
-        let group = intrinsic!(_mm512_srli_epi32::<2>(index));
-        let mut groups = [index; 8];
-        for (groups, eighth) in groups.iter_mut().zip(table.as_chunks::<128>().0) {
-            let [low, high]: [__m512i; 2] = bytemuck::must_cast(*eighth);
-            *groups = intrinsic!(_mm512_permutex2var_epi32(low, group, high));
-        }
-        let bit = |bit: i32| intrinsic!(_mm512_test_epi32_mask(index, _mm512_set1_epi32(1 << bit)));
-        let choose = |mask, low, high| intrinsic!(_mm512_mask_blend_epi32(mask, low, high));
-        let [a, b, c, d, e, f, g, h] = groups;
-        let low = choose(bit(8), choose(bit(7), a, b), choose(bit(7), c, d));
-        let high = choose(bit(8), choose(bit(7), e, f), choose(bit(7), g, h));
-        let group = choose(bit(9), low, high);
-        let place = intrinsic!(_mm512_slli_epi32::<3>(_mm512_and_si512(index, _mm512_set1_epi32(3))));
-        let bytes = intrinsic!(_mm512_cvtepi32_epi8(_mm512_srlv_epi32(group, place)));
-        keep(output, bytemuck::must_cast(bytes));
+        let [values, ..] = self.look_up_four(table, [indices; 4]);
+        keep(output, values);
     }
+
+    /// Eight permutations find bits 0 to 6 of the index in as many eighths of the table; bits 7 to 9 choose the eighth.
+    #[inline(always)]
+    fn look_up_four(self, table: &Table, [a, b, c, d]: [__m512i; 4]) -> [[i8; 16]; 4] {
+        // Packing works within quarters of 128 bits: words come as 0–3 of a, 0–3 of b, 4–7 of a and so on.
+        let words = [intrinsic!(_mm512_packs_epi32(a, b)), intrinsic!(_mm512_packs_epi32(c, d))];
+        let [low, high] = words.map(|words| {
+            let index = intrinsic!(_mm512_adds_epi16(words, _mm512_set1_epi16(512)));
+            let index = intrinsic!(_mm512_max_epi16(index, _mm512_setzero_si512()));
+            intrinsic!(_mm512_min_epi16(index, _mm512_set1_epi16(1023)))
+        });
+        let pick = |bytes: &[u8; 64]| intrinsic!(_mm512_permutex2var_epi8(low, bytemuck::must_cast(*bytes), high));
+        let (index, eighth) = (pick(&LOW_BYTES), pick(&HIGH_BYTES));
+        let mut found = [index; 8];
+        for (found, eighth) in found.iter_mut().zip(table.as_chunks::<128>().0) {
+            let [low, high]: [__m512i; 2] = bytemuck::must_cast(*eighth);
+            *found = intrinsic!(_mm512_permutex2var_epi8(low, index, high));
+        }
+        let bits = [
+            intrinsic!(_mm512_movepi8_mask(index)),
+            intrinsic!(_mm512_test_epi8_mask(eighth, _mm512_set1_epi8(1))),
+            intrinsic!(_mm512_test_epi8_mask(eighth, _mm512_set1_epi8(2))),
+        ];
+        let choose = |bit: usize, low, high| intrinsic!(_mm512_mask_blend_epi8(bits[bit], low, high));
+        let [a, b, c, d, e, f, g, h] = found;
+        let low = choose(1, choose(0, a, b), choose(0, c, d));
+        let high = choose(1, choose(0, e, f), choose(0, g, h));
+        bytemuck::must_cast(choose(2, low, high))
+    }
+}
+
+/// Where the low bytes of four vectors' lanes are, after packing to two vectors of words.
+const LOW_BYTES: [u8; 64] = bytes_of_words(0);
+/// The high bytes.
+const HIGH_BYTES: [u8; 64] = bytes_of_words(1);
+
+const fn bytes_of_words(byte: usize) -> [u8; 64] {
+    let mut places = [0; 64];
+    let mut lane = 0;
+    while lane < 64 {
+        let (vector, lane_of) = (lane / 16, lane % 16);
+        let word = vector / 2 * 32 + lane_of / 4 * 8 + vector % 2 * 4 + lane_of % 4;
+        places[lane] = (2 * word + byte) as u8;
+        lane += 1;
+    }
+    places
 }
 
 /// VPDPBUSD, whose first operand is unsigned: activations + 128.
@@ -259,5 +360,41 @@ impl Products<Token> for Wide {
         }
         let low = intrinsic!(_mm512_castsi256_si512(halves[0]));
         intrinsic!(_mm512_inserti64x4::<1>(low, halves[1]))
+    }
+}
+
+impl Floats for Token {
+    const LANES: usize = 16;
+    type Lanes = __m512;
+
+    #[inline(always)]
+    fn load<T: Real>(self, values: &[T]) -> __m512 {
+        match T::floats(values) {
+            Some(values) => bytemuck::must_cast(whole::<f32, 16>(values)),
+            None => {
+                let halves: &[u16] = bytemuck::try_cast_slice(values).unwrap_or_default();
+                intrinsic!(_mm512_cvtph_ps(bytemuck::must_cast(whole::<u16, 16>(halves))))
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn finish(self, lanes: __m512, to: &mut impl FinishFloat, pixel: usize, channel: usize) {
+        to.finish::<16>(pixel, channel, bytemuck::must_cast(lanes));
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        intrinsic!(_mm512_set1_ps(value))
+    }
+
+    #[inline(always)]
+    fn fused(self, sum: __m512, a: __m512, b: __m512) -> __m512 {
+        intrinsic!(_mm512_fmadd_ps(a, b, sum))
+    }
+
+    #[inline(always)]
+    fn add_product(self, sum: __m512, a: __m512, b: __m512) -> __m512 {
+        intrinsic!(_mm512_add_ps(sum, _mm512_mul_ps(a, b)))
     }
 }

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 /// AVX2, FMA, F16C.
 pub(super) const AVX2: u8 = 1;
-/// AVX-512 F, BW, DQ, VL, VNNI.
+/// AVX-512 F, BW, DQ, VL, VBMI, VNNI.
 pub(super) const AVX512_VNNI: u8 = 2;
 const ASKED: u8 = 4;
 
@@ -38,9 +38,10 @@ fn ask() -> u8 {
     let kept = unsafe { kept_registers() };
     let mut found = ASKED;
     let [avx2, f, dq, bw, vl] = [5, 16, 17, 30, 31];
+    let [vbmi, vnni] = [1, 11];
     if kept & 0x06 == 0x06 && all(extended.ebx, &[avx2]) {
         found |= AVX2;
-        if kept & 0xe0 == 0xe0 && all(extended.ebx, &[f, dq, bw, vl]) && all(extended.ecx, &[11]) {
+        if kept & 0xe0 == 0xe0 && all(extended.ebx, &[f, dq, bw, vl]) && all(extended.ecx, &[vbmi, vnni]) {
             found |= AVX512_VNNI;
         }
     }

@@ -9,15 +9,18 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod detect;
 
-use super::simd::{self, conv2d};
-use super::{Convolution, Finish, Isa, Packing, portable};
+use super::simd::{self, conv2d, conv2d_float};
+use super::{Convolution, Finish, FinishFloat, FloatConvolution, Isa, Packing, Work, portable, portable_float};
 use crate::geometry::Geometry;
 use crate::maps::Code;
+use crate::real::Real;
+use crate::requantize::Table;
 
 const LANES: usize = 16;
 
 /// Pixels of the largest tile.
 const PIXELS: usize = 32;
+const FLOAT_PIXELS: usize = 14;
 
 /// Pairs of 16-bit products: VPMADDWD.
 #[derive(Clone, Copy, Debug)]
@@ -51,9 +54,63 @@ impl Isa for Avx2 {
         }
         portable::conv2d::<Self, X, F>(convolution, finish, scratch, output);
     }
+
+    #[inline]
+    fn channel_sums(map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(token) = avx2::Token::new() {
+            return token.channel_sums(map, sums, squares);
+        }
+        portable::channel_sums(map, sums, squares);
+    }
+
+    #[inline]
+    fn affine(factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(token) = avx2::Token::new() {
+            return token.affine(factors, offsets, table, map);
+        }
+        portable::affine(factors, offsets, table, map);
+    }
+
+    #[inline]
+    fn weighted_sums(weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(token) = avx2::Token::new() {
+            return token.weighted_sums(weights, values, stride, sums);
+        }
+        portable::weighted_sums(weights, values, stride, sums);
+    }
+
+    #[inline]
+    fn vectorize<W: Work>(work: W) -> W::Output {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(token) = avx2::Token::new() {
+            return token.vectorize(work);
+        }
+        work.run()
+    }
+
+    fn float_scratch(geometry: &Geometry) -> usize {
+        conv2d_float::scratch(geometry, FLOAT_PIXELS).max(portable_float::scratch(geometry))
+    }
+
+    #[inline]
+    fn conv2d_float<T: Real, X: Real>(
+        convolution: &FloatConvolution<'_, T, X>,
+        scratch: &mut [f32],
+        finish: &mut impl FinishFloat,
+    ) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(token) = avx2::Token::new() {
+            return token.conv2d_float(convolution, scratch, finish);
+        }
+        portable_float::conv2d(convolution, scratch, finish);
+    }
 }
 
-/// Quadruples of 8-bit products: VPDPBUSD.
+/// Quadruples of 8-bit products, VPDPBUSD, and look-up by bytes, VPERMI2B: AVX-512 F, BW, DQ, VL, VBMI and VNNI, as Ice
+/// Lake, Zen 4 and later have them.
 #[derive(Clone, Copy, Debug)]
 pub struct Avx512Vnni;
 
@@ -85,24 +142,57 @@ impl Isa for Avx512Vnni {
         }
         portable::conv2d::<Self, X, F>(convolution, finish, scratch, output);
     }
-}
 
-/// The first values.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn keep<T: Copy>(output: &mut [T], values: [T; LANES]) {
-    match output.first_chunk_mut::<LANES>() {
-        Some(output) => *output = values,
-        None => output.iter_mut().zip(values).for_each(|(to, from)| *to = from),
+    #[inline]
+    fn channel_sums(map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(token) = avx512::Token::new() {
+            return token.channel_sums(map, sums, squares);
+        }
+        portable::channel_sums(map, sums, squares);
     }
-}
 
-/// A whole vector's values, filled up with 0.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn whole<T: Copy + Default>(values: &[T]) -> [T; LANES] {
-    match values.first_chunk::<LANES>() {
-        Some(values) => *values,
-        None => core::array::from_fn(|i| values.get(i).copied().unwrap_or_default()),
+    #[inline]
+    fn affine(factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(token) = avx512::Token::new() {
+            return token.affine(factors, offsets, table, map);
+        }
+        portable::affine(factors, offsets, table, map);
+    }
+
+    #[inline]
+    fn weighted_sums(weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(token) = avx512::Token::new() {
+            return token.weighted_sums(weights, values, stride, sums);
+        }
+        portable::weighted_sums(weights, values, stride, sums);
+    }
+
+    #[inline]
+    fn vectorize<W: Work>(work: W) -> W::Output {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(token) = avx512::Token::new() {
+            return token.vectorize(work);
+        }
+        work.run()
+    }
+
+    fn float_scratch(geometry: &Geometry) -> usize {
+        conv2d_float::scratch(geometry, FLOAT_PIXELS).max(portable_float::scratch(geometry))
+    }
+
+    #[inline]
+    fn conv2d_float<T: Real, X: Real>(
+        convolution: &FloatConvolution<'_, T, X>,
+        scratch: &mut [f32],
+        finish: &mut impl FinishFloat,
+    ) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(token) = avx512::Token::new() {
+            return token.conv2d_float(convolution, scratch, finish);
+        }
+        portable_float::conv2d(convolution, scratch, finish);
     }
 }

@@ -1,0 +1,185 @@
+//! Convolutions: four pixels and two channels at a time.
+
+use super::dot::{Last, Tile, four_pixels, one_pixel};
+use super::patch::{Few, Patches};
+use super::{Dsp, Isa};
+use crate::conditioning::at;
+use crate::isa::{Convolution, Finish, ToInt8, portable};
+use crate::maps::Code;
+use crate::requantize::TABLE_LEN;
+use crate::residual::Residual;
+
+/// Pixels of a tile.
+const PIXELS: usize = Dsp::PACKING.pixels;
+/// Channels of a block.
+const CHANNELS: usize = Dsp::PACKING.channels;
+/// Sums of a block.
+const SUMS: usize = PIXELS * CHANNELS;
+
+/// See [`Isa::conv2d`].
+pub(super) fn run<X: Code, F: Finish>(
+    convolution: &Convolution<'_, X>,
+    finish: &F,
+    scratch: &mut [i32],
+    output: &mut [F::Element],
+) {
+    let geometry = convolution.geometry;
+    let (taps, out_c) = (geometry.patch_len(), geometry.output.channels);
+    let whole = output.len() >= geometry.output.len()
+        && convolution.weights.len() >= Dsp::PACKING.packed_len(taps, out_c)
+        && scratch.len() >= Dsp::PACKING.scratch_words(geometry)
+        && taps > 0;
+    let starts_len = out_c.next_multiple_of(CHANNELS) * PIXELS;
+    let Some((starts, columns)) = scratch.split_at_mut_checked(starts_len).filter(|_| whole) else {
+        return portable::conv2d::<Dsp, X, F>(convolution, finish, scratch, output);
+    };
+    let mut run = Run { convolution, finish, starts, taps, out_c };
+    run.start();
+    let columns: &mut [u32] = bytemuck::must_cast_slice_mut(columns);
+    let single = geometry.output.height * geometry.output.width == 1;
+    let mut few = Few::default();
+    let patches = Patches::of(geometry, &convolution.input);
+    let (mut first, mut pixels) = (0, 0);
+    let all = geometry.output.height * geometry.output.width;
+    for (index, position) in geometry.output.positions().enumerate() {
+        if single {
+            patches.place::<1>(position, &mut few, columns, 0);
+        } else {
+            patches.place::<PIXELS>(position, &mut few, columns, pixels);
+        }
+        pixels += 1;
+        if pixels == PIXELS || index + 1 == all {
+            run.tile(columns, first, pixels, single, output);
+            first += pixels;
+            pixels = 0;
+        }
+    }
+}
+
+/// A convolution that is running.
+struct Run<'a, X, F> {
+    convolution: &'a Convolution<'a, X>,
+    finish: &'a F,
+    /// Where sums start, `[blocks][4 pixels][2 channels]`.
+    starts: &'a mut [i32],
+    taps: usize,
+    out_c: usize,
+}
+
+impl<X: Code, F: Finish> Run<'_, X, F> {
+    /// Sums start with the biases.
+    fn start(&mut self) {
+        for (block, starts) in self.starts.chunks_exact_mut(SUMS).enumerate() {
+            let bias = |channel: usize| {
+                let [steps, classes] = self.convolution.biases;
+                at(steps, channel).wrapping_add(at(classes, channel))
+            };
+            let pair = [bias(block * CHANNELS), bias(block * CHANNELS + 1)];
+            starts.chunks_exact_mut(CHANNELS).for_each(|starts| starts.iter_mut().zip(pair).for_each(|(s, b)| *s = b));
+        }
+    }
+
+    /// `pixels` pixels from the one at place `first` of the output map.
+    #[inline(always)]
+    fn tile(&mut self, columns: &[u32], first: usize, pixels: usize, single: bool, output: &mut [F::Element]) {
+        let blocks = self.out_c.div_ceil(CHANNELS);
+        let whole_blocks = if pixels == PIXELS || single { self.out_c / CHANNELS } else { 0 };
+        let mut done = 0;
+        if let (Some(finish), Some(output)) = (self.finish.to_int8(), F::bytes(&mut *output)) {
+            let multipliers = finish.epilogue.requantize.multipliers;
+            if whole_blocks > 0 && multipliers.len() >= self.out_c {
+                let start = first * self.out_c;
+                let added = !matches!(finish.residual, Residual::None) && self.add_residual(finish, output, start);
+                let requantize = &finish.epilogue.requantize;
+                let table = finish.epilogue.table;
+                let tile = Tile {
+                    multipliers: multipliers.as_ptr(),
+                    output: output.as_mut_ptr().wrapping_add(start),
+                    shift: requantize.shift,
+                    zero_point: requantize.zero_point as u32,
+                    table: table.map_or(core::ptr::null(), |table| table.as_ptr().wrapping_add(TABLE_LEN / 2)),
+                    blocks: whole_blocks,
+                    last: if table.is_some() { Last::LookUp } else { Last::Saturate },
+                    ..self.block(columns, 0, single)
+                };
+                // SAFETY: `run` has found weights, columns and output to be whole.
+                unsafe { products(&tile, single) };
+                if added {
+                    self.start();
+                }
+                done = whole_blocks;
+            }
+        }
+        for block in done..blocks {
+            let channel = block * CHANNELS;
+            let mut sums = [0i32; SUMS];
+            let tile = Tile { output: sums.as_mut_ptr().cast(), ..self.block(columns, block, single) };
+            // SAFETY: `run` has found weights and columns to be whole; there is room for all sums.
+            unsafe { products(&tile, single) };
+            let count = CHANNELS.min(self.out_c - channel);
+            for (pixel, sums) in sums.chunks_exact(CHANNELS).take(pixels).enumerate() {
+                let index = (first + pixel) * self.out_c + channel;
+                let outs = output.get_mut(index..index + count).unwrap_or_default();
+                self.finish.finish::<Dsp>(sums, channel, index, outs);
+            }
+        }
+    }
+
+    /// Adds the residual of four pixels from element `start` on to where sums start, for whole blocks.
+    fn add_residual(&mut self, finish: &ToInt8<'_>, output: &[i8], start: usize) -> bool {
+        let map = match finish.residual {
+            Residual::None => &[],
+            Residual::InOutput => output,
+            Residual::From(map) => map,
+        };
+        let factors = finish.epilogue.residual_multipliers;
+        let pixels = map.get(start..).unwrap_or_default().chunks_exact(self.out_c.max(1)).take(PIXELS);
+        for (pixel, values) in pixels.enumerate() {
+            let pairs = values.chunks_exact(CHANNELS).zip(factors.chunks_exact(CHANNELS));
+            for (starts, (values, factors)) in self.starts.chunks_exact_mut(SUMS).zip(pairs) {
+                let starts = starts.iter_mut().skip(pixel * CHANNELS);
+                for (start, (value, factor)) in starts.zip(values.iter().zip(factors)) {
+                    *start = start.wrapping_add(factor.wrapping_mul((*value).into()));
+                }
+            }
+        }
+        true
+    }
+
+    /// Block `block`, whose sums are stored.
+    #[inline(always)]
+    fn block(&self, columns: &[u32], block: usize, single: bool) -> Tile {
+        let pairs = Dsp::PACKING.padded_taps(self.taps) / 2;
+        let pixels = if single { 1 } else { PIXELS };
+        Tile {
+            weights: self.convolution.weights.as_ptr().wrapping_add(block * Dsp::PACKING.block_len(self.taps)),
+            columns: columns.as_ptr(),
+            end: columns.as_ptr().wrapping_add(pairs * pixels),
+            start: self.starts.as_ptr().wrapping_add(block * SUMS),
+            multipliers: core::ptr::null(),
+            output: core::ptr::null_mut(),
+            pixel: self.out_c,
+            shift: 0,
+            zero_point: 0,
+            table: core::ptr::null(),
+            blocks: 1,
+            pairs,
+            last: Last::Store,
+        }
+    }
+}
+
+/// One copy of the loops for all layers.
+///
+/// # Safety
+/// The pointers lead to what they say.
+#[inline(never)]
+unsafe fn products(tile: &Tile, single: bool) {
+    if single {
+        // SAFETY: as the caller says.
+        unsafe { one_pixel(tile) };
+    } else {
+        // SAFETY: as the caller says.
+        unsafe { four_pixels(tile) };
+    }
+}

@@ -1,0 +1,308 @@
+//! Products of int8 weights and int16 columns, and what becomes of them.
+
+use core::arch::asm;
+
+/// What happens to sums.
+#[derive(Clone, Copy)]
+#[repr(usize)]
+pub(super) enum Last {
+    /// They are requantised and saturate.
+    Saturate,
+    /// They are requantised and looked up.
+    LookUp,
+    /// They are stored: a block's alone.
+    Store,
+}
+
+/// Blocks of two channels of a tile of four pixels, or of one.
+#[repr(C)]
+pub(super) struct Tile {
+    /// `[blocks][pairs of taps]` of words: the bytes of two channels alternate.
+    pub weights: *const i8,
+    /// `[pairs of taps][pixels]` of words.
+    pub columns: *const u32,
+    /// Their end.
+    pub end: *const u32,
+    /// Where sums start, `[blocks][4 pixels][2 channels]`.
+    pub start: *const i32,
+    /// Factors, two a block.
+    pub multipliers: *const i32,
+    /// The first pixel's first channel; or eight sums, `[4 pixels][2 channels]`.
+    pub output: *mut i8,
+    /// From a pixel to the next, in bytes.
+    pub pixel: usize,
+    /// See [`crate::requantize::requantize`].
+    pub shift: u32,
+    /// Of the output, or of the table's index.
+    pub zero_point: u32,
+    /// The middle of the table.
+    pub table: *const i8,
+    /// How many, at least 1.
+    pub blocks: usize,
+    /// Pairs of taps, at least 1.
+    pub pairs: usize,
+    /// What becomes of the sums.
+    pub last: Last,
+}
+
+/// Moves the tile onto the stack, from [`Tile::weights`] at 4 to [`Tile::blocks`] at 44. At 0 is where a block begins, so
+/// many bytes before the end of the body that the number of its passes is whole; at 48 what becomes of the sums.
+macro_rules! enter {
+    ($passes:literal, $bytes_a_pair:literal) => {
+        concat!(
+            ".arch armv7e-m\npush {{r4-r11, lr}}\nsub sp, sp, #52\nldr lr, [r0, #48]\nldm r0, {{r1-r12}}\n",
+            "add r0, sp, #4\nstm r0, {{r1-r11}}\n",
+            $passes,
+            "mov r1, #",
+            $bytes_a_pair,
+            "\nmul r12, r12, r1\n",
+            "adr.w r0, 21f + 1\nadd r0, r0, r12\nstr r0, [sp]\n",
+            "adr.w r0, 22f + 1\nadr.w r1, 23f + 1\nadr.w r2, 24f + 1\n",
+            "cmp lr, #1\nit eq\nmoveq r0, r1\nit hi\nmovhi r0, r2\nstr r0, [sp, #48]\n",
+        )
+    };
+}
+
+/// Ends the pass, and the body.
+macro_rules! pass {
+    () => {
+        ".endr\nldr r12, [sp, #12]\ncmp r1, r12\nbne.w 21b\nldr pc, [sp, #48]\n.p2align 2\n"
+    };
+}
+
+/// The next block, if there is one; and the end.
+macro_rules! leave {
+    () => {
+        "ldr r2, [sp, #44]\nsubs r2, r2, #1\nstr r2, [sp, #44]\nbne.w 20b\n26:\nadd sp, sp, #52\npop {{r4-r11, lr}}\n"
+    };
+}
+
+/// The tile's requantised sums, with r2 and r3 as both channels' factors.
+macro_rules! requantize {
+    ($even:literal, $odd:literal, $last:literal) => {
+        concat!(
+            "ldr r1, [sp, #20]\nldrd r2, r3, [r1], #8\nstr r1, [sp, #20]\nldrd r12, lr, [sp, #32]\n",
+            ".irp sum, ",
+            $even,
+            "\nlsl \\sum, \\sum, r12\nsmmlar \\sum, \\sum, r2, lr\n",
+            $last,
+            "\n.endr\n",
+            ".irp sum, ",
+            $odd,
+            "\nlsl \\sum, \\sum, r12\nsmmlar \\sum, \\sum, r3, lr\n",
+            $last,
+            "\n.endr\n",
+        )
+    };
+}
+
+/// Four pixels.
+///
+/// # Safety
+/// The pointers lead to what they say.
+#[inline(always)]
+pub(super) unsafe fn four_pixels(tile: &Tile) {
+    // Thirteen instructions for 16 products.
+    //
+    // SAFETY: reads and writes what the caller vouches for, and restores what it pushes.
+    unsafe {
+        asm!(
+            enter!("rsb r12, r12, #0\nand r12, r12, #31\n", "52"),
+            "ldr r0, [sp, #4]",
+            "20:",
+            "ldr r1, [sp, #8]",
+            "ldr r3, [sp, #16]",
+            "ldm r3!, {{r4-r11}}",
+            "str r3, [sp, #16]",
+            "ldr pc, [sp]",
+            ".p2align 2",
+            "21:",
+            ".rept 32",
+            "ldr.w r3, [r0], #4",
+            "ldrd r12, lr, [r1], #8",
+            "sxtb16 r2, r3",
+            "sxtb16 r3, r3, ror #8",
+            "smlad r4, r2, r12, r4",
+            "smlad r5, r3, r12, r5",
+            "smlad r6, r2, lr, r6",
+            "smlad r7, r3, lr, r7",
+            "ldrd r12, lr, [r1], #8",
+            "smlad r8, r2, r12, r8",
+            "smlad r9, r3, r12, r9",
+            "smlad r10, r2, lr, r10",
+            "smlad r11, r3, lr, r11",
+            pass!(),
+            "22:",
+            requantize!("r4, r6, r8, r10", "r5, r7, r9, r11", "ssat \\sum, #8, \\sum"),
+            "25:",
+            "ldrd r2, r3, [sp, #24]",
+            "add r1, r2, r3, lsl #1",
+            "strb r6, [r2, r3]",
+            "strb r4, [r2], #1",
+            "strb r7, [r2, r3]",
+            "strb r5, [r2], #1",
+            "strb r10, [r1, r3]",
+            "strb r8, [r1], #1",
+            "strb r11, [r1, r3]",
+            "strb r9, [r1]",
+            "str r2, [sp, #24]",
+            leave!(),
+            "b 27f",
+            ".p2align 2",
+            "23:",
+            requantize!("r4, r6, r8, r10", "r5, r7, r9, r11", "ssat \\sum, #10, \\sum"),
+            "ldr r12, [sp, #40]",
+            ".irp sum, r4, r5, r6, r7, r8, r9, r10, r11",
+            "ldrb \\sum, [r12, \\sum]",
+            ".endr",
+            "b 25b",
+            ".p2align 2",
+            "24:",
+            "ldr r12, [sp, #24]",
+            "stm r12, {{r4-r11}}",
+            "b 26b",
+            "27:",
+            inout("r0") tile => _,
+            out("r1") _,
+            out("r2") _,
+            out("r3") _,
+            out("r12") _,
+        );
+    }
+}
+
+/// One pixel.
+///
+/// # Safety
+/// The pointers lead to what they say.
+#[inline(always)]
+pub(super) unsafe fn one_pixel(tile: &Tile) {
+    // Eighteen instructions for 16 products; the body's pairs are a fourth of a pass each.
+    //
+    // SAFETY: reads and writes what the caller vouches for, and restores what it pushes.
+    unsafe {
+        asm!(
+            enter!("and r12, r12, #15\nrsb r12, r12, #16\n", "24"),
+            "ldr r0, [sp, #4]",
+            "20:",
+            "ldr r1, [sp, #8]",
+            "ldr r3, [sp, #16]",
+            "ldrd r4, r5, [r3], #32",
+            "str r3, [sp, #16]",
+            "ldr pc, [sp]",
+            ".p2align 2",
+            // The first pass, pair by pair.
+            "21:",
+            ".rept 16",
+            "ldr.w r6, [r0], #4",
+            "ldr.w r10, [r1], #4",
+            "sxtb16 r2, r6",
+            "sxtb16 r3, r6, ror #8",
+            "smlad r4, r2, r10, r4",
+            "smlad r5, r3, r10, r5",
+            ".endr",
+            "b 29f",
+            // The others, four pairs at once.
+            "28:",
+            ".rept 4",
+            "ldm r0!, {{r6-r9}}",
+            "ldm r1!, {{r10-r12, lr}}",
+            "sxtb16 r2, r6",
+            "sxtb16 r3, r6, ror #8",
+            "smlad r4, r2, r10, r4",
+            "smlad r5, r3, r10, r5",
+            "sxtb16 r2, r7",
+            "sxtb16 r3, r7, ror #8",
+            "smlad r4, r2, r11, r4",
+            "smlad r5, r3, r11, r5",
+            "sxtb16 r2, r8",
+            "sxtb16 r3, r8, ror #8",
+            "smlad r4, r2, r12, r4",
+            "smlad r5, r3, r12, r5",
+            "sxtb16 r2, r9",
+            "sxtb16 r3, r9, ror #8",
+            "smlad r4, r2, lr, r4",
+            "smlad r5, r3, lr, r5",
+            ".endr",
+            "29:",
+            "ldr r12, [sp, #12]",
+            "cmp r1, r12",
+            "bne.w 28b",
+            "ldr pc, [sp, #48]",
+            ".p2align 2",
+            "22:",
+            requantize!("r4", "r5", "ssat \\sum, #8, \\sum"),
+            "25:",
+            "ldr r2, [sp, #24]",
+            "strb r4, [r2], #1",
+            "strb r5, [r2], #1",
+            "str r2, [sp, #24]",
+            leave!(),
+            "b 27f",
+            ".p2align 2",
+            "23:",
+            requantize!("r4", "r5", "ssat \\sum, #10, \\sum"),
+            "ldr r12, [sp, #40]",
+            "ldrb r4, [r12, r4]",
+            "ldrb r5, [r12, r5]",
+            "b 25b",
+            ".p2align 2",
+            "24:",
+            "ldr r12, [sp, #24]",
+            "strd r4, r5, [r12]",
+            "b 26b",
+            "27:",
+            inout("r0") tile => _,
+            out("r1") _,
+            out("r2") _,
+            out("r3") _,
+            out("r12") _,
+        );
+    }
+}
+
+/// Widens quadruples of int8 into the columns of one pixel of `P`.
+///
+/// # Safety
+/// `quads` > 0 quadruples are at `input`; twice as many words, every `P`th, at `output`.
+#[inline(always)]
+pub(super) unsafe fn widen<const P: usize>(input: *const i8, output: *mut u32, quads: usize) {
+    // SAFETY: reads and writes what the caller vouches for.
+    unsafe {
+        asm!(
+            ".arch armv7e-m",
+            "ands {rest}, {quads}, #3",
+            "beq 21f",
+            "20:",
+            "ldr {even}, [{input}], #4",
+            "sxtb16 {odd}, {even}, ror #8",
+            "sxtb16 {even}, {even}",
+            "str {even}, [{output}], #{step}",
+            "str {odd}, [{output}], #{step}",
+            "subs {rest}, {rest}, #1",
+            "bne 20b",
+            "21:",
+            "lsrs {quads}, {quads}, #2",
+            "beq 23f",
+            "22:",
+            ".rept 4",
+            "ldr {even}, [{input}], #4",
+            "sxtb16 {odd}, {even}, ror #8",
+            "sxtb16 {even}, {even}",
+            "str {even}, [{output}], #{step}",
+            "str {odd}, [{output}], #{step}",
+            ".endr",
+            "subs {quads}, {quads}, #1",
+            "bne 22b",
+            "23:",
+            input = inout(reg) input => _,
+            output = inout(reg) output => _,
+            quads = inout(reg) quads => _,
+            even = out(reg) _,
+            odd = out(reg) _,
+            rest = out(reg) _,
+            step = const 4 * P,
+            options(nostack),
+        );
+    }
+}

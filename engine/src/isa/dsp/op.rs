@@ -1,0 +1,47 @@
+//! Single instructions that the compiler does not offer.
+
+use core::arch::asm;
+
+/// Makes a function of an instruction that only computes.
+macro_rules! instructions {
+    ($($(#[$doc:meta])* $name:ident($($operand:ident),*): $text:literal;)*) => {$(
+        $(#[$doc])*
+        #[inline(always)]
+        pub(super) fn $name($($operand: u32),*) -> u32 {
+            let result;
+            // SAFETY: the instruction reads and writes the named registers alone.
+            unsafe {
+                asm!(
+                    ".arch armv7e-m", $text, out = lateout(reg) result, $($operand = in(reg) $operand),*,
+                    options(pure, nomem, nostack, preserves_flags)
+                );
+            }
+            result
+        }
+    )*};
+}
+
+instructions! {
+    /// Bytes 0 and 2, signed, as halves.
+    sxtb16(a): "sxtb16 {out}, {a}";
+    /// Bytes 1 and 3, signed, as halves.
+    sxtb16_odd(a): "sxtb16 {out}, {a}, ror #8";
+    /// Sums of halves.
+    sadd16(a, b): "sadd16 {out}, {a}, {b}";
+    /// Differences of halves.
+    ssub16(a, b): "ssub16 {out}, {a}, {b}";
+    /// The product of the low halves, and a summand.
+    smlabb(a, b, sum): "smlabb {out}, {a}, {b}, {sum}";
+    /// The product of the high halves, and a summand.
+    smlatt(a, b, sum): "smlatt {out}, {a}, {b}, {sum}";
+    /// The low half of `a` and that of `b` above it.
+    pkhbt(a, b): "pkhbt {out}, {a}, {b}, lsl #16";
+    /// The high half of `b` and that of `a` above it.
+    pkhtb(a, b): "pkhtb {out}, {a}, {b}, asr #16";
+    /// `sum` and the high word of a product, rounded.
+    smmlar(a, b, sum): "smmlar {out}, {a}, {b}, {sum}";
+    /// Held to −128 … 127.
+    ssat8(a): "ssat {out}, #8, {a}";
+    /// Held to −512 … 511.
+    ssat10(a): "ssat {out}, #10, {a}";
+}
