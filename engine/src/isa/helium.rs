@@ -4,9 +4,9 @@
 //! pixels, are all that fit. The way of an int8 convolution:
 //!
 //! - [`layout`]: which loop a convolution takes, how that wants its weights, what scratch it needs;
-//! - [`halo`]: rows of the map with their padding, so that the loops never meet a border;
-//! - [`sums`]: the loops, from halo or columns and weights to sums;
-//! - [`finish`]: from sums to int8.
+//! - `halo`: rows of the map with their padding, so that the loops never meet a border;
+//! - `windows`, `columns`: the loops, from halo or columns and weights to sums;
+//! - `finish`: from sums to int8.
 //!
 //! Every block of instructions names its processor (`.cpu`), so that the compiler needs no flags; none is assembled
 //! unless a program uses [`Helium`].
@@ -19,6 +19,8 @@ mod layout;
 #[cfg(target_arch = "arm")]
 mod add;
 #[cfg(target_arch = "arm")]
+mod columns;
+#[cfg(target_arch = "arm")]
 mod conv2d;
 #[cfg(target_arch = "arm")]
 mod copy;
@@ -29,12 +31,22 @@ mod halo;
 #[cfg(target_arch = "arm")]
 mod requantize;
 #[cfg(target_arch = "arm")]
-mod sums;
+mod windows;
 
 use super::{Convolution, Finish, Isa, Packing};
 use crate::geometry::Geometry;
 use crate::maps::Code;
 use layout::Layout;
+
+#[cfg(target_arch = "arm")]
+/// Loads the next sixteen weights.
+macro_rules! weights {
+    ($register:literal) => {
+        concat!("vldrb.u8 ", $register, ", [r3], #16\n")
+    };
+}
+#[cfg(target_arch = "arm")]
+use weights;
 
 /// Cortex-M55, M85.
 #[derive(Clone, Copy, Debug)]

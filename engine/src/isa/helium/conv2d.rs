@@ -1,10 +1,11 @@
 //! A convolution, tile by tile.
 
+use super::columns::{self, Pass};
 use super::copy;
 use super::finish::Finisher;
 use super::halo::Halo;
 use super::layout::{CHANNELS, Layout, Method, PIXELS, STEP, TILE};
-use super::sums::{self, Pass, Row};
+use super::windows::{self, Row};
 use crate::isa::{Convolution, Finish, Helium};
 use crate::maps::{Code, Maps};
 use crate::residual::Residual;
@@ -42,7 +43,7 @@ pub(super) fn conv2d<X: Code, F: Finish>(
         let pixel = X::bytes(convolution.input.maps[0])?;
         convolution.fill_bias(sums);
         // SAFETY: weights, biases and the pixel are as long as the shapes say.
-        unsafe { sums::single(pixel.as_ptr(), layout.steps(), convolution.weights.as_ptr(), sums) };
+        unsafe { columns::single(pixel.as_ptr(), layout.steps(), convolution.weights.as_ptr(), sums) };
         finish.finish::<Helium>(sums, 0, 0, output);
         return Some(());
     }
@@ -116,7 +117,7 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
                     pixels: width,
                 };
                 // SAFETY: weights, sums and halo are as long as the shapes say.
-                unsafe { sums::row::<STRIDE, ROWS>(&row) };
+                unsafe { windows::row::<STRIDE, ROWS>(&row) };
                 self.store(y * width, width);
             }
         }
@@ -221,9 +222,9 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
         let (steps, pass) = (self.layout.steps(), self.pass());
         match X::bytes(columns) {
             // SAFETY: weights, sums and columns are as long as the shapes say.
-            Some(columns) => unsafe { sums::all_columns(columns.as_ptr(), steps, pass) },
+            Some(columns) => unsafe { columns::all_columns(columns.as_ptr(), steps, pass) },
             // SAFETY: the same; what is not int8 is int16.
-            None => unsafe { sums::all_wide_columns(columns.as_ptr().cast(), steps, pass) },
+            None => unsafe { columns::all_wide_columns(columns.as_ptr().cast(), steps, pass) },
         }
     }
 
