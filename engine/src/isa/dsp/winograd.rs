@@ -215,7 +215,7 @@ fn add_residual<const ENLARGED: bool>(
 }
 
 /// Writes v of a tile, for tile `tile` of the two, or of both where they are neighbours, as [`Products::columns`] says.
-#[inline(never)]
+#[inline(always)]
 fn spread<const ENLARGED: bool>(
     winograd: &Winograd<'_>,
     (y, x): (usize, usize),
