@@ -156,7 +156,7 @@ macro_rules! gather {
 ///
 /// # Safety
 /// The pointers lead to what they say, for `count` channels.
-#[inline(always)]
+#[inline(never)]
 pub(super) unsafe fn tile<const ENLARGED: bool, const DOWN: bool, const TABLE: bool>(
     gather: &mut Gather,
     count: usize,

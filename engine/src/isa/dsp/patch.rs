@@ -33,7 +33,7 @@ impl<'a, X: Code> Patches<'a, X> {
     }
 
     /// Writes the patch under an output pixel into the columns of pixel `pixel` of `P`.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn place<const P: usize>(
         &self,
         position: (usize, usize),

@@ -44,16 +44,23 @@ pub(super) fn run<I: Isa>(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch:
         && (enlarged || finish.epilogue.requantize.shift >= 2 || are_small(winograd, finish.epilogue))
         && finish.epilogue.requantize.multipliers.len() >= geometry.output.channels;
     let down = !enlarged && finish.epilogue.requantize.shift < 2;
-    match (fits, enlarged, down, finish.epilogue.table.is_some()) {
-        (false, ..) => winograd::run::<I>(winograd, finish, scratch, output),
-        (_, false, false, false) => tiles::<I, false, false, false>(winograd, finish, scratch, output),
-        (_, false, false, true) => tiles::<I, false, false, true>(winograd, finish, scratch, output),
-        (_, false, true, false) => tiles::<I, false, true, false>(winograd, finish, scratch, output),
-        (_, false, true, true) => tiles::<I, false, true, true>(winograd, finish, scratch, output),
-        (_, true, _, false) => tiles::<I, true, false, false>(winograd, finish, scratch, output),
-        (_, true, _, true) => tiles::<I, true, false, true>(winograd, finish, scratch, output),
+    let gather: Finisher = match (enlarged, down, finish.epilogue.table.is_some()) {
+        (false, false, false) => gather::tile::<false, false, false>,
+        (false, false, true) => gather::tile::<false, false, true>,
+        (false, true, false) => gather::tile::<false, true, false>,
+        (false, true, true) => gather::tile::<false, true, true>,
+        (true, _, false) => gather::tile::<true, false, false>,
+        (true, _, true) => gather::tile::<true, false, true>,
+    };
+    match (fits, enlarged) {
+        (false, _) => winograd::run::<I>(winograd, finish, scratch, output),
+        (true, false) => tiles::<I, false>(winograd, finish, gather, scratch, output),
+        (true, true) => tiles::<I, true>(winograd, finish, gather, scratch, output),
     }
 }
+
+/// A [`gather::tile`].
+type Finisher = unsafe fn(&mut Gather, usize);
 
 /// Whether four times every sum fits int32, as products of so few channels leave room for biases and residuals.
 fn are_small(winograd: &Winograd<'_>, epilogue: &Epilogue) -> bool {
@@ -63,9 +70,10 @@ fn are_small(winograd: &Winograd<'_>, epilogue: &Epilogue) -> bool {
 
 /// Tile by tile.
 #[inline(never)]
-fn tiles<I: Isa, const ENLARGED: bool, const DOWN: bool, const TABLE: bool>(
+fn tiles<I: Isa, const ENLARGED: bool>(
     winograd: &Winograd<'_>,
     finish: &ToInt8<'_>,
+    gather: Finisher,
     scratch: &mut [i32],
     output: &mut [i8],
 ) {
@@ -132,7 +140,7 @@ fn tiles<I: Isa, const ENLARGED: bool, const DOWN: bool, const TABLE: bool>(
                 }
                 // SAFETY: rows are those of a tile, there are as many multipliers as channels, and `run` has found the
                 // output to be whole, so that the pixels, which the map has, lie within it.
-                unsafe { gather::tile::<ENLARGED, DOWN, TABLE>(&mut out.gather, count) };
+                unsafe { gather(&mut out.gather, count) };
             }
         }
     }
