@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use grano_codegen::{Build, Precision, Result};
+use grano_codegen::{Build, Precision, Result, Target};
 use grano_networks::{layers, toy, unet, write};
 
 /// Makes a model file's bytes.
@@ -28,5 +28,8 @@ fn emit(model: &Path, name: &str, samplers: &[&str]) {
     for precision in Precision::ALL {
         let samplers = samplers.iter().copied();
         Build::new(model).precision(precision).samplers(samplers).emit(&format!("{name}-{}", precision.name()));
+    }
+    if ["fashion", "unet"].contains(&name) {
+        Build::new(model).target(Target::X86).samplers(samplers.iter().copied()).emit(&format!("{name}-x86"));
     }
 }
