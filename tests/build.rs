@@ -37,6 +37,9 @@ fn emit(model: &Path, name: &str, samplers: &[&str]) {
         let samplers = samplers.iter().copied();
         Build::new(model).precision(precision).samplers(samplers).emit(&format!("{name}-{}", precision.name()));
     }
+    if name == "unet" {
+        Build::new(model).target(Target::X86).samplers(samplers.iter().copied()).emit(&format!("{name}-x86"));
+    }
 }
 
 /// Other algorithms than those of the portable network: weights transformed into RAM, where flash is short; and direct

@@ -1,6 +1,7 @@
 //! The generated networks, by precision, behind one interface.
 
 use grano::denoiser::{Denoiser, Map};
+use grano::isa::Isa;
 use grano::kernel::Condition;
 use grano::noise::Noise;
 use grano::sampler::{Request, Sampler};
@@ -15,7 +16,7 @@ macro_rules! generated {
             include!(concat!(env!("OUT_DIR"), "/", $folder, "/model.rs"));
         }
 
-        impl Traced for $module::$type {
+        impl<I: Isa> Traced for $module::$type<I> {
             const TAPS: &'static [Tap] = $module::TAPS;
             const SAMPLERS: &'static [StepTable] = $module::SAMPLERS;
             fn memory(&self) -> &[u8] {
@@ -42,6 +43,8 @@ generated! {
     unet_int8: UnetInt8 in "unet-int8";
     unet_f16: UnetF16 in "unet-f16";
     unet_f32: UnetF32 in "unet-f32";
+    fashion_x86: FashionX86 in "fashion-x86";
+    unet_x86: UnetX86 in "unet-x86";
     layers_int8: LayersInt8 in "layers-int8";
     layers_f16: LayersF16 in "layers-f16";
     layers_f32: LayersF32 in "layers-f32";
