@@ -43,7 +43,6 @@ generated! {
     unet_int8: UnetInt8 in "unet-int8";
     unet_f16: UnetF16 in "unet-f16";
     unet_f32: UnetF32 in "unet-f32";
-    fashion_x86: FashionX86 in "fashion-x86";
     unet_x86: UnetX86 in "unet-x86";
     layers_int8: LayersInt8 in "layers-int8";
     layers_f16: LayersF16 in "layers-f16";
