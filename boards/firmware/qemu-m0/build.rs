@@ -3,7 +3,8 @@
 use grano_firmware_build::{Target, benchmarks, fashion, link};
 
 fn main() {
-    fashion(Target::CortexM0).emit("fashion");
+    // The rest of 320 KiB of flash and 48 KiB of RAM is for code and stack.
+    fashion(Target::CortexM0).flash_budget(250 << 10).ram_budget(43 << 10).emit("fashion");
     benchmarks(Target::CortexM0);
     link();
 }
