@@ -152,7 +152,7 @@ pub(crate) mod tests {
 
     /// Those that fill vector registers and their tiles: long rows, many channels, and whole groups of them.
     pub(crate) fn long_geometries() -> impl Strategy<Value = Geometry> {
-        any_of([2, 20], prop_oneof![Just(4usize), Just(8), Just(12), Just(3)].boxed(), (1usize..=70).boxed())
+        any_of([9, 40], prop_oneof![Just(4usize), Just(8), Just(12), Just(3)].boxed(), (1usize..=70).boxed())
     }
 
     fn any_of(

@@ -18,8 +18,9 @@ use crate::requantize::Table;
 
 const LANES: usize = 16;
 
-/// Pixels of the largest tile.
-const PIXELS: usize = 32;
+/// Pixels of the tiles of either: rows are filled up to whole ones.
+const TILES: [usize; 4] = [2, 14, 16, 32];
+/// Pixels of the largest tile in floating point, a multiple of the others.
 const FLOAT_PIXELS: usize = 14;
 
 /// Pairs of 16-bit products: VPMADDWD.
@@ -38,7 +39,8 @@ impl Isa for Avx2 {
     }
 
     fn scratch_words(geometry: &Geometry) -> usize {
-        conv2d::scratch_words(geometry, LANES, PIXELS).max(Self::PACKING.scratch_words(geometry))
+        let tiles = TILES.into_iter().map(|pixels| conv2d::scratch_words(geometry, LANES, pixels));
+        tiles.fold(Self::PACKING.scratch_words(geometry), usize::max)
     }
 
     #[inline]
