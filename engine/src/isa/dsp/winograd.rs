@@ -206,12 +206,24 @@ fn add_residual<const ENLARGED: bool>(
         for (side, start) in [start, start + pixel].into_iter().enumerate() {
             let sums = results.get_mut((first_row + row) * 16 + side * 8..).unwrap_or_default();
             let values = map.get(start..).unwrap_or_default();
+            let whole = (sums.first_chunk_mut::<CHANNELS>(), values.first_chunk::<CHANNELS>(), factors.first_chunk());
+            if let (CHANNELS, (Some(sums), Some(values), Some(factors))) = (count, whole) {
+                for ((sum, value), factor) in sums.iter_mut().zip(values).zip::<&[i32; CHANNELS]>(factors) {
+                    *sum = sum.wrapping_add(scaled_product::<ENLARGED>(*value, *factor));
+                }
+                continue;
+            }
             for ((sum, value), factor) in sums.iter_mut().zip(values).zip(factors).take(count) {
-                let scaled = if ENLARGED { *factor } else { factor << 2 };
-                *sum = sum.wrapping_add(scaled.wrapping_mul((*value).into()));
+                *sum = sum.wrapping_add(scaled_product::<ENLARGED>(*value, *factor));
             }
         }
     }
+}
+
+/// In units of the sums before the output transform's shift.
+#[inline(always)]
+fn scaled_product<const ENLARGED: bool>(value: i8, factor: i32) -> i32 {
+    factor.wrapping_mul(if ENLARGED { value.into() } else { i32::from(value) << 2 })
 }
 
 /// Writes v of a tile, for tile `tile` of the two, or of both where they are neighbours, as [`Products::columns`] says.
