@@ -4,6 +4,9 @@ use super::Vector;
 use crate::isa::AFFINE_FRACTION;
 use crate::requantize::Table;
 
+/// Pixels whose table entries are looked up together.
+const PIXELS: usize = 4;
+
 /// See [`crate::isa::Isa::channel_sums`].
 #[inline(always)]
 pub(in super::super) fn channel_sums<V: Vector>(v: V, map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
@@ -32,16 +35,25 @@ pub(in super::super) fn affine<V: Vector>(
     table: Option<&Table>,
     map: &mut [i8],
 ) {
-    let blocks = factors.chunks(V::LANES).zip(offsets.chunks(V::LANES));
-    for (block, (block_factors, offsets)) in blocks.enumerate() {
-        let (factor, offset) = (v.load(block_factors), v.load(offsets));
-        for pixel in map.chunks_exact_mut(factors.len().max(1)) {
-            let Some(values) = pixel.get_mut(block * V::LANES..) else { continue };
-            let index = v.add(v.multiply(v.widen(values), factor), offset);
-            let index = v.shift_right(index, AFFINE_FRACTION);
+    let channels = factors.len().max(1);
+    for (first, (factors, offsets)) in factors.chunks(V::LANES).zip(offsets.chunks(V::LANES)).enumerate() {
+        let (first, len) = (first * V::LANES, factors.len());
+        let (factors, offsets) = (v.load(factors), v.load(offsets));
+        for pixels in map.chunks_mut(PIXELS * channels) {
+            let mut indices = [v.splat(0); PIXELS];
+            for (index, pixel) in indices.iter_mut().zip(pixels.chunks_exact(channels)) {
+                let q = v.widen(pixel.get(first..).unwrap_or_default());
+                *index = v.shift_right(v.add(v.multiply(q, factors), offsets), AFFINE_FRACTION);
+            }
+            let outs =
+                pixels.chunks_exact_mut(channels).map(|pixel| pixel.get_mut(first..first + len).unwrap_or_default());
             match table {
-                Some(table) => v.look_up(table, index, values),
-                None => v.saturate(index, values),
+                Some(table) => {
+                    for (out, values) in outs.zip(v.look_up_four(table, indices)) {
+                        keep::<V>(out, values);
+                    }
+                }
+                None => outs.zip(indices).for_each(|(out, index)| v.saturate(index, out)),
             }
         }
     }
@@ -63,5 +75,14 @@ pub(in super::super) fn weighted_sums<V: Vector>(
             sum = v.add(sum, v.multiply(v.splat(*weight), v.widen(values)));
         }
         v.store(sum, sums);
+    }
+}
+
+/// The first values.
+#[inline(always)]
+fn keep<V: Vector>(output: &mut [i8], values: [i8; 16]) {
+    match output.first_chunk_mut::<16>() {
+        Some(output) if V::LANES == 16 => *output = values,
+        _ => output.iter_mut().zip(values).take(V::LANES).for_each(|(to, from)| *to = from),
     }
 }
