@@ -160,10 +160,12 @@ mod tests {
     }
 
     #[test]
-    fn wide_vectors_take_winograd_only_for_enlarged_maps() {
-        for (upsample, takes) in [(1, false), (2, true)] {
-            let all = candidates(&conv(32, 32, 14, upsample), &[INT8], Target::X86);
-            assert_eq!(all[1].instructions < all[0].instructions, takes);
+    fn winograd_needs_fast_inner_loops() {
+        for (target, takes) in [(Target::X86, false), (Target::CortexM55, false), (Target::CortexM4, true)] {
+            for upsample in [1, 2] {
+                let all = candidates(&conv(32, 32, 14, upsample), &[INT8], target);
+                assert_eq!(all[1].instructions < all[0].instructions, takes, "{target:?}");
+            }
         }
     }
 }
