@@ -23,6 +23,7 @@ struct Factors {
 }
 
 /// [`AddInt8`] on whole blocks, the rest in plain Rust.
+#[inline]
 pub(super) fn add(add: &AddInt8, a: &[i8], b: Residual<'_, i8>, output: &mut [i8]) {
     let len = match b {
         Residual::None => 0,
@@ -80,6 +81,8 @@ macro_rules! four {
 ///
 /// # Safety
 /// All three lead to so many blocks, at least one; each block of `b` and `a` is read before it is written.
+// Only compiled where it is used: other chips lack the registers that it names.
+#[inline]
 unsafe fn add_blocks(factors: &Factors, a: *const i8, b: *const i8, output: *mut i8, blocks: usize) {
     // SAFETY: reads and writes what the caller promises.
     unsafe {

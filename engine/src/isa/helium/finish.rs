@@ -72,6 +72,7 @@ const MASKS: [[u32; 2]; PIXELS] =
 
 impl<'a> Finisher<'a> {
     /// For maps of `out_c` channels.
+    #[inline]
     pub fn new(finish: &ToInt8<'a>, out_c: usize, output: &'a mut [i8]) -> Self {
         let epilogue = finish.epilogue;
         let residual = !matches!(finish.residual, Residual::None) && !epilogue.residual_multipliers.is_empty();
@@ -217,6 +218,8 @@ macro_rules! look_up {
 /// # Safety
 /// The part's pointers lead to all its pairs' multipliers, `sums`, `residual` and `output` to their part of `tiles`
 /// tiles, elements outside the mask excepted; neither turns nor tiles are 0.
+// Only compiled where it is used: other chips lack the registers that it names.
+#[inline]
 unsafe fn run<const RESIDUAL: bool, const TABLE: bool, const TWO: bool>(
     part: &Part,
     sums: *const i32,
