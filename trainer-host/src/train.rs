@@ -1,11 +1,13 @@
 //! Training: E‖ε − ε_θ(a_t·x_0 + σ_t·ε, t, y)‖² over uniform t (Ho et al. 2020, eq. 14), Adam, EMA.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use grano_codegen::forward::{NoiseSchedule, ScheduleKind};
 use grano_codegen::graph::Graph;
+use grano_codegen::load::load;
 use grano_networks::unet::graph as reference_unet;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -72,7 +74,7 @@ pub struct Args {
     /// Largest value of a map's activation
     #[arg(long, default_value_t = 4.0)]
     pub limit: f64,
-    /// Begin with the averaged weights of another run of the same shape
+    /// Begin with the averaged weights of another run of the same shape, or with a model file's
     #[arg(long)]
     pub from: Option<PathBuf>,
     /// Number type of the forward and backward pass; bf16 by default on a GPU, f32 on a CPU
@@ -206,8 +208,8 @@ pub fn train(args: &Args) -> Result<()> {
                 .graph(data.shape(), data.names.len())
                 .with_context(|| format!("no network for {}", args.data.display()))?;
             let network = match &args.from {
-                Some(run) => Network::from_flat(graph, checkpoint::read(run, device)?.1.ema)
-                    .with_context(|| format!("--from {}: a network of another shape", run.display()))?,
+                Some(path) => network_like(graph, path, device)
+                    .with_context(|| format!("--from {}: a network of another shape", path.display()))?,
                 None => Network::new(graph, device)?,
             };
             let zeros = || network.flat().zeros_like();
@@ -283,6 +285,26 @@ pub fn train(args: &Args) -> Result<()> {
         args.run.display()
     );
     Ok(())
+}
+
+/// The graph with the averaged weights of a run's folder or those of a model file.
+fn network_like(graph: Graph, path: &Path, device: Device) -> Result<Network> {
+    let begun = if path.extension().is_some_and(|extension| extension == "safetensors") {
+        sample::from_model(&load(path)?)?
+    } else {
+        let state = checkpoint::read(path, Device::Cpu)?.1;
+        Network::from_flat(state.network.graph().clone(), state.ema)?
+    };
+    // By name: the order of nodes is a matter of who sorted them.
+    let values: BTreeMap<_, _> = begun.named().map(|(parameter, value)| (parameter.name.clone(), value)).collect();
+    let flat = graph.parameters()?.into_iter().map(|parameter| {
+        let value = values.get(&parameter.name).with_context(|| format!("no values for `{}`", parameter.name))?;
+        let shape: Vec<usize> = value.size().iter().map(|&n| n as usize).collect();
+        ensure!(shape == parameter.shape, "`{}` is {shape:?} there, {:?} here", parameter.name, parameter.shape);
+        Ok(value.detach().reshape([-1]))
+    });
+    let flat = Tensor::cat(&flat.collect::<Result<Vec<_>>>()?, 0).to_device(device);
+    Network::from_flat(graph, flat)
 }
 
 /// The seed of libtorch's generator for the network (0) and for each update (its number). With a seed per update,
