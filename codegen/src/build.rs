@@ -174,11 +174,12 @@ impl Build {
     }
 
     fn tables(&self, model: &Model) -> Result<Vec<(SamplerSpec, Table)>> {
-        let own = [model.header.defaults.sampler.clone()];
+        let header = &model.header;
+        let own = [header.defaults.sampler.clone()];
         let names = if self.samplers.is_empty() { &own[..] } else { &self.samplers };
         let table = |name: &String| {
-            let spec: SamplerSpec = name.parse()?;
-            let table = spec.table(&model.header.schedule)?;
+            let spec = header.sampler(name)?;
+            let table = spec.table(&header.schedule, header.prediction)?;
             Ok((spec, table))
         };
         names.iter().map(table).collect()

@@ -3,7 +3,7 @@
 //! [`Build`] is the way in, from a build script or the command line. Below it stand, in the order in
 //! which data flows:
 //!
-//! - [`graph`], the IR, and [`forward`], the diffusion process: what a model *is*;
+//! - [`graph`], the IR, [`forward`], the diffusion process, and [`schedule`], samplers as tables: what a model *is*;
 //! - [`model`] and [`load`]: what stands in a file, checked before use;
 //! - [`reference`]: what a graph means, naively;
 //! - [`fold`]: rewrites that are equal in real numbers;
@@ -11,7 +11,6 @@
 //! - [`quantize`] and [`float`]: the folded network in the numbers of the device ([`precision`], [`kernel`]);
 //! - [`cost`] and [`algorithm`]: what a convolution takes, one way or another;
 //! - [`order`], [`lower`] and [`plan`]: layers in an order, kernel calls on buffers, buffers in one arena;
-//! - [`schedule`]: samplers as tables;
 //! - [`emit`] and [`report`]: code, constants, `plan.txt` and `report.html`.
 
 pub mod algorithm;

@@ -46,6 +46,9 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<Model> {
         return Err(Error::tensor(name, "no node of the graph has a parameter of this name"));
     }
     header.schedule.betas()?;
+    for name in header.samplers.keys() {
+        header.sampler(name)?.time_indices(header.schedule.steps)?;
+    }
     if header.data.range != [-1.0, 1.0] {
         return Err(Error::file(path, format!("data range {:?}; grano knows [-1, 1]", header.data.range)));
     }

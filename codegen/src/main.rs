@@ -90,14 +90,18 @@ fn run(command: Command) -> Result<()> {
 fn describe(model: &Model) -> Result<String> {
     let header = &model.header;
     let mut text = format!(
-        "sha256    {}\nschedule  {:?}, T = {}\nlabels    {}\nsampler   {}, guidance {}\n",
+        "sha256    {}\nschedule  {:?}, T = {}\npredicts  {:?}\nlabels    {}\nsampler   {}, guidance {}\n",
         model.sha256,
         header.schedule.kind,
         header.schedule.steps,
+        header.prediction,
         header.data.labels.join(", "),
         header.defaults.sampler,
         header.defaults.guidance,
     );
+    for (name, list) in &header.samplers {
+        text += &format!("  `{name}`: {} at t = {:?}\n", list.rule, list.times);
+    }
     for (name, network) in &model.networks {
         let count: usize = network.parameters.values().map(Vec::len).sum();
         text += &format!("\nnetwork `{name}`: input {:?}, {count} parameters\n", network.graph.input);

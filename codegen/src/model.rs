@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::forward::NoiseSchedule;
 use crate::graph::Graph;
+use crate::schedule::{Method, Prediction, SamplerSpec, Spacing};
 
 /// The version of the header that this code reads and writes.
 pub const VERSION: u32 = 1;
@@ -24,6 +25,12 @@ pub struct Header {
     pub networks: BTreeMap<String, Graph>,
     /// The forward process that the denoiser was trained on.
     pub schedule: NoiseSchedule,
+    /// What the denoiser's output is; ε where the file does not say.
+    #[serde(default)]
+    pub prediction: Prediction,
+    /// Samplers of the model's own, by name.
+    #[serde(default)]
+    pub samplers: BTreeMap<String, StepList>,
     /// What the pictures are.
     pub data: Data,
     /// What calibration saw, by network.
@@ -50,10 +57,19 @@ pub struct Ranges {
     pub values: BTreeMap<String, Vec<[f32; 2]>>,
 }
 
+/// A sampler that visits time indices of its own, found for one model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepList {
+    /// The update rule, as [`Method::named`] reads it.
+    pub rule: String,
+    /// Time indices, falling, in `0..T`.
+    pub times: Vec<usize>,
+}
+
 /// How the model is meant to be sampled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Defaults {
-    /// A name that [`crate::schedule::SamplerSpec`] parses.
+    /// A name that [`Header::sampler`] knows.
     pub sampler: String,
     /// Weight w of ε_uncond + w·(ε_cond − ε_uncond); 1 is no guidance.
     pub guidance: f32,
@@ -77,6 +93,28 @@ pub struct Model {
     pub networks: BTreeMap<String, Network>,
     /// SHA-256 of the file's bytes, hexadecimal.
     pub sha256: String,
+}
+
+impl Header {
+    /// The sampler of a name: one of the model's own, else what [`SamplerSpec`] reads in it.
+    ///
+    /// # Errors
+    /// When it is neither, or the list's rule is unknown.
+    pub fn sampler(&self, name: &str) -> Result<SamplerSpec> {
+        let Some(StepList { rule, times }) = self.samplers.get(name) else {
+            return name.parse().map_err(|error| match self.samplers.is_empty() {
+                true => error,
+                false => {
+                    let own: Vec<_> = self.samplers.keys().map(String::as_str).collect();
+                    Error::Model(format!("{error}; the model's own: {}", own.join(", ")))
+                }
+            });
+        };
+        let method = Method::named(rule)
+            .ok_or_else(|| Error::Model(format!("sampler `{name}` of the model: unknown rule `{rule}`")))?;
+        let spacing = Spacing::Listed(times.clone());
+        Ok(SamplerSpec { name: name.into(), method, steps: times.len(), spacing, clip: Some(1.0) })
+    }
 }
 
 impl Model {

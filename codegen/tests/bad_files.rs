@@ -7,9 +7,11 @@ use grano_codegen::Result;
 use grano_codegen::forward::{NoiseSchedule, ScheduleKind};
 use grano_codegen::graph::{Builder, Function, Op, X};
 use grano_codegen::load::{parse, serialize};
-use grano_codegen::model::{DENOISER, Data, Defaults, Header, METADATA_KEY, Model, VERSION};
+use grano_codegen::model::{DENOISER, Data, Defaults, Header, METADATA_KEY, Model, StepList, VERSION};
+use grano_codegen::schedule::{Method, Prediction};
 use proptest::prelude::*;
 use safetensors::tensor::{Dtype, TensorView};
+use serde_json::json;
 
 fn header() -> Header {
     let conv =
@@ -21,6 +23,8 @@ fn header() -> Header {
         version: VERSION,
         networks: BTreeMap::from([(DENOISER.to_string(), b.finish("silu").unwrap())]),
         schedule: NoiseSchedule { kind: ScheduleKind::Cosine, steps: 10 },
+        prediction: Prediction::Epsilon,
+        samplers: BTreeMap::new(),
         data: Data { labels: Vec::new(), range: [-1.0, 1.0] },
         ranges: BTreeMap::new(),
         defaults: Defaults { sampler: "ddim-2".into(), guidance: 1.0 },
@@ -68,6 +72,45 @@ fn a_sound_file_is_read() {
     let model = parsed(&serialize(&header(), &tensors()).unwrap()).unwrap();
     assert_eq!(model.header, header());
     assert_eq!(model.denoiser().unwrap().parameters["conv.bias"], [0.1]);
+}
+
+#[test]
+fn a_header_of_before_predictions_and_step_lists_is_read() {
+    let mut json = serde_json::to_value(header()).unwrap();
+    for field in ["prediction", "samplers"] {
+        json.as_object_mut().unwrap().remove(field).unwrap();
+    }
+    assert_eq!(serde_json::from_value::<Header>(json).unwrap(), header());
+}
+
+#[test]
+fn samplers_are_the_models_own_first() {
+    let list = StepList { rule: "ddim-eta0.5".into(), times: vec![7, 3, 0] };
+    let samplers = ["short", "ddim-2"].map(|name| (name.to_string(), list.clone())).into();
+    let model = parsed(&serialize(&Header { samplers, ..header() }, &tensors()).unwrap()).unwrap();
+    let header = &model.header;
+    for name in ["short", "ddim-2"] {
+        let spec = header.sampler(name).unwrap();
+        assert_eq!((&spec.name[..], spec.steps), (name, 3));
+        assert_eq!(spec.method, Method::named("ddim-eta0.5").unwrap());
+        assert_eq!(spec.time_indices(header.schedule.steps).unwrap(), list.times);
+    }
+    assert_eq!(header.sampler("ddim-3").unwrap().time_indices(10).unwrap(), [8, 5, 1]);
+    let unknown = header.sampler("long").unwrap_err().to_string();
+    assert!(unknown.contains("`long`") && unknown.contains("own: ddim-2, short"), "{unknown}");
+}
+
+#[test]
+fn bad_step_lists_name_the_sampler() {
+    for (list, words) in [
+        (json!({"rule": "ddim", "times": []}), "0 steps"),
+        (json!({"rule": "ddim", "times": [10, 1]}), "time index 10"),
+        (json!({"rule": "ddim", "times": [5, 5]}), "5 after 5"),
+        (json!({"rule": "euler", "times": [5]}), "`euler`"),
+    ] {
+        let error = with_header(|header| header["samplers"]["short"] = list.clone());
+        assert!(error.contains("`short`") && error.contains(words), "{error}");
+    }
 }
 
 #[test]
@@ -136,9 +179,9 @@ fn graphs_that_cannot_be_computed_name_the_node() {
     assert!(dangling.contains("`silu`") && dangling.contains("`nowhere`"), "{dangling}");
     let twins = node(|nodes| nodes[1]["name"] = "conv".into());
     assert!(twins.contains("`conv`"), "{twins}");
-    let huge = node(|nodes| nodes[0]["padding"] = serde_json::json!([u64::MAX, 1]));
+    let huge = node(|nodes| nodes[0]["padding"] = json!([u64::MAX, 1]));
     assert!(huge.contains("`conv`"), "{huge}");
-    let zero = node(|nodes| nodes[0]["stride"] = serde_json::json!([0, 1]));
+    let zero = node(|nodes| nodes[0]["stride"] = json!([0, 1]));
     assert!(zero.contains("`conv`"), "{zero}");
     let vector = node(|nodes| nodes[0]["inputs"][0] = "t".into());
     assert!(vector.contains("`conv`") && vector.contains("map"), "{vector}");
@@ -148,8 +191,7 @@ fn graphs_that_cannot_be_computed_name_the_node() {
     assert!(none.contains("`conv`") && none.contains("0 groups"), "{none}");
     let norm = |groups: u64, eps: f64| {
         with_header(move |json| {
-            let node =
-                serde_json::json!({"name": "silu", "op": "group_norm", "groups": groups, "eps": eps, "inputs": ["x"]});
+            let node = json!({"name": "silu", "op": "group_norm", "groups": groups, "eps": eps, "inputs": ["x"]});
             json["networks"][DENOISER]["nodes"][1] = node;
         })
     };
@@ -159,7 +201,7 @@ fn graphs_that_cannot_be_computed_name_the_node() {
     let attention = |heads: u64, inputs: [&'static str; 3]| {
         with_header(move |json| {
             json["networks"][DENOISER]["nodes"][1] =
-                serde_json::json!({"name": "silu", "op": "attention", "heads": heads, "inputs": inputs});
+                json!({"name": "silu", "op": "attention", "heads": heads, "inputs": inputs});
         })
     };
     let heads = attention(2, ["x", "x", "x"]);
@@ -189,11 +231,11 @@ fn inputs_that_do_not_lie_side_by_side_are_named() {
 fn headers_from_elsewhere_are_refused() {
     let version = with_header(|json| json["version"] = 7.into());
     assert!(version.contains("version 7") && version.contains("version 1"), "{version}");
-    let labels = with_header(|json| json["data"]["labels"] = serde_json::json!(["cat"]));
+    let labels = with_header(|json| json["data"]["labels"] = json!(["cat"]));
     assert!(labels.contains("labels"), "{labels}");
     let schedule = with_header(|json| json["schedule"]["steps"] = 0.into());
     assert!(schedule.contains("noise schedule"), "{schedule}");
-    let input = with_header(|json| json["networks"][DENOISER]["input"] = serde_json::json!([1, u64::MAX, 4]));
+    let input = with_header(|json| json["networks"][DENOISER]["input"] = json!([1, u64::MAX, 4]));
     assert!(input.contains("input") || input.contains("header"), "{input}");
 }
 

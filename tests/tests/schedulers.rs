@@ -1,7 +1,7 @@
 //! Step tables against diffusers, step for step: `golden/schedulers.json`, made by the script beside it.
 
 use grano_codegen::forward::{NoiseSchedule, ScheduleKind};
-use grano_codegen::schedule::{Epsilon, Method, SamplerSpec, Spacing, Variance};
+use grano_codegen::schedule::{Epsilon, Method, Prediction, SamplerSpec, Spacing, Variance};
 use serde::Deserialize;
 
 /// Times max(1, max |x|) of the step. Ours is f32 arithmetic on f64 tables, the golden values f64; the worst
@@ -90,7 +90,9 @@ fn trajectories_equal_diffusers() {
             "squaredcos_cap_v2" => ScheduleKind::Cosine,
             other => panic!("unknown schedule {other}"),
         };
-        let table = spec.table(&NoiseSchedule { kind, steps: golden.train_steps }).expect("a valid sampler");
+        let table = spec
+            .table(&NoiseSchedule { kind, steps: golden.train_steps }, Prediction::Epsilon)
+            .expect("a valid sampler");
         assert_eq!(table.rows.iter().map(|row| row.t).collect::<Vec<_>>(), case.timesteps, "{}", spec.name);
         let clip = table.clip.map_or(f32::INFINITY, |clip| clip as f32);
         let mut x = golden.x_t.clone();
@@ -126,7 +128,7 @@ fn time_indices_equal_diffusers_for_every_count() {
         assert_eq!(sums.len(), golden.train_steps);
         for (steps, sum) in (1..).zip(sums) {
             let method = Method::Ancestral { variance: Variance::FixedSmall };
-            let spec = SamplerSpec { name: String::new(), method, steps, spacing, clip: None };
+            let spec = SamplerSpec { name: String::new(), method, steps, spacing: spacing.clone(), clip: None };
             let times = spec.time_indices(golden.train_steps).expect("at most T steps");
             assert_eq!(times.iter().zip(1..).map(|(t, i)| t * i).sum::<usize>(), sum, "{spacing:?}, {steps} steps");
         }

@@ -10,7 +10,7 @@ use grano_codegen::forward::NoiseSchedule;
 use grano_codegen::graph::{Node, Op, Shape, X};
 use grano_codegen::load::serialize;
 use grano_codegen::model::{DENOISER, Data, Defaults, Header, Ranges, VERSION};
-use grano_codegen::schedule::{SamplerSpec, Table};
+use grano_codegen::schedule::{Prediction, SamplerSpec, Table};
 use indicatif::ProgressBar;
 use safetensors::tensor::{Dtype, TensorView};
 use tch::{Device, Kind, Tensor};
@@ -54,12 +54,14 @@ pub fn export(args: &Args) -> Result<()> {
     let network = Network::from_flat(state.network.graph().clone(), state.ema)?;
     let schedule = train.noise_schedule();
     let spec: SamplerSpec = args.sampler.parse()?;
-    let table = spec.table(&schedule)?;
+    let table = spec.table(&schedule, Prediction::Epsilon)?;
     let ranges = calibrate(&network, &table, args)?;
     let header = Header {
         version: VERSION,
         networks: BTreeMap::from([(DENOISER.to_string(), network.graph().clone())]),
         schedule: schedule.clone(),
+        prediction: Prediction::Epsilon,
+        samplers: BTreeMap::new(),
         data: Data { labels: state.labels, range: [-1.0, 1.0] },
         ranges: BTreeMap::from([(DENOISER.to_string(), ranges)]),
         defaults: Defaults { sampler: args.sampler.clone(), guidance: args.guidance },
@@ -178,7 +180,7 @@ fn golden(network: &Network, schedule: &NoiseSchedule, table: &Table) -> Result<
     let label = Tensor::from_slice(&[graph.classes.saturating_sub(3) as i64]);
     let mut streams = [Gaussian(Philox::new(CALIBRATION_SEED + 2, 0))];
     let (mut injected, mut states) = (Vec::new(), Vec::new());
-    let noisy_table = noisy.table(schedule)?;
+    let noisy_table = noisy.table(schedule, Prediction::Epsilon)?;
     let trajectory = Trajectory { table: &noisy_table, labels: &label, guidance: 1.0 };
     let mut draw = |shape| {
         let z = noise(&mut streams, shape);

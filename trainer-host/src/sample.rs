@@ -8,7 +8,7 @@ use grano::noise::{Gaussian, Noise, Philox};
 use grano_codegen::forward::NoiseSchedule;
 use grano_codegen::load::load;
 use grano_codegen::model::Model;
-use grano_codegen::schedule::{SamplerSpec, Table};
+use grano_codegen::schedule::{Prediction, SamplerSpec, Table};
 use indicatif::ProgressBar;
 use tch::{Device, Kind, Tensor};
 
@@ -71,8 +71,8 @@ pub fn sample(args: &Args) -> Result<()> {
         })
     });
     let chosen = chosen.transpose()?;
-    let spec: SamplerSpec = args.sampler.as_ref().unwrap_or(&header.defaults.sampler).parse()?;
-    let table = spec.table(&header.schedule)?;
+    let spec = header.sampler(args.sampler.as_ref().unwrap_or(&header.defaults.sampler))?;
+    let table = spec.table(&header.schedule, header.prediction)?;
     let guidance = args.guidance.unwrap_or(header.defaults.guidance);
     // As on the host: a row of the sheet a class.
     let label = |i: u64| chosen.unwrap_or(if classes == 0 { 0 } else { (i * classes as u64 / args.count) as usize });
@@ -172,7 +172,7 @@ impl Trajectory<'_> {
     }
 }
 
-/// Draws one row of eight pictures per class with DDIM in 20 steps, without guidance.
+/// Draws one row of eight pictures per class with DDIM in 20 steps, without guidance, by a network that predicts ε.
 ///
 /// # Errors
 /// When the picture cannot be written.
@@ -180,7 +180,8 @@ pub fn sheet(network: &Network, schedule: &NoiseSchedule, path: &Path) -> Result
     let spec: SamplerSpec = format!("ddim-{}", schedule.steps.min(20)).parse()?;
     let labels: Vec<i64> = (0..network.graph().classes.max(1) as i64).flat_map(|class| [class; 8]).collect();
     let mut streams: Vec<_> = (0..labels.len() as u64).map(|i| Gaussian(Philox::new(0, i))).collect();
-    let trajectory = Trajectory { table: &spec.table(schedule)?, labels: &Tensor::from_slice(&labels), guidance: 1.0 };
+    let table = spec.table(schedule, Prediction::Epsilon)?;
+    let trajectory = Trajectory { table: &table, labels: &Tensor::from_slice(&labels), guidance: 1.0 };
     write_sheet(&trajectory.run(network, &mut |shape| noise(&mut streams, shape), &mut |_, _| ()), 8, path)
 }
 

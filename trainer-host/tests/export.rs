@@ -93,7 +93,7 @@ fn check(path: &Path, input: [usize; 3], labels: &[&str], ends: usize) -> Model 
     assert_eq!(stored, 3 * ends, "the ends of blocks and stages in three cases");
 
     let spec: SamplerSpec = "ddim-6-eta0.5".parse().unwrap();
-    let table = spec.table(&header.schedule).unwrap();
+    let table = spec.table(&header.schedule, header.prediction).unwrap();
     assert_eq!(golden["trajectory.noise"].0[0], 7);
     let mut x = at("trajectory.noise", 0).to_vec();
     for (step, row) in table.rows.iter().enumerate() {

@@ -9,6 +9,7 @@ use grano_codegen::Result;
 use grano_codegen::forward::{NoiseSchedule, ScheduleKind};
 use grano_codegen::graph::{Builder, Graph, Op, Parameter, X};
 use grano_codegen::model::{Data, Defaults, Header, VERSION};
+use grano_codegen::schedule::Prediction;
 
 use crate::calibrate::{self, random};
 
@@ -134,6 +135,8 @@ pub fn model() -> Result<Vec<u8>> {
         version: VERSION,
         networks: BTreeMap::new(),
         schedule: NoiseSchedule { kind: ScheduleKind::Cosine, steps: 100 },
+        prediction: Prediction::Epsilon,
+        samplers: BTreeMap::new(),
         data: Data { labels: Vec::new(), range: [-1.0, 1.0] },
         ranges: BTreeMap::new(),
         defaults: Defaults { sampler: "ddim-1".into(), guidance: 1.0 },

@@ -8,6 +8,7 @@ use grano_codegen::Result;
 use grano_codegen::forward::{NoiseSchedule, ScheduleKind};
 use grano_codegen::graph::{Builder, Function, Graph, Op, Parameter, T, X};
 use grano_codegen::model::{Data, Defaults, Header, VERSION};
+use grano_codegen::schedule::Prediction;
 
 use crate::calibrate::{self, random};
 
@@ -80,6 +81,8 @@ pub fn model() -> Result<Vec<u8>> {
         version: VERSION,
         networks: BTreeMap::new(),
         schedule: NoiseSchedule { kind: ScheduleKind::Cosine, steps: 100 },
+        prediction: Prediction::Epsilon,
+        samplers: BTreeMap::new(),
         data: Data { labels: Vec::new(), range: [-1.0, 1.0] },
         ranges: BTreeMap::new(),
         defaults: Defaults { sampler: "ddim-2".into(), guidance: 1.0 },

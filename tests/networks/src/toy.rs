@@ -7,6 +7,7 @@ use grano_codegen::Result;
 use grano_codegen::forward::{NoiseSchedule, ScheduleKind};
 use grano_codegen::graph::{Builder, Function, Graph, LABEL, Op, Parameter, T, X};
 use grano_codegen::model::{Data, Defaults, Header, VERSION};
+use grano_codegen::schedule::Prediction;
 
 use crate::calibrate::{self, random};
 
@@ -83,6 +84,8 @@ pub fn model() -> Result<Vec<u8>> {
         version: VERSION,
         networks: BTreeMap::new(),
         schedule: NoiseSchedule { kind: ScheduleKind::Cosine, steps: 100 },
+        prediction: Prediction::Epsilon,
+        samplers: BTreeMap::new(),
         data: Data { labels: ["one", "two", "three"].map(String::from).to_vec(), range: [-1.0, 1.0] },
         ranges: BTreeMap::new(),
         defaults: Defaults { sampler: "ddim-4".into(), guidance: 1.0 },

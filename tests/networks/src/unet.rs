@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use grano_codegen::forward::{NoiseSchedule, ScheduleKind};
 use grano_codegen::graph::{Builder, Function, Graph, LABEL, Op, Parameter, T, X};
 use grano_codegen::model::{Data, Defaults, Header, VERSION};
+use grano_codegen::schedule::Prediction;
 use grano_codegen::{Error, Result};
 
 use crate::calibrate::{self, random};
@@ -188,6 +189,8 @@ pub fn model() -> Result<Vec<u8>> {
         version: VERSION,
         networks: BTreeMap::new(),
         schedule: NoiseSchedule { kind: ScheduleKind::Cosine, steps: STEPS },
+        prediction: Prediction::Epsilon,
+        samplers: BTreeMap::new(),
         data: Data { labels: Vec::new(), range: [-1.0, 1.0] },
         ranges: BTreeMap::new(),
         defaults: Defaults { sampler: "ddim-20".into(), guidance: 1.0 },

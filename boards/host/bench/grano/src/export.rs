@@ -7,7 +7,6 @@ use anyhow::{Context, Result};
 use grano_bench_protocol::sampler::{Sampler, Step};
 use grano_codegen::graph::Op;
 use grano_codegen::load::load;
-use grano_codegen::schedule::SamplerSpec;
 
 const MODEL: &str = concat!(env!("OUT_DIR"), "/unet.safetensors");
 
@@ -17,8 +16,7 @@ const MODEL: &str = concat!(env!("OUT_DIR"), "/unet.safetensors");
 /// When that cannot be done.
 pub fn export(folder: &Path) -> Result<()> {
     let model = load(Path::new(MODEL))?;
-    let spec: SamplerSpec = "ddim-20".parse()?;
-    let table = spec.table(&model.header.schedule)?;
+    let table = model.header.sampler("ddim-20")?.table(&model.header.schedule, model.header.prediction)?;
     let sinusoid = model.denoiser()?.graph.nodes.iter().find_map(|node| match node.op {
         Op::Sinusoid { dim, max_period } => Some((dim, max_period)),
         _ => None,

@@ -8,35 +8,22 @@
 //! x   = a·x̂0 + b·x + c·z + e·out        z ~ N(0, I)
 //! ```
 //!
-//! The network predicts ε. Rows equal the steps of diffusers 0.42.1, `DDPMScheduler` and `DDIMScheduler`
+//! k0 and k1 say what the network predicts ([`Prediction`]). Rows equal the steps of diffusers 0.42.1, `DDPMScheduler` and `DDIMScheduler`
 //! (`set_alpha_to_one`), with these conventions:
 //! - the step after t goes to the next time index of the list for ancestral sampling, but to t − ⌊T/n⌋ for
-//!   DDIM, which differs from the list where n does not divide T (but not with centred spacing, which
-//!   diffusers does not have); before index 0, ᾱ is 1;
+//!   DDIM, which differs from the list where n does not divide T (but not with centred spacing or a list of its own,
+//!   which diffusers' DDIM does not have); before index 0, ᾱ is 1;
 //! - ancestral sampling adds noise wherever t > 0, DDIM wherever η > 0.
 
-use std::str::FromStr;
+mod name;
+mod prediction;
+mod spacing;
+
+pub use prediction::Prediction;
+pub use spacing::Spacing;
 
 use crate::error::{Error, Result};
 use crate::forward::NoiseSchedule;
-
-/// Which time indices out of `0..T` the n steps visit (Lin et al. 2023, table 2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spacing {
-    /// Multiples of ⌊T/n⌋, plus `offset`: ends at `offset`, starts below T − 1.
-    Leading {
-        /// Added to every time index.
-        offset: usize,
-    },
-    /// T − 1, then down by T/n, rounded: starts where training ended.
-    Trailing,
-    /// n points from T − 1 to 0, both met, rounded.
-    Linspace,
-    /// The middles of n equal parts of `0..T`: ⌊(i + ½)·T/n⌋. Where ᾱ nearly vanishes at T − 1, as on the
-    /// cosine schedule, x̂0 there is the network's rounding error times 20,000; half a part earlier it is an
-    /// estimate, and the last step stands closer to the picture.
-    Centred,
-}
 
 /// The variance of the noise that an ancestral step adds (Ho et al. 2020, section 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +39,7 @@ pub enum Variance {
 /// What DDIM takes for ε after x̂0 has been clipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Epsilon {
-    /// The network's output.
+    /// What the network's output says.
     Kept,
     /// The ε that leads from the clipped x̂0 to x (diffusers' `use_clipped_model_output`): under guidance the kept
     /// one carries along what was clipped away, and x grows past what the network knows.
@@ -121,81 +108,20 @@ pub struct Table {
 /// with β̃ and 11.65 with DDIM (xyfJASON, Diffusion-Models-Implementations).
 const FEWEST_STEPS_WITH_LARGE_VARIANCE: usize = 100;
 
-impl FromStr for SamplerSpec {
-    type Err = Error;
-
-    /// `ddim-STEPS`, `ddim-STEPS-etaETA`, `ancestral-STEPS` (β̃) or `ancestral-STEPS-large` (β); centred
-    /// spacing, x̂0 clipped to 1, ε recomputed.
-    fn from_str(name: &str) -> Result<Self> {
-        let wrong = || {
-            Error::Model(format!(
-                "sampler `{name}`: not a name of the form ddim-STEPS, ddim-STEPS-etaETA (0 ≤ ETA ≤ 1), ancestral-STEPS \
-                 or ancestral-STEPS-large; examples: ddim-20, ddim-20-eta0.5, ancestral-100, ancestral-100-large"
-            ))
-        };
-        let mut words = name.splitn(3, '-');
-        let (kind, steps, rest) = (words.next(), words.next(), words.next());
-        let method = match (kind, rest) {
-            (Some("ddim"), None) => Method::Ddim { eta: 0.0, epsilon: Epsilon::Recomputed },
-            (Some("ddim"), Some(rest)) => {
-                let eta = rest.strip_prefix("eta").filter(|eta| eta.bytes().all(|b| b.is_ascii_digit() || b == b'.'));
-                Method::Ddim {
-                    eta: eta.and_then(|eta| eta.parse().ok()).ok_or_else(wrong)?,
-                    epsilon: Epsilon::Recomputed,
-                }
-            }
-            (Some("ancestral"), None) => Method::Ancestral { variance: Variance::FixedSmall },
-            (Some("ancestral"), Some("large")) => Method::Ancestral { variance: Variance::FixedLarge },
-            _ => return Err(wrong()),
-        };
-        let steps = steps.filter(|steps| steps.bytes().all(|b| b.is_ascii_digit()));
-        let steps = steps.and_then(|steps| steps.parse().ok()).filter(|steps| *steps > 0).ok_or_else(wrong)?;
-        if matches!(method, Method::Ddim { eta, .. } if eta > 1.0) {
-            return Err(wrong());
-        }
-        Ok(Self { name: name.into(), method, steps, spacing: Spacing::Centred, clip: Some(1.0) })
-    }
-}
-
 impl SamplerSpec {
     /// The time indices in the order in which they are visited, falling, for T = `train_steps`.
     ///
     /// # Errors
-    /// When there are no steps, more than T, or an offset that leads past T − 1.
+    /// As [`Spacing::time_indices`], naming the sampler.
     pub fn time_indices(&self, train_steps: usize) -> Result<Vec<usize>> {
-        let (n, total) = (self.steps, train_steps);
-        if !(1..=total).contains(&n) {
-            return Err(self.wrong(format!("{n} steps; the model was trained with T = {total}, give 1 to {total}")));
-        }
-        // Rounding goes to even as numpy's does, and the products are formed in its order, because ties occur.
-        Ok(match self.spacing {
-            Spacing::Leading { offset } => {
-                let stride = total / n;
-                let room = total - 1 - (n - 1) * stride;
-                if offset > room {
-                    return Err(self.wrong(format!("an offset of {offset} leads past T = {total}; at most {room}")));
-                }
-                (0..n).rev().map(|i| i * stride + offset).collect()
-            }
-            Spacing::Trailing => {
-                let start = total as f64;
-                let stride = (start - start / n as f64) - start;
-                (0..n).map(|i| (start + i as f64 * stride).round_ties_even() as usize - 1).collect()
-            }
-            Spacing::Centred => (0..n).rev().map(|i| (2 * i + 1) * total / (2 * n)).collect(),
-            Spacing::Linspace if n == 1 => vec![0],
-            Spacing::Linspace => {
-                let stride = (total - 1) as f64 / (n - 1) as f64;
-                (0..n).rev().map(|i| (i as f64 * stride).round_ties_even() as usize).collect()
-            }
-        })
+        self.spacing.time_indices(self.steps, train_steps).map_err(|reason| self.wrong(reason))
     }
 
-    /// The coefficients of every step, in f64.
+    /// The coefficients of every step, in f64, for a network of such predictions.
     ///
     /// # Errors
     /// As [`Self::time_indices`] and [`NoiseSchedule::betas`]; when η or the clip is out of range.
-    pub fn table(&self, schedule: &NoiseSchedule) -> Result<Table> {
+    pub fn table(&self, schedule: &NoiseSchedule, prediction: Prediction) -> Result<Table> {
         if let Method::Ddim { eta, .. } = self.method
             && !(0.0..=1.0).contains(&eta)
         {
@@ -209,11 +135,14 @@ impl SamplerSpec {
         let alpha_bars = schedule.alpha_bars()?;
         let times = self.time_indices(schedule.steps)?;
         let rows = times.iter().enumerate().map(|(i, &t)| {
-            let previous = match self.method {
-                Method::Ddim { .. } if self.spacing != Spacing::Centred => t.checked_sub(schedule.steps / self.steps),
+            let previous = match (self.method, &self.spacing) {
+                (Method::Ddim { .. }, Spacing::Leading { .. } | Spacing::Trailing | Spacing::Linspace) => {
+                    t.checked_sub(schedule.steps / self.steps)
+                }
                 _ => times.get(i + 1).copied(),
             };
-            self.method.row(t, alpha_bars[t], previous.map_or(1.0, |previous| alpha_bars[previous]))
+            let previous = previous.map_or(1.0, |previous| alpha_bars[previous]);
+            self.method.row(t, alpha_bars[t], previous, prediction)
         });
         Ok(Table { name: self.name.clone(), clip: self.clip, rows: rows.collect() })
     }
@@ -249,7 +178,7 @@ impl SamplerSpec {
 
 impl Method {
     /// The step from time index `t`, where ᾱ is `alpha_bar`, to where it is `alpha_bar_previous`.
-    fn row(self, t: usize, alpha_bar: f64, alpha_bar_previous: f64) -> Row {
+    fn row(self, t: usize, alpha_bar: f64, alpha_bar_previous: f64, prediction: Prediction) -> Row {
         let (signal, sigma) = (alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt());
         let alpha = alpha_bar / alpha_bar_previous;
         let beta = 1.0 - alpha;
@@ -271,12 +200,16 @@ impl Method {
                 let direction = (1.0 - alpha_bar_previous - c * c).max(0.0).sqrt();
                 let a = alpha_bar_previous.sqrt();
                 match epsilon {
-                    Epsilon::Kept => (a, 0.0, c, direction),
+                    Epsilon::Kept => {
+                        let [of_x, of_out] = prediction.epsilon(alpha_bar);
+                        (a, direction * of_x, c, direction * of_out)
+                    }
                     Epsilon::Recomputed => (a - direction * signal / sigma, direction / sigma, c, 0.0),
                 }
             }
         };
-        Row { t, c_in: 1.0, k0: 1.0 / signal, k1: sigma / signal, a, b, c, e }
+        let [k0, k1] = prediction.x0(alpha_bar);
+        Row { t, c_in: 1.0, k0, k1, a, b, c, e }
     }
 }
 
@@ -299,59 +232,28 @@ mod tests {
     }
 
     #[test]
-    fn names_are_parsed() {
-        let ddim = |eta| Method::Ddim { eta, epsilon: Epsilon::Recomputed };
-        let ancestral = |variance| Method::Ancestral { variance };
-        for (name, method, steps) in [
-            ("ddim-20", ddim(0.0), 20),
-            ("ddim-20-eta0.5", ddim(0.5), 20),
-            ("ddim-1-eta1", ddim(1.0), 1),
-            ("ancestral-1000", ancestral(Variance::FixedSmall), 1000),
-            ("ancestral-100-large", ancestral(Variance::FixedLarge), 100),
-        ] {
-            let expected = SamplerSpec { name: name.into(), method, steps, spacing: Spacing::Centred, clip: Some(1.0) };
-            assert_eq!(spec(name), expected);
+    fn a_list_steps_from_entry_to_entry() {
+        let times = vec![957, 400, 3];
+        for method in ["ddim", "ancestral"].map(|rule| Method::named(rule).unwrap()) {
+            let listed = SamplerSpec { method, steps: 3, spacing: Spacing::Listed(times.clone()), ..spec("ddim-3") };
+            let rows = listed.table(&SCHEDULES[1], Prediction::Epsilon).unwrap().rows;
+            let alpha_bars = SCHEDULES[1].alpha_bars().unwrap();
+            assert_eq!(rows.iter().map(|row| row.t).collect::<Vec<_>>(), times);
+            assert_eq!(rows[0], method.row(957, alpha_bars[957], alpha_bars[400], Prediction::Epsilon));
+            assert_eq!(rows[2], method.row(3, alpha_bars[3], 1.0, Prediction::Epsilon));
         }
-    }
-
-    #[test]
-    fn other_names_are_refused_with_the_grammar() {
-        let names = "|ddim|ddim-|ddim-0|ddim-+5|ddim--5|ddim-20-|ddim-20 |DDIM-20|dpm-20|ddim-99999999999999999999\
-                     |ddim-20-eta|ddim-20-eta1.5|ddim-20-eta-1|ddim-20-etaNaN|ddim-20-large\
-                     |ancestral-x|ancestral-20-eta0.5|ancestral-100-large-2";
-        for name in names.split('|') {
-            let error = name.parse::<SamplerSpec>().unwrap_err().to_string();
-            assert!(error.contains(&format!("`{name}`")) && error.contains("ancestral-100-large"), "{error}");
-        }
-    }
-
-    #[test]
-    fn spacings_meet_their_ends() {
-        let times = |spacing, steps| SamplerSpec { spacing, steps, ..spec("ddim-1") }.time_indices(1000);
-        assert_eq!(times(Spacing::Leading { offset: 0 }, 4).unwrap(), [750, 500, 250, 0]);
-        assert_eq!(times(Spacing::Leading { offset: 1 }, 4).unwrap(), [751, 501, 251, 1]);
-        assert_eq!(times(Spacing::Trailing, 4).unwrap(), [999, 749, 499, 249]);
-        assert_eq!(times(Spacing::Centred, 4).unwrap(), [875, 625, 375, 125]);
-        assert_eq!(times(Spacing::Linspace, 4).unwrap(), [999, 666, 333, 0]);
-        let all: Vec<usize> = (0..1000).rev().collect();
-        for spacing in [Spacing::Leading { offset: 0 }, Spacing::Trailing, Spacing::Linspace, Spacing::Centred] {
-            assert_eq!(times(spacing, 1000).unwrap(), all);
-            assert_eq!(times(spacing, 1).unwrap().len(), 1);
-        }
-        let error = times(Spacing::Leading { offset: 250 }, 4).unwrap_err().to_string();
-        assert!(error.contains("at most 249"), "{error}");
-        let error = times(Spacing::Trailing, 1001).unwrap_err().to_string();
-        assert!(error.contains("give 1 to 1000"), "{error}");
     }
 
     #[test]
     fn ranges_are_checked() {
         for clip in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            assert!(SamplerSpec { clip: Some(clip), ..spec("ddim-5") }.table(&SCHEDULES[0]).is_err());
+            assert!(
+                SamplerSpec { clip: Some(clip), ..spec("ddim-5") }.table(&SCHEDULES[0], Prediction::Epsilon).is_err()
+            );
         }
         for eta in [-0.1, 1.1, f64::NAN] {
             let method = Method::Ddim { eta, epsilon: Epsilon::Kept };
-            assert!(SamplerSpec { method, ..spec("ddim-5") }.table(&SCHEDULES[0]).is_err());
+            assert!(SamplerSpec { method, ..spec("ddim-5") }.table(&SCHEDULES[0], Prediction::Epsilon).is_err());
         }
     }
 
@@ -360,8 +262,8 @@ mod tests {
     fn ancestral_rows_are_the_posterior() {
         for schedule in SCHEDULES {
             let (betas, alpha_bars) = (schedule.betas().unwrap(), schedule.alpha_bars().unwrap());
-            let small = spec("ancestral-1000").table(&schedule).unwrap();
-            let large = spec("ancestral-1000-large").table(&schedule).unwrap();
+            let small = spec("ancestral-1000").table(&schedule, Prediction::Epsilon).unwrap();
+            let large = spec("ancestral-1000-large").table(&schedule, Prediction::Epsilon).unwrap();
             for (row, large) in small.rows.iter().zip(&large.rows) {
                 let (beta, alpha_bar) = (betas[row.t], alpha_bars[row.t]);
                 let alpha = 1.0 - beta;
@@ -375,27 +277,38 @@ mod tests {
         }
     }
 
-    /// Given the true ε, x_t = a_t·x_0 + σ_t·ε must go to x_prev with the marginal q(x_prev | x_0), so that
+    /// Given the true x_0 and ε, x_t = a_t·x_0 + σ_t·ε must go to x_prev with the marginal q(x_prev | x_0), so that
     /// the last step gives x_0 itself. Holds for every rule but variance β.
     #[test]
     fn rows_keep_the_marginals() {
-        for (schedule, name) in SCHEDULES.iter().flat_map(|schedule| {
-            ["ancestral-20", "ancestral-1000", "ddim-20", "ddim-20-eta0.5", "ddim-50-eta1"].map(|name| (schedule, name))
-        }) {
+        let names = ["ancestral-20", "ancestral-1000", "ddim-20", "ddim-20-eta0.5", "ddim-50-eta1"];
+        for ((schedule, name), prediction) in SCHEDULES
+            .iter()
+            .flat_map(|schedule| names.map(|name| (schedule, name)))
+            .flat_map(|pair| [Prediction::Epsilon, Prediction::Velocity].map(|prediction| (pair, prediction)))
+        {
             let alpha_bars = schedule.alpha_bars().unwrap();
             for epsilon in [Epsilon::Kept, Epsilon::Recomputed] {
                 let mut spec = spec(name);
                 if let Method::Ddim { eta, .. } = spec.method {
                     spec.method = Method::Ddim { eta, epsilon };
                 }
-                let rows = spec.table(schedule).unwrap().rows;
+                let rows = spec.table(schedule, prediction).unwrap().rows;
                 for (i, row) in rows.iter().enumerate() {
                     let (signal, sigma) = (alpha_bars[row.t].sqrt(), (1.0 - alpha_bars[row.t]).sqrt());
                     let previous = rows.get(i + 1).map_or(1.0, |next| alpha_bars[next.t]);
-                    assert!(close(row.k0 * signal, 1.0) && close(row.k0 * sigma, row.k1));
-                    assert!(close(row.a + row.b * signal, previous.sqrt()), "{name} {row:?}");
-                    let direction = row.b * sigma + row.e;
-                    assert!(close(direction * direction + row.c * row.c, 1.0 - previous), "{name} {row:?}");
+                    let next = |x0: f64, epsilon: f64| {
+                        let x = signal * x0 + sigma * epsilon;
+                        let out = match prediction {
+                            Prediction::Epsilon => epsilon,
+                            Prediction::Velocity => signal * epsilon - sigma * x0,
+                        };
+                        assert!(close(row.k0 * x - row.k1 * out, x0), "{name} {row:?}");
+                        row.a * x0 + row.b * x + row.e * out
+                    };
+                    let (of_picture, of_noise) = (next(1.0, 0.0), next(0.0, 1.0));
+                    assert!(close(of_picture, previous.sqrt()), "{name} {row:?}");
+                    assert!(close(of_noise * of_noise + row.c * row.c, 1.0 - previous), "{name} {row:?}");
                 }
                 let last = rows.last().unwrap();
                 assert!(close(last.a, 1.0) && [last.b, last.c, last.e].iter().all(|x| x.abs() < 1e-12), "{last:?}");
@@ -407,8 +320,8 @@ mod tests {
     #[test]
     fn ddim_with_eta_1_is_ancestral() {
         for schedule in SCHEDULES {
-            let ancestral = spec("ancestral-50").table(&schedule).unwrap();
-            let ddim = spec("ddim-50-eta1").table(&schedule).unwrap();
+            let ancestral = spec("ancestral-50").table(&schedule, Prediction::Epsilon).unwrap();
+            let ddim = spec("ddim-50-eta1").table(&schedule, Prediction::Epsilon).unwrap();
             for (p, q) in ancestral.rows.iter().zip(&ddim.rows) {
                 assert!(close(p.a * p.k0 + p.b, q.a * q.k0 + q.b), "x: {p:?} {q:?}");
                 assert!(close(p.a * p.k1 - p.e, q.a * q.k1 - q.e), "out: {p:?} {q:?}");
@@ -419,7 +332,7 @@ mod tests {
 
     #[test]
     fn risky_samplers_warn() {
-        let warnings = |name: &str| spec(name).warnings(&spec(name).table(&SCHEDULES[1]).unwrap());
+        let warnings = |name: &str| spec(name).warnings(&spec(name).table(&SCHEDULES[1], Prediction::Epsilon).unwrap());
         for name in ["ddim-20", "ddim-20-eta0.5", "ancestral-20", "ancestral-1000-large"] {
             assert_eq!(warnings(name), [""; 0], "{name}");
         }

@@ -1,0 +1,78 @@
+//! Samplers by name: `ddim-20`, `ancestral-100-large`.
+
+use std::str::FromStr;
+
+use super::{Epsilon, Method, SamplerSpec, Spacing, Variance};
+use crate::error::{Error, Result};
+
+impl FromStr for SamplerSpec {
+    type Err = Error;
+
+    /// `ddim-STEPS`, `ddim-STEPS-etaETA`, `ancestral-STEPS` (β̃) or `ancestral-STEPS-large` (β): a rule as
+    /// [`Method::named`] reads it, with the steps after its first word. Centred spacing, x̂0 clipped to 1.
+    fn from_str(name: &str) -> Result<Self> {
+        let wrong = || {
+            Error::Model(format!(
+                "sampler `{name}`: not a name of the form ddim-STEPS, ddim-STEPS-etaETA (0 ≤ ETA ≤ 1), ancestral-STEPS \
+                 or ancestral-STEPS-large; examples: ddim-20, ddim-20-eta0.5, ancestral-100, ancestral-100-large"
+            ))
+        };
+        let mut words = name.splitn(3, '-');
+        let (kind, steps, rest) = (words.next().unwrap_or_default(), words.next(), words.next());
+        let rule = rest.map_or_else(|| kind.to_string(), |rest| format!("{kind}-{rest}"));
+        let method = Method::named(&rule).ok_or_else(wrong)?;
+        let steps = steps.filter(|steps| steps.bytes().all(|b| b.is_ascii_digit()));
+        let steps = steps.and_then(|steps| steps.parse().ok()).filter(|steps| *steps > 0).ok_or_else(wrong)?;
+        Ok(Self { name: name.into(), method, steps, spacing: Spacing::Centred, clip: Some(1.0) })
+    }
+}
+
+impl Method {
+    /// The rule called `ddim`, `ddim-etaETA`, `ancestral` or `ancestral-large`; with DDIM, ε is recomputed.
+    #[must_use]
+    pub fn named(rule: &str) -> Option<Self> {
+        let ddim = |eta| Self::Ddim { eta, epsilon: Epsilon::Recomputed };
+        match rule {
+            "ddim" => Some(ddim(0.0)),
+            "ancestral" => Some(Self::Ancestral { variance: Variance::FixedSmall }),
+            "ancestral-large" => Some(Self::Ancestral { variance: Variance::FixedLarge }),
+            _ => {
+                let eta = rule.strip_prefix("ddim-eta")?;
+                let plain = eta.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+                eta.parse().ok().filter(|eta| plain && *eta <= 1.0).map(ddim)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_parsed() {
+        let ddim = |eta| Method::Ddim { eta, epsilon: Epsilon::Recomputed };
+        let ancestral = |variance| Method::Ancestral { variance };
+        for (name, method, steps) in [
+            ("ddim-20", ddim(0.0), 20),
+            ("ddim-20-eta0.5", ddim(0.5), 20),
+            ("ddim-1-eta1", ddim(1.0), 1),
+            ("ancestral-1000", ancestral(Variance::FixedSmall), 1000),
+            ("ancestral-100-large", ancestral(Variance::FixedLarge), 100),
+        ] {
+            let expected = SamplerSpec { name: name.into(), method, steps, spacing: Spacing::Centred, clip: Some(1.0) };
+            assert_eq!(name.parse::<SamplerSpec>().unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn other_names_are_refused_with_the_grammar() {
+        let names = "|ddim|ddim-|ddim-0|ddim-+5|ddim--5|ddim-20-|ddim-20 |DDIM-20|dpm-20|ddim-99999999999999999999\
+                     |ddim-20-eta|ddim-20-eta1.5|ddim-20-eta-1|ddim-20-etaNaN|ddim-20-large\
+                     |ancestral-x|ancestral-20-eta0.5|ancestral-100-large-2";
+        for name in names.split('|') {
+            let error = name.parse::<SamplerSpec>().unwrap_err().to_string();
+            assert!(error.contains(&format!("`{name}`")) && error.contains("ancestral-100-large"), "{error}");
+        }
+    }
+}
