@@ -5,23 +5,23 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use grano_codegen::graph::Graph;
+use grano_codegen::model;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tch::{Device, Tensor};
 
 use crate::files;
 use crate::network::Network;
-use crate::train::{Args, State};
+use crate::optimize::State;
 
 const FLAT: [&str; 4] = ["parameters", "ema", "adam.first", "adam.second"];
 
 /// What stands beside the tensors.
 #[derive(Serialize, Deserialize)]
 struct Header {
-    args: Args,
-    graph: Graph,
-    labels: Vec<String>,
+    arguments: Value,
+    model: model::Header,
     step: u64,
     seconds: f64,
 }
@@ -31,18 +31,13 @@ pub fn path(run: &Path) -> PathBuf {
     run.join("checkpoint.safetensors")
 }
 
-/// Writes the state.
+/// Writes the state of a training that is described by `arguments`, and the header of the model that it makes.
 ///
 /// # Errors
 /// When the file cannot be written; the one before is then still whole.
-pub fn save(run: &Path, args: &Args, state: &State) -> Result<()> {
-    let header = Header {
-        args: args.clone(),
-        graph: state.network.graph().clone(),
-        labels: state.labels.clone(),
-        step: state.step,
-        seconds: state.seconds,
-    };
+pub fn save(run: &Path, arguments: &Value, model: &model::Header, state: &State) -> Result<()> {
+    let (arguments, model) = (arguments.clone(), model.clone());
+    let header = Header { arguments, model, step: state.step, seconds: state.seconds };
     let flats = [state.network.flat(), &state.ema, &state.first, &state.second];
     let flats = flats.into_iter().map(bytes).collect::<Result<Vec<_>>>()?;
     let tensors = FLAT
@@ -58,43 +53,47 @@ pub fn save(run: &Path, args: &Args, state: &State) -> Result<()> {
 ///
 /// # Errors
 /// When the file is broken, or the run was begun with other arguments; names those.
-pub fn load(run: &Path, args: &Args, device: Device) -> Result<Option<State>> {
+pub fn load(run: &Path, arguments: &Value, device: Device) -> Result<Option<(model::Header, State)>> {
     if !path(run).exists() {
         return Ok(None);
     }
-    let (before, state) = read(run, device)?;
-    let different = different(&before, args)?;
+    let (header, state) = open(run, device)?;
+    let different = different(&header.arguments, arguments);
     ensure!(
         different.is_empty(),
         "{}: this run was begun with other arguments: {}; repeat those, or name another folder with --run",
         run.display(),
         different.join(", ")
     );
-    Ok(Some(state))
+    Ok(Some((header.model, state)))
 }
 
 /// The arguments that must be, but are not, those of the run's beginning.
-fn different(before: &Args, now: &Args) -> Result<Vec<String>> {
+fn different(before: &Value, now: &Value) -> Vec<String> {
     const FREE: [&str; 6] = ["data", "run", "steps", "checkpoint_every", "sample_every", "precision"];
-    let (before, now) = (serde_json::to_value(before)?, serde_json::to_value(now)?);
     let arguments = before.as_object().into_iter().flatten();
-    Ok(arguments
+    arguments
         .filter(|(name, value)| !FREE.contains(&name.as_str()) && now[name.as_str()] != **value)
         .map(|(name, value)| format!("--{} was {value}, now {}", name.replace('_', "-"), now[name]))
-        .collect())
+        .collect()
 }
 
-/// Reads a run's arguments and state.
+/// Reads the state of a run, and the header of the model that it makes.
 ///
 /// # Errors
 /// When there is no checkpoint or it is broken.
-pub fn read(run: &Path, device: Device) -> Result<(Args, State)> {
+pub fn read(run: &Path, device: Device) -> Result<(model::Header, State)> {
+    let (header, state) = open(run, device)?;
+    Ok((header.model, state))
+}
+
+fn open(run: &Path, device: Device) -> Result<(Header, State)> {
     let path = path(run);
     let bytes = std::fs::read(&path).with_context(|| format!("{}: no checkpoint; train first", path.display()))?;
     parse(&bytes, device).with_context(|| format!("{}: broken checkpoint; delete it to begin anew", path.display()))
 }
 
-fn parse(bytes: &[u8], device: Device) -> Result<(Args, State)> {
+fn parse(bytes: &[u8], device: Device) -> Result<(Header, State)> {
     let (_, metadata) = SafeTensors::read_metadata(bytes)?;
     let text = metadata.metadata().as_ref().and_then(|metadata| metadata.get("checkpoint")).context("no header")?;
     let header: Header = serde_json::from_str(text)?;
@@ -106,15 +105,15 @@ fn parse(bytes: &[u8], device: Device) -> Result<(Args, State)> {
         Ok(Tensor::from_slice(&values).to_device(device))
     };
     let [parameters, ema, first, second] = FLAT.map(flat);
-    let network = Network::from_flat(header.graph, parameters?)?;
+    let graph = header.model.networks.get(model::DENOISER).context("no network")?;
+    let network = Network::from_flat(graph.clone(), parameters?)?;
     let (ema, first, second) = (ema?, first?, second?);
     ensure!(
         [&ema, &first, &second].iter().all(|flat| flat.size() == network.flat().size()),
         "its tensors differ in length"
     );
-    let state =
-        State { network, ema, first, second, step: header.step, seconds: header.seconds, labels: header.labels };
-    Ok((header.args, state))
+    let (step, seconds) = (header.step, header.seconds);
+    Ok((header, State { network, ema, first, second, step, seconds }))
 }
 
 /// A tensor's values as little-endian f32.

@@ -6,11 +6,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use grano::noise::{Gaussian, Philox};
-use grano_codegen::forward::NoiseSchedule;
 use grano_codegen::graph::{Node, Op, Shape, X};
 use grano_codegen::load::serialize;
-use grano_codegen::model::{DENOISER, Data, Defaults, Header, Ranges, VERSION};
-use grano_codegen::schedule::{Prediction, SamplerSpec, Table};
+use grano_codegen::model::{DENOISER, Header, Ranges};
+use grano_codegen::schedule::{SamplerSpec, Table};
 use indicatif::ProgressBar;
 use safetensors::tensor::{Dtype, TensorView};
 use tch::{Device, Kind, Tensor};
@@ -28,12 +27,12 @@ pub struct Args {
     /// Where to write the model; the golden vectors go to NAME.golden.safetensors beside it
     #[arg(short, long)]
     pub output: PathBuf,
-    /// The sampler that the model is meant for
-    #[arg(long, default_value = "ddim-20")]
-    pub sampler: String,
-    /// The guidance weight that the model is meant for
-    #[arg(long, default_value_t = 2.0)]
-    pub guidance: f32,
+    /// The sampler that the model is meant for; else the run's
+    #[arg(long)]
+    pub sampler: Option<String>,
+    /// The guidance weight that the model is meant for; else the run's
+    #[arg(long)]
+    pub guidance: Option<f32>,
     /// Trajectories that calibration follows
     #[arg(long, default_value_t = 200)]
     pub trajectories: u64,
@@ -50,28 +49,24 @@ const CALIBRATION_SEED: u64 = 0xca1b;
 /// # Errors
 /// Names the checkpoint, sampler or file that is wrong; nothing is written then.
 pub fn export(args: &Args) -> Result<()> {
-    let (train, state) = checkpoint::read(&args.run, Device::Cpu)?;
-    let network = Network::from_flat(state.network.graph().clone(), state.ema)?;
-    let schedule = train.noise_schedule();
-    let spec: SamplerSpec = args.sampler.parse()?;
-    let table = spec.table(&schedule, Prediction::Epsilon)?;
-    let ranges = calibrate(&network, &table, args)?;
-    let header = Header {
-        version: VERSION,
-        networks: BTreeMap::from([(DENOISER.to_string(), network.graph().clone())]),
-        schedule: schedule.clone(),
-        prediction: Prediction::Epsilon,
-        samplers: BTreeMap::new(),
-        data: Data { labels: state.labels, range: [-1.0, 1.0] },
-        ranges: BTreeMap::from([(DENOISER.to_string(), ranges)]),
-        defaults: Defaults { sampler: args.sampler.clone(), guidance: args.guidance },
-    };
+    let (mut header, state) = checkpoint::read(&args.run, Device::Cpu)?;
+    let network = state.averaged()?;
+    if let Some(sampler) = &args.sampler {
+        header.defaults.sampler.clone_from(sampler);
+    }
+    header.defaults.guidance = args.guidance.unwrap_or(header.defaults.guidance);
+    let table = header.sampler(&header.defaults.sampler)?.table(&header.schedule, header.prediction)?;
+    // A network that has learnt to live with int8 codes keeps them.
+    if header.ranges.is_empty() {
+        let ranges = calibrate(&network, &table, header.defaults.guidance, args)?;
+        header.ranges.insert(DENOISER.to_string(), ranges);
+    }
     let tensors = network.named().map(|(parameter, values)| {
         let values = Vec::<f32>::try_from(values.detach().reshape([-1]))?;
         Ok((format!("{DENOISER}.{}", parameter.name), (parameter.shape.clone(), values)))
     });
     let bytes = serialize(&header, &tensors.collect::<Result<_>>()?)?;
-    let golden = golden(&network, &schedule, &table)?;
+    let golden = golden(&network, &header, &table)?;
     let golden_path = args.output.with_extension("golden.safetensors");
     files::make_parent(&args.output)?;
     files::write(&args.output, &bytes)?;
@@ -82,7 +77,7 @@ pub fn export(args: &Args) -> Result<()> {
 
 /// The ranges of all maps on trajectories of the model's own sampler, labelled and unlabelled evaluations
 /// alike, at every one of its steps.
-fn calibrate(network: &Network, table: &Table, args: &Args) -> Result<Ranges> {
+fn calibrate(network: &Network, table: &Table, guidance: f32, args: &Args) -> Result<Ranges> {
     let graph = network.graph();
     let shapes = graph.shapes()?;
     let maps: BTreeSet<String> =
@@ -95,7 +90,7 @@ fn calibrate(network: &Network, table: &Table, args: &Args) -> Result<Ranges> {
     let bar = ProgressBar::new(table.rows.len() as u64);
     let mut row = table.rows.iter();
     let both = Tensor::cat(&[labels.shallow_clone(), Tensor::full_like(&labels, graph.classes as i64)], 0);
-    let trajectory = Trajectory { table, labels: &labels, guidance: args.guidance };
+    let trajectory = Trajectory { table, labels: &labels, guidance, kind: Kind::Float };
     let mut measure = |input: &Tensor, _: &Tensor| {
         let Some(row) = row.next() else { return };
         let t = Tensor::full_like(&both, row.t as i64);
@@ -140,7 +135,7 @@ fn bulk(maps: &Tensor, outliers: f64) -> [f32; 2] {
 /// | `trajectory.label` | i64 `[1]` | class of the trajectory, which is drawn by `ddim-STEPS-eta0.5` without guidance |
 /// | `trajectory.noise` | f32 `[1 + steps, C, H, W]` | x_T, then each step's z; the last is 0 |
 /// | `trajectory.x` | f32 `[steps, C, H, W]` | x after each step |
-fn golden(network: &Network, schedule: &NoiseSchedule, table: &Table) -> Result<Vec<u8>> {
+fn golden(network: &Network, header: &Header, table: &Table) -> Result<Vec<u8>> {
     let graph = network.graph();
     let cases = table.rows.len() as i64;
     let [c, h, w] = graph.input.map(|n| n as i64);
@@ -149,7 +144,7 @@ fn golden(network: &Network, schedule: &NoiseSchedule, table: &Table) -> Result<
     let mut streams: Vec<_> = (0..cases as u64).map(|i| Gaussian(Philox::new(CALIBRATION_SEED + 1, i))).collect();
     // Inputs as the network meets them: case i is x at step i of a trajectory of its own.
     let mut inputs = Vec::new();
-    let trajectory = Trajectory { table, labels: &labels, guidance: 1.0 };
+    let trajectory = Trajectory { table, labels: &labels, guidance: 1.0, kind: Kind::Float };
     let _ = trajectory.run(network, &mut |shape| noise(&mut streams, shape), &mut |input, _| inputs.push(input.copy()));
     let x: Vec<Tensor> = inputs.iter().enumerate().map(|(i, input)| input.get(i as i64)).collect();
     let x = Tensor::stack(&x, 0);
@@ -180,8 +175,8 @@ fn golden(network: &Network, schedule: &NoiseSchedule, table: &Table) -> Result<
     let label = Tensor::from_slice(&[graph.classes.saturating_sub(3) as i64]);
     let mut streams = [Gaussian(Philox::new(CALIBRATION_SEED + 2, 0))];
     let (mut injected, mut states) = (Vec::new(), Vec::new());
-    let noisy_table = noisy.table(schedule, Prediction::Epsilon)?;
-    let trajectory = Trajectory { table: &noisy_table, labels: &label, guidance: 1.0 };
+    let noisy_table = noisy.table(&header.schedule, header.prediction)?;
+    let trajectory = Trajectory { table: &noisy_table, labels: &label, guidance: 1.0, kind: Kind::Float };
     let mut draw = |shape| {
         let z = noise(&mut streams, shape);
         injected.push(z.copy());

@@ -8,10 +8,14 @@
 mod checkpoint;
 mod curve;
 mod data;
+mod distill;
 mod export;
 mod files;
+mod finetune;
 mod judge;
 mod network;
+mod optimize;
+mod process;
 mod progress;
 mod sample;
 mod train;
@@ -24,6 +28,8 @@ use clap::Parser;
 #[command(version)]
 enum Command {
     Train(train::Args),
+    Finetune(finetune::Args),
+    Distill(distill::Args),
     Export(export::Args),
     Sample(sample::Args),
     Judge(judge::Args),
@@ -32,6 +38,8 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Train(args) => train::train(&args),
+        Command::Finetune(args) => finetune::finetune(&args),
+        Command::Distill(args) => distill::distill(&args),
         Command::Export(args) => export::export(&args),
         Command::Sample(args) => sample::sample(&args),
         Command::Judge(args) => judge::judge(&args),

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result};
 use grano_codegen::graph::{Function, Graph, LABEL, Op, Parameter, T, X};
+use grano_codegen::kernel::Affine;
+use grano_codegen::quantize::Code;
 use tch::{Device, Kind, Tensor};
 
 /// A graph and its parameters, which lie one behind another in one flat vector.
@@ -12,6 +14,7 @@ pub struct Network {
     parameters: Vec<Parameter>,
     flat: Tensor,
     views: BTreeMap<String, Tensor>,
+    codes: BTreeMap<String, Code>,
 }
 
 impl Network {
@@ -56,7 +59,30 @@ impl Network {
             offset += count;
         }
         anyhow::ensure!(offset == flat.size1()?, "{} values for {offset} parameters", flat.size1()?);
-        Ok(Self { graph, parameters, flat, views })
+        Ok(Self { graph, parameters, flat, views, codes: BTreeMap::new() })
+    }
+
+    /// The same network that rounds its values to an int8 network's codes, by node, as the chip does (fake
+    /// quantisation). Gradients pass as if only what lies beyond a code's ends were cut off (straight-through, Bengio et
+    /// al. 2013).
+    pub fn with_codes(self, codes: BTreeMap<String, Code>) -> Self {
+        Self { codes, ..self }
+    }
+
+    /// The same network with other parameters, f32 `[count]`, which it shares.
+    ///
+    /// # Errors
+    /// When the vector's length is not the number of parameters.
+    pub fn with_flat(&self, flat: Tensor) -> Result<Self> {
+        Ok(Self::from_flat(self.graph.clone(), flat)?.with_codes(self.codes.clone()))
+    }
+
+    /// The same network on another device.
+    ///
+    /// # Errors
+    /// None in practice: nothing but the place changes.
+    pub fn on_device(&self, device: Device) -> Result<Self> {
+        self.with_flat(self.flat.to_device(device))
     }
 
     /// The graph that is run.
@@ -91,6 +117,14 @@ impl Network {
         if view.dim() == 4 { on_grid(view) } else { view.shallow_clone() }
     }
 
+    /// A node's value, rounded where the network has a code for it.
+    fn rounded(&self, node: &str, value: Tensor) -> Tensor {
+        match self.codes.get(node) {
+            Some(code) => round_to(code, &value),
+            None => value,
+        }
+    }
+
     /// The network's output f32 `[N, C, H, W]` for `x` f32 `[N, C, H, W]`, `t` i64 `[N]`, `label` i64 `[N]`,
     /// computed in `kind`.
     pub fn forward(&self, x: &Tensor, t: &Tensor, label: &Tensor, kind: Kind) -> Tensor {
@@ -109,7 +143,7 @@ impl Network {
         // Channels last in memory, which libtorch's convolutions keep and are a tenth faster on.
         let x = x.to_kind(kind).permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
         let mut values: HashMap<&str, Tensor> =
-            HashMap::from([(X, x), (T, t.shallow_clone()), (LABEL, label.shallow_clone())]);
+            HashMap::from([(X, self.rounded(X, x)), (T, t.shallow_clone()), (LABEL, label.shallow_clone())]);
         let parameter = |node: &str, which: &str| self.value(&format!("{node}.{which}")).to_kind(kind);
         for node in &self.graph.nodes {
             let input = |i: usize| &values[node.inputs[i].as_str()];
@@ -146,11 +180,21 @@ impl Network {
                 Op::Embedding { .. } => Tensor::embedding(&parameter(&node.name, "weight"), input(0), -1, false, false),
                 Op::DepthToSpace { block } => input(0).pixel_shuffle(*block as i64),
             };
+            let value = self.rounded(&node.name, value);
             watch(&node.name, &value);
             values.insert(&node.name, value);
         }
         values[self.graph.output.as_str()].to_kind(Kind::Float)
     }
+}
+
+/// The nearest values that codes stand for, ties upwards.
+fn round_to(code: &Code, value: &Tensor) -> Tensor {
+    let Code { affine: Affine { scale, zero_point }, ends } = *code;
+    let [low, high] = ends.map(|end| f64::from(end - zero_point) * scale);
+    let held = value.clamp(low, high);
+    let nearest = (held.detach() / scale + 0.5).floor() * scale;
+    &held + (nearest - held.detach())
 }
 
 /// Weights `[out_channels, …]` as int8 will hold them: multiples, −127 to 127, of the 127th part of each output

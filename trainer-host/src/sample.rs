@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use grano::noise::{Gaussian, Noise, Philox};
-use grano_codegen::forward::NoiseSchedule;
 use grano_codegen::load::load;
 use grano_codegen::model::Model;
-use grano_codegen::schedule::{Prediction, SamplerSpec, Table};
+use grano_codegen::schedule::Table;
 use indicatif::ProgressBar;
 use tch::{Device, Kind, Tensor};
 
@@ -82,7 +81,8 @@ pub fn sample(args: &Args) -> Result<()> {
         let indices = start..(start + BATCH).min(args.count);
         let labels: Vec<i64> = indices.clone().map(|i| label(i) as i64).collect();
         let mut streams: Vec<_> = indices.clone().map(|i| Gaussian(Philox::new(args.seed, i))).collect();
-        let trajectory = Trajectory { table: &table, labels: &Tensor::from_slice(&labels), guidance };
+        let trajectory =
+            Trajectory { table: &table, labels: &Tensor::from_slice(&labels), guidance, kind: Kind::Float };
         pictures.push(trajectory.run(&network, &mut |shape| noise(&mut streams, shape), &mut |_, _| ()));
         bar.set_position(indices.end);
     }
@@ -132,6 +132,8 @@ pub struct Trajectory<'a> {
     pub labels: &'a Tensor,
     /// Weight of classifier-free guidance; 1 takes one evaluation a step.
     pub guidance: f32,
+    /// Number type of the passes through the network.
+    pub kind: Kind,
 }
 
 impl Trajectory<'_> {
@@ -154,9 +156,9 @@ impl Trajectory<'_> {
             for row in &self.table.rows {
                 let t = Tensor::full([n], row.t as i64, (Kind::Int64, device));
                 let input = &x * row.c_in;
-                let mut out = network.forward(&input, &t, &labels, Kind::Float);
+                let mut out = network.forward(&input, &t, &labels, self.kind);
                 if self.guidance != 1.0 && graph.classes > 0 {
-                    let unlabelled = network.forward(&input, &t, &none, Kind::Float);
+                    let unlabelled = network.forward(&input, &t, &none, self.kind);
                     out = &unlabelled + (out - &unlabelled) * f64::from(self.guidance);
                 }
                 let x0 = &x * row.k0 - &out * row.k1;
@@ -172,16 +174,15 @@ impl Trajectory<'_> {
     }
 }
 
-/// Draws one row of eight pictures per class with DDIM in 20 steps, without guidance, by a network that predicts ε.
+/// Draws one row of eight pictures per class, without guidance.
 ///
 /// # Errors
 /// When the picture cannot be written.
-pub fn sheet(network: &Network, schedule: &NoiseSchedule, path: &Path) -> Result<()> {
-    let spec: SamplerSpec = format!("ddim-{}", schedule.steps.min(20)).parse()?;
+pub fn sheet(network: &Network, table: &Table, path: &Path) -> Result<()> {
     let labels: Vec<i64> = (0..network.graph().classes.max(1) as i64).flat_map(|class| [class; 8]).collect();
     let mut streams: Vec<_> = (0..labels.len() as u64).map(|i| Gaussian(Philox::new(0, i))).collect();
-    let table = spec.table(schedule, Prediction::Epsilon)?;
-    let trajectory = Trajectory { table: &table, labels: &Tensor::from_slice(&labels), guidance: 1.0 };
+    let labels = Tensor::from_slice(&labels);
+    let trajectory = Trajectory { table, labels: &labels, guidance: 1.0, kind: Kind::Float };
     write_sheet(&trajectory.run(network, &mut |shape| noise(&mut streams, shape), &mut |_, _| ()), 8, path)
 }
 

@@ -2,22 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use grano_codegen::forward::{NoiseSchedule, ScheduleKind};
 use grano_codegen::graph::Graph;
 use grano_codegen::load::load;
+use grano_codegen::model::{DENOISER, Data, Defaults, Header, VERSION};
+use grano_codegen::schedule::{Prediction, SamplerSpec};
 use grano_networks::unet::graph as reference_unet;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use crate::curve::Metric;
 use crate::data::{Dataset, Split};
 use crate::network::Network;
-use crate::progress::Progress;
+use crate::optimize::{self, Settings, State, Task, seed_of};
+use crate::process::Process;
 use crate::unet::{Config, unet};
-use crate::{checkpoint, curve, sample};
+use crate::{checkpoint, sample};
 
 /// Trains a class-conditional ε_θ; a run that was stopped goes on where it was.
 #[derive(clap::Args, Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -25,30 +26,9 @@ pub struct Args {
     /// IDX folder, folder with one subfolder of images per class, or .npy file
     #[arg(long)]
     pub data: PathBuf,
-    /// Folder of the run: checkpoint, metrics, curve, sample sheets
-    #[arg(long)]
-    pub run: PathBuf,
     /// Names of the classes, comma-separated, in the order of their labels
     #[arg(long, value_delimiter = ',')]
     pub labels: Option<Vec<String>>,
-    /// Parameter updates in all
-    #[arg(long, default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(1..))]
-    pub steps: u64,
-    /// Pictures per update
-    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(i64).range(1..))]
-    pub batch: i64,
-    /// Peak learning rate, after warm-up and before the cosine's descent to zero
-    #[arg(long, default_value_t = 2e-3)]
-    pub learning_rate: f64,
-    /// Updates of linear warm-up
-    #[arg(long, default_value_t = 500)]
-    pub warmup: u64,
-    /// Largest norm of the gradient
-    #[arg(long, default_value_t = 1.0)]
-    pub clip: f64,
-    /// Decay of the weights' moving average
-    #[arg(long, default_value_t = 0.9995)]
-    pub ema: f64,
     /// Share of pictures whose label is hidden
     #[arg(long, default_value_t = 0.1)]
     pub label_dropout: f64,
@@ -77,18 +57,10 @@ pub struct Args {
     /// Begin with the averaged weights of another run of the same shape, or with a model file's
     #[arg(long)]
     pub from: Option<PathBuf>,
-    /// Number type of the forward and backward pass; bf16 by default on a GPU, f32 on a CPU
-    #[arg(long, value_enum)]
-    pub precision: Option<Precision>,
-    /// Seed of weights, batches and noise
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// Updates between checkpoints
-    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
-    pub checkpoint_every: u64,
-    /// Updates between sample sheets
-    #[arg(long, default_value_t = 2_500, value_parser = clap::value_parser!(u64).range(1..))]
-    pub sample_every: u64,
+    /// How parameters are updated.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub settings: Settings,
 }
 
 /// Networks on the command line.
@@ -110,16 +82,6 @@ pub enum Schedule {
     Linear,
     /// Nichol & Dhariwal 2021.
     Cosine,
-}
-
-/// Number types of the passes through the network.
-#[derive(clap::ValueEnum, Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-pub enum Precision {
-    /// 32-bit floats.
-    F32,
-    /// bfloat16 with f32 parameters.
-    Bf16,
 }
 
 impl Args {
@@ -145,42 +107,6 @@ impl Args {
         let blocks = <[usize; 3]>::try_from(&self.blocks[..]).context("--blocks takes three numbers, like 1,2,2")?;
         unet(&Config { input, classes, channels, blocks, embedding: self.embedding, limit: self.limit })
     }
-
-    fn learning_rate_at(&self, step: u64) -> f64 {
-        let warm = ((step + 1) as f64 / self.warmup.max(1) as f64).min(1.0);
-        let done = step as f64 / self.steps.max(1) as f64;
-        self.learning_rate * warm * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
-    }
-}
-
-/// Everything that changes while training; saved and restored as a whole.
-pub struct State {
-    /// The network with its current weights.
-    pub network: Network,
-    /// Moving average of the weights, flat.
-    pub ema: Tensor,
-    /// Adam's first moment, flat.
-    pub first: Tensor,
-    /// Adam's second moment, flat.
-    pub second: Tensor,
-    /// Updates made.
-    pub step: u64,
-    /// Seconds of training, over all sittings.
-    pub seconds: f64,
-    /// Names of the classes.
-    pub labels: Vec<String>,
-}
-
-/// Updates between two lines of metrics.
-const METRIC_EVERY: u64 = 50;
-
-/// Sums since the last line of metrics.
-#[derive(Default)]
-struct Window {
-    updates: u64,
-    loss: f64,
-    gradient_norm: f64,
-    seconds: f64,
 }
 
 /// Runs or resumes a training.
@@ -189,21 +115,22 @@ struct Window {
 /// Names what is wrong with the data, the arguments or the run's folder.
 pub fn train(args: &Args) -> Result<()> {
     let device = Device::cuda_if_available();
-    let kind = match args.precision {
-        Some(Precision::Bf16) => Kind::BFloat16,
-        Some(Precision::F32) => Kind::Float,
-        None if device.is_cuda() => Kind::BFloat16,
-        None => Kind::Float,
-    };
     let data = Dataset::load(&args.data, Split::Train, args.labels.as_deref())?.on_device(device);
-    let alpha_bars = Tensor::from_slice(&args.noise_schedule().alpha_bars()?).to_device(device);
-    let (signal, sigma) =
-        (alpha_bars.sqrt().to_kind(Kind::Float), alpha_bars.rsub_scalar(1.0).sqrt().to_kind(Kind::Float));
-
-    let mut state = match checkpoint::load(&args.run, args, device)? {
-        Some(state) => state,
+    let schedule = args.noise_schedule();
+    let task = Denoise {
+        process: Process::new(&schedule, device)?,
+        label_dropout: args.label_dropout,
+        batch: args.settings.batch,
+        schedule: schedule.clone(),
+        data,
+    };
+    let data = &task.data;
+    let arguments = serde_json::to_value(args)?;
+    let run = &args.settings.run;
+    let (header, mut state) = match checkpoint::load(run, &arguments, device)? {
+        Some(begun) => begun,
         None => {
-            tch::manual_seed(seed_of(args.seed, 0));
+            tch::manual_seed(seed_of(args.settings.seed, 0));
             let graph = args
                 .graph(data.shape(), data.names.len())
                 .with_context(|| format!("no network for {}", args.data.display()))?;
@@ -212,79 +139,59 @@ pub fn train(args: &Args) -> Result<()> {
                     .with_context(|| format!("--from {}: a network of another shape", path.display()))?,
                 None => Network::new(graph, device)?,
             };
-            let zeros = || network.flat().zeros_like();
-            let (ema, first, second) = (network.flat().copy(), zeros(), zeros());
-            State { network, ema, first, second, step: 0, seconds: 0.0, labels: data.names.clone() }
+            let header = Header {
+                version: VERSION,
+                networks: BTreeMap::from([(DENOISER.to_string(), network.graph().clone())]),
+                schedule,
+                prediction: Prediction::Epsilon,
+                data: Data { labels: data.names.clone(), range: [-1.0, 1.0] },
+                ranges: BTreeMap::new(),
+                samplers: BTreeMap::new(),
+                defaults: Defaults { sampler: format!("ddim-{}", args.timesteps.min(20)), guidance: 1.0 },
+            };
+            (header, State::new(network))
         }
     };
     ensure!(
-        state.network.graph().input == data.shape() && state.labels == data.names,
+        state.network.graph().input == data.shape() && header.data.labels == data.names,
         "{}: pictures of {:?} (channels, height, width) in {} classes, but {} was begun with {:?} in {}",
         args.data.display(),
         data.shape(),
         data.names.len(),
-        args.run.display(),
+        run.display(),
         state.network.graph().input,
-        state.labels.len()
+        header.data.labels.len()
     );
-    std::fs::create_dir_all(&args.run).with_context(|| format!("{}", args.run.display()))?;
-    let mut metrics = curve::read(&args.run, state.step)?;
     println!(
         "{} parameters, {} pictures, {} classes, {device:?}, step {} of {}",
         state.network.flat().size()[0],
         data.len(),
         data.names.len(),
         state.step,
-        args.steps
+        args.settings.steps
     );
+    optimize::run(&args.settings, &arguments, &header, &mut state, &task)
+}
 
-    let mut progress = Progress::new(state.step, args.steps)?;
-    let mut window = Window::default();
-    while state.step < args.steps {
-        let begun = Instant::now();
-        let (loss, gradient_norm) = update(args, &mut state, &data, (&signal, &sigma), kind)?;
-        let seconds = begun.elapsed().as_secs_f64();
-        state.seconds += seconds;
-        window = Window {
-            updates: window.updates + 1,
-            loss: window.loss + loss,
-            gradient_norm: window.gradient_norm + gradient_norm,
-            seconds: window.seconds + seconds,
-        };
-        let step = state.step;
-        let last = step == args.steps;
-        if step.is_multiple_of(METRIC_EVERY) || last {
-            let window = std::mem::take(&mut window);
-            let count = window.updates as f64;
-            let metric = Metric {
-                step,
-                loss: window.loss / count,
-                learning_rate: args.learning_rate_at(step - 1),
-                gradient_norm: window.gradient_norm / count,
-                samples_per_second: count * args.batch as f64 / window.seconds,
-                seconds: state.seconds,
-            };
-            progress.metric(&metric, args.batch);
-            curve::append(&args.run, &metric)?;
-            metrics.push(metric);
-        }
-        if step.is_multiple_of(args.sample_every) || last {
-            let averaged = Network::from_flat(state.network.graph().clone(), state.ema.copy())?;
-            sample::sheet(&averaged, &args.noise_schedule(), &args.run.join(format!("samples-{step:06}.png")))?;
-        }
-        if step.is_multiple_of(args.checkpoint_every) || last {
-            checkpoint::save(&args.run, args, &state)?;
-            curve::draw(&args.run, &metrics)?;
-        }
-        progress.step(step);
+/// ε-prediction.
+struct Denoise {
+    data: Dataset,
+    process: Process,
+    schedule: NoiseSchedule,
+    label_dropout: f64,
+    batch: i64,
+}
+
+impl Task for Denoise {
+    fn loss(&self, network: &Network, kind: Kind) -> Tensor {
+        let noisy = self.process.noisy(&self.data, self.batch, self.label_dropout);
+        network.forward(&noisy.x, &noisy.t, &noisy.labels, kind).mse_loss(&noisy.noise, tch::Reduction::Mean)
     }
-    progress.finish();
-    println!(
-        "trained for {:.0?}; export it with `grano-train export --run {}`",
-        Duration::from_secs_f64(state.seconds),
-        args.run.display()
-    );
-    Ok(())
+
+    fn sheet(&self, averaged: &Network, path: &Path) -> Result<()> {
+        let spec: SamplerSpec = format!("ddim-{}", self.schedule.steps.min(20)).parse()?;
+        sample::sheet(averaged, &spec.table(&self.schedule, Prediction::Epsilon)?, path)
+    }
 }
 
 /// The graph with the averaged weights of a run's folder or those of a model file.
@@ -305,65 +212,4 @@ fn network_like(graph: Graph, path: &Path, device: Device) -> Result<Network> {
     });
     let flat = Tensor::cat(&flat.collect::<Result<Vec<_>>>()?, 0).to_device(device);
     Network::from_flat(graph, flat)
-}
-
-/// The seed of libtorch's generator for the network (0) and for each update (its number). With a seed per update,
-/// to resume needs no generator's state. libtorch's generator on the CPU reads 32 bits, so all that differs must be
-/// in these: 2³²/φ keeps the updates of small seeds apart.
-fn seed_of(seed: u64, update: u64) -> i64 {
-    i64::from((seed.wrapping_mul(0x9e37_79b9).wrapping_add(update)) as u32)
-}
-
-/// One step of Adam (Kingma & Ba 2015; β2 = 0.99) on one batch, and of the weights' average; returns the loss and
-/// the gradient's norm before clipping. `signal` and `sigma` are a_t and σ_t, f32 `[T]`.
-///
-/// # Errors
-/// When the loss or the gradient is not finite; the state is then as before.
-fn update(
-    args: &Args,
-    state: &mut State,
-    data: &Dataset,
-    (signal, sigma): (&Tensor, &Tensor),
-    kind: Kind,
-) -> Result<(f64, f64)> {
-    tch::manual_seed(seed_of(args.seed, state.step + 1));
-    let device = data.images.device();
-    let n = args.batch;
-    let (x0, labels) = data.batch(&Tensor::randint(data.len(), [n], (Kind::Int64, device)));
-    let hidden = Tensor::rand([n], (Kind::Float, device)).lt(args.label_dropout);
-    let labels = labels.masked_fill(&hidden, data.names.len() as i64);
-    let t = Tensor::randint(args.timesteps as i64, [n], (Kind::Int64, device));
-    let noise = x0.randn_like();
-    let at_t = |table: &Tensor| table.index_select(0, &t).reshape([-1, 1, 1, 1]);
-    let x = &x0 * at_t(signal) + &noise * at_t(sigma);
-
-    let loss = state.network.forward(&x, &t, &labels, kind).mse_loss(&noise, tch::Reduction::Mean);
-    loss.backward();
-    let mut gradient = state.network.take_gradient();
-    tch::no_grad(|| {
-        let (loss, norm) = (loss.double_value(&[]), gradient.norm().double_value(&[]));
-        ensure!(
-            loss.is_finite() && norm.is_finite(),
-            "after {} updates the loss is {loss}, its gradient {norm}; begin another run with a lower --learning-rate",
-            state.step
-        );
-        if norm > args.clip {
-            gradient *= args.clip / norm;
-        }
-        let rate = args.learning_rate_at(state.step);
-        // Young averages forget the untrained weights faster.
-        let ema = args.ema.min((state.step as f64 + 1.0) / (state.step as f64 + 10.0));
-        state.step += 1;
-        let (beta1, beta2, time) = (0.9, 0.99, state.step as i32);
-        let _ = state.first.lerp_(&gradient, 1.0 - beta1);
-        let _ = state.second.lerp_(&gradient.square(), 1.0 - beta2);
-        let root = (&state.second / (1.0 - f64::powi(beta2, time))).sqrt() + 1e-8;
-        let _ = state
-            .network
-            .flat()
-            .shallow_clone()
-            .addcdiv_(&(&state.first * (-rate / (1.0 - f64::powi(beta1, time)))), &root);
-        let _ = state.ema.lerp_(state.network.flat(), 1.0 - ema);
-        Ok((loss, norm))
-    })
 }

@@ -23,6 +23,8 @@ use crate::model::Ranges;
 const HEADROOM: f32 = 1.25;
 /// No unit of a sum is finer than this share of a unit of the output: keeps multipliers and residuals in int32.
 const FINEST: f64 = 1.0 / (1 << 20) as f64;
+/// The ends of a table's index.
+const INDEX_ENDS: [i32; 2] = [-512, 511];
 
 /// Kernels and element types of all layers, those of the picture first.
 pub type Kernels = (Vec<Kernel>, BTreeMap<String, Element>);
@@ -118,6 +120,45 @@ pub fn quantize(folded: &Folded, ranges: &Ranges) -> Result<Kernels> {
         elements.insert(layer.name.clone(), element);
     }
     Ok((kernels, elements))
+}
+
+/// The code that a value of the graph goes through in an int8 network.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Code {
+    /// What a code stands for.
+    pub affine: Affine,
+    /// The least and the greatest code; values beyond take these.
+    pub ends: [i32; 2],
+}
+
+/// The codes of all values that an int8 network rounds, by node: maps in memory, and the arguments of fused
+/// activations, which are an index into a table. To round a float network's values to these is fake quantisation.
+///
+/// # Errors
+/// As [`quantize`].
+pub fn codes(folded: &Folded, ranges: &Ranges) -> Result<BTreeMap<String, Code>> {
+    let (_, elements) = quantize(folded, ranges)?;
+    let mut codes = BTreeMap::new();
+    for (name, &element) in &elements {
+        let code = match element {
+            Element::I8(affine) => Code { affine, ends: [-128, 127] },
+            Element::I16 { scale } => Code { affine: Affine { scale, zero_point: 0 }, ends: [-32768, 32767] },
+            Element::I32 | Element::F16 | Element::F32 => continue,
+        };
+        codes.insert(name.clone(), code);
+    }
+    for layer in &folded.layers {
+        let activation = match &layer.kind {
+            Kind::Conv2d(conv) => conv.activation.as_ref(),
+            Kind::GroupNorm(norm) => norm.activation.as_ref(),
+            _ => None,
+        };
+        if let (Some(activation), Some(&Element::I8(output))) = (activation, elements.get(&layer.name)) {
+            let (affine, _) = target(output, Some(activation), ranges)?;
+            codes.insert(activation.argument.clone(), Code { affine, ends: INDEX_ENDS });
+        }
+    }
+    Ok(codes)
 }
 
 /// The values kept in f32: the output, and what depth_to_space makes it from.

@@ -1,0 +1,234 @@
+//! Few evaluations: a student learns to do in one step what its teacher does in several (progressive distillation,
+//! Salimans & Ho 2022, in one go instead of by halves).
+//!
+//! The teacher draws pictures by DDIM once, with guidance, and x is kept at the student's time indices. At index t of
+//! these the student is to say the v, or ε, with which one DDIM step leads to the x that the teacher reached at the
+//! next index s:
+//!
+//! ```text
+//! x̂0 = (x_s − σ_s/σ_t·x_t) / (a_s − σ_s/σ_t·a_t)        Salimans & Ho 2022, eq. 9 of appendix G
+//! ```
+//!
+//! Its inputs are then those that it meets when it draws, pure noise first, and labels cost nothing.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use grano_codegen::load::load;
+use grano_codegen::model::{Model, StepList};
+use grano_codegen::schedule::{Prediction, Row, SamplerSpec, Spacing, Table};
+use indicatif::ProgressBar;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use crate::finetune::with_int8_codes;
+use crate::network::Network;
+use crate::optimize::{self, Settings, State, Task, seed_of};
+use crate::sample::{self, Trajectory};
+use crate::{checkpoint, files};
+
+/// Teaches a model to draw in few evaluations what another, or itself, draws in many.
+#[derive(clap::Args, Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[command(mut_arg("learning_rate", |argument| argument.default_value("1e-3")))]
+pub struct Args {
+    /// The model that draws
+    #[arg(long)]
+    pub teacher: PathBuf,
+    /// The model that the student begins as; the teacher where none is named
+    #[arg(long)]
+    pub from: Option<PathBuf>,
+    /// Evaluations of a picture by the student
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    pub evaluations: u16,
+    /// The teacher's steps for one of the student's
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    pub substeps: u16,
+    /// Weight of the teacher's guidance; else its own
+    #[arg(long)]
+    pub guidance: Option<f32>,
+    /// Pictures that the teacher draws
+    #[arg(long, default_value_t = 40_000, value_parser = clap::value_parser!(i64).range(1..))]
+    pub pictures: i64,
+    /// Share of pictures that are drawn without a label
+    #[arg(long, default_value_t = 0.05)]
+    pub label_dropout: f64,
+    /// Round all values to the codes that int8 networks of the model that the student begins as have
+    #[arg(long)]
+    pub int8: bool,
+    /// How parameters are updated.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub settings: Settings,
+}
+
+/// Pictures that the teacher draws at once.
+const BATCH: i64 = 250;
+
+/// Runs or resumes a distillation.
+///
+/// # Errors
+/// Names what is wrong with the models, the arguments or the run's folder.
+pub fn distill(args: &Args) -> Result<()> {
+    let device = Device::cuda_if_available();
+    let teacher = load(&args.teacher)?;
+    let begun_as = args.from.as_ref().map_or_else(|| Ok(teacher.clone()), |path| load(path))?;
+    let total = teacher.header.schedule.steps;
+    let (n, m) = (usize::from(args.evaluations), usize::from(args.substeps));
+    ensure!(n * m <= total, "{n} evaluations of {m} substeps are more than the teacher's T = {total}");
+    let name = format!("fast-{n}");
+    let arguments = serde_json::to_value(args)?;
+    let (header, mut state) = match checkpoint::load(&args.settings.run, &arguments, device)? {
+        Some(begun) => begun,
+        None => {
+            let mut header = begun_as.header.clone();
+            header.prediction = Prediction::Velocity;
+            header.samplers.insert(name.clone(), StepList { rule: "ddim".into(), times: times(total, n, 1) });
+            (header.defaults.sampler, header.defaults.guidance) = (name.clone(), 1.0);
+            if !args.int8 {
+                header.ranges.clear();
+            }
+            (header, State::new(sample::from_model(&begun_as)?.on_device(device)?))
+        }
+    };
+    if args.int8 {
+        state.network = with_int8_codes(state.network, &begun_as, &header)?;
+    }
+    let table = header.sampler(&name)?.table(&header.schedule, header.prediction)?;
+    let column = |value: fn(&Row) -> f64| {
+        Tensor::from_slice(&table.rows.iter().map(value).collect::<Vec<_>>()).to_kind(Kind::Float).to_device(device)
+    };
+    let leaps = Leaps {
+        t: Tensor::from_slice(&table.rows.iter().map(|row| row.t as i64).collect::<Vec<_>>()).to_device(device),
+        a: column(|row| row.a),
+        b: column(|row| row.b),
+        k0: column(|row| row.k0),
+        k1: column(|row| row.k1),
+    };
+    let drawn = Drawn::load_or_draw(args, &teacher, device)?;
+    let task = Few { drawn, leaps, table, batch: args.settings.batch };
+    println!("{} parameters, {device:?}, step {} of {}", state.ema.size()[0], state.step, args.settings.steps);
+    optimize::run(&args.settings, &arguments, &header, &mut state, &task)
+}
+
+/// Time indices of `n` leaps from T − 1, evenly spaced, each in `m` steps; falling. The very first of several steps
+/// is taken half of it later, because near T − 1 an ε-prediction says nothing about x̂0.
+fn times(total: usize, n: usize, m: usize) -> Vec<usize> {
+    let mut times: Vec<usize> = (0..n * m).map(|i| total - 1 - i * total / (n * m)).collect();
+    if m > 1 {
+        times[0] -= total / (2 * n * m);
+    }
+    times
+}
+
+/// What the teacher drew.
+struct Drawn {
+    /// x before the first leap and after each, f16 `[N, leaps + 1, C, H, W]`.
+    x: Tensor,
+    /// i64 `[N]`; the number of classes where there was no label.
+    labels: Tensor,
+}
+
+impl Drawn {
+    /// From the run's folder, or drawn now and kept there.
+    fn load_or_draw(args: &Args, teacher: &Model, device: Device) -> Result<Self> {
+        let path = args.settings.run.join("drawn.safetensors");
+        let on_device = |tensor: &Tensor| tensor.to_device(device);
+        if path.exists() {
+            let tensors = Tensor::read_safetensors(&path).with_context(|| format!("{}", path.display()))?;
+            let find =
+                |name: &str| tensors.iter().find(|(other, _)| other == name).map(|(_, tensor)| on_device(tensor));
+            let wrong = || format!("{}: not what a teacher drew; delete it", path.display());
+            return Ok(Self { x: find("x").with_context(wrong)?, labels: find("labels").with_context(wrong)? });
+        }
+        let drawn = Self::draw(args, teacher, device)?;
+        files::make_parent(&path)?;
+        let partial = path.with_extension("partial.safetensors");
+        Tensor::write_safetensors(&[("x", &drawn.x), ("labels", &drawn.labels)], &partial)
+            .and_then(|()| Ok(std::fs::rename(&partial, &path)?))
+            .with_context(|| format!("{}", path.display()))?;
+        Ok(drawn)
+    }
+
+    fn draw(args: &Args, teacher: &Model, device: Device) -> Result<Self> {
+        let header = &teacher.header;
+        let network = sample::from_model(teacher)?.on_device(device)?;
+        let (n, m) = (usize::from(args.evaluations), usize::from(args.substeps));
+        let times = times(header.schedule.steps, n, m);
+        let spec = SamplerSpec { spacing: Spacing::Listed(times), ..format!("ddim-{}", n * m).parse()? };
+        let table = spec.table(&header.schedule, header.prediction)?;
+        let guidance = args.guidance.unwrap_or(header.defaults.guidance);
+        tch::manual_seed(seed_of(args.settings.seed, 0));
+        let kind = args.settings.kind(device);
+        let bar = ProgressBar::new(args.pictures as u64);
+        let (mut x, mut all_labels) = (Vec::new(), Vec::new());
+        for start in (0..args.pictures).step_by(BATCH as usize) {
+            let count = BATCH.min(args.pictures - start);
+            // Without a label guidance changes nothing, so both kinds go through the same steps.
+            let classes = network.graph().classes as i64;
+            let labels = Tensor::randint(classes.max(1), [count], (Kind::Int64, device));
+            let hidden = Tensor::rand([count], (Kind::Float, device)).lt(args.label_dropout);
+            let labels = labels.masked_fill(&hidden, classes);
+            let mut states = Vec::new();
+            let mut step = 0;
+            let trajectory = Trajectory { table: &table, labels: &labels, guidance, kind };
+            let mut noise = |shape: [i64; 4]| {
+                let noise = Tensor::randn(shape, (Kind::Float, device));
+                states.push(noise.to_kind(Kind::Half));
+                noise
+            };
+            let mut ends = Vec::new();
+            let mut keep = |_: &Tensor, x: &Tensor| {
+                step += 1;
+                if step % m == 0 {
+                    ends.push(x.to_kind(Kind::Half));
+                }
+            };
+            let _ = trajectory.run(&network, &mut noise, &mut keep);
+            states.append(&mut ends);
+            x.push(Tensor::stack(&states, 1));
+            all_labels.push(labels);
+            bar.inc(count as u64);
+        }
+        bar.finish();
+        Ok(Self { x: Tensor::cat(&x, 0), labels: Tensor::cat(&all_labels, 0) })
+    }
+}
+
+/// The student's steps, by number.
+struct Leaps {
+    /// i64 `[leaps]`.
+    t: Tensor,
+    /// f32 `[leaps]` each: x̂0 = (x_s − b·x_t)/a, and what the network is to say, (k0·x_t − x̂0)/k1.
+    a: Tensor,
+    b: Tensor,
+    k0: Tensor,
+    k1: Tensor,
+}
+
+struct Few {
+    drawn: Drawn,
+    leaps: Leaps,
+    table: Table,
+    batch: i64,
+}
+
+impl Task for Few {
+    fn loss(&self, network: &Network, kind: Kind) -> Tensor {
+        let device = self.drawn.x.device();
+        let count = self.table.rows.len() as i64;
+        let chosen = Tensor::randint(self.drawn.x.size()[0], [self.batch], (Kind::Int64, device));
+        let leap = Tensor::randint(count, [self.batch], (Kind::Int64, device));
+        let at = |leap: &Tensor| self.drawn.x.index(&[Some(&chosen), Some(leap)]).to_kind(Kind::Float);
+        let (x, next) = (at(&leap), at(&(&leap + 1)));
+        let factor = |table: &Tensor| table.index_select(0, &leap).reshape([-1, 1, 1, 1]);
+        let Leaps { t, a, b, k0, k1 } = &self.leaps;
+        let x0 = ((next - &x * factor(b)) / factor(a)).clamp(-1.0, 1.0);
+        let target = (&x * factor(k0) - x0) / factor(k1);
+        let (t, labels) = (t.index_select(0, &leap), self.drawn.labels.index_select(0, &chosen));
+        network.forward(&x, &t, &labels, kind).mse_loss(&target, tch::Reduction::Mean)
+    }
+
+    fn sheet(&self, averaged: &Network, path: &Path) -> Result<()> {
+        sample::sheet(averaged, &self.table, path)
+    }
+}

@@ -1,0 +1,139 @@
+//! A model learns from itself: to do without the second evaluation of guidance, and with an int8 network's codes.
+//!
+//! E‖(ε_θ(x_t, t) + w·(ε_θ(x_t, t, y) − ε_θ(x_t, t))) − ε_φ(x_t, t, y)‖² over real pictures and uniform t: the teacher
+//! θ is the model as it is, the student φ begins as the teacher (Meng et al. 2023, section 3.1, for one w). Without a
+//! label the student learns what the teacher says without one, so that likelihoods stay what they were.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use grano_codegen::fold::fold;
+use grano_codegen::load::load;
+use grano_codegen::model::{DENOISER, Header, Model, Ranges};
+use grano_codegen::quantize::codes;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use crate::data::{Dataset, Split};
+use crate::network::Network;
+use crate::optimize::{self, Settings, State, Task};
+use crate::process::Process;
+use crate::{checkpoint, sample};
+
+/// Teaches a model guidance in one evaluation, and an int8 network's rounding.
+#[derive(clap::Args, Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[command(mut_arg("learning_rate", |argument| argument.default_value("3e-4")))]
+#[command(mut_arg("steps", |argument| argument.default_value("4000")))]
+#[command(mut_arg("warmup", |argument| argument.default_value("100")))]
+#[command(mut_arg("ema", |argument| argument.default_value("0.999")))]
+pub struct Args {
+    /// The model that learns from itself
+    #[arg(long)]
+    pub model: PathBuf,
+    /// IDX folder, folder with one subfolder of images per class, or .npy file
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Weight of the guidance that labelled evaluations learn; 1 for none
+    #[arg(long, default_value_t = 1.0)]
+    pub guidance: f64,
+    /// Round all values to the codes that the model's int8 networks have
+    #[arg(long)]
+    pub int8: bool,
+    /// Share of pictures whose label is hidden
+    #[arg(long, default_value_t = 0.15)]
+    pub label_dropout: f64,
+    /// How parameters are updated.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub settings: Settings,
+}
+
+/// Runs or resumes a fine-tuning.
+///
+/// # Errors
+/// Names what is wrong with the model, the data, the arguments or the run's folder.
+pub fn finetune(args: &Args) -> Result<()> {
+    let device = Device::cuda_if_available();
+    let model = load(&args.model)?;
+    let data = Dataset::load(&args.data, Split::Train, Some(&model.header.data.labels))?.on_device(device);
+    let teacher = sample::from_model(&model)?.on_device(device)?;
+    ensure!(
+        teacher.graph().input == data.shape(),
+        "{}: pictures of {:?} (channels, height, width), the model's are {:?}",
+        args.data.display(),
+        data.shape(),
+        teacher.graph().input
+    );
+    let arguments = serde_json::to_value(args)?;
+    let (header, mut state) = match checkpoint::load(&args.settings.run, &arguments, device)? {
+        Some(begun) => begun,
+        None => {
+            let mut header = model.header.clone();
+            if args.guidance != 1.0 {
+                header.defaults.guidance = 1.0;
+            }
+            // Codes that a network has learnt to live with are the ones that it keeps.
+            if !args.int8 {
+                header.ranges.clear();
+            }
+            let student = teacher.with_flat(teacher.flat().copy())?;
+            (header, State::new(student))
+        }
+    };
+    if args.int8 {
+        state.network = with_int8_codes(state.network, &model, &header)?;
+    }
+    let task = Guided {
+        process: Process::new(&header.schedule, device)?,
+        guidance: args.guidance,
+        label_dropout: args.label_dropout,
+        batch: args.settings.batch,
+        table: header.sampler(&header.defaults.sampler)?.table(&header.schedule, header.prediction)?,
+        data,
+        teacher,
+    };
+    println!("{} parameters, {device:?}, step {} of {}", state.ema.size()[0], state.step, args.settings.steps);
+    optimize::run(&args.settings, &arguments, &header, &mut state, &task)
+}
+
+/// A network that rounds as int8 networks of `model` do, with the ranges that `header` holds.
+///
+/// # Errors
+/// When there are no ranges, or int8 has no kernel for a node.
+pub fn with_int8_codes(network: Network, model: &Model, header: &Header) -> Result<Network> {
+    let ranges: &Ranges = header.ranges.get(DENOISER).context("--int8: the model has no ranges; export it first")?;
+    let folded = fold(model.denoiser()?, &ranges.times)?;
+    Ok(network.with_codes(codes(&folded, ranges)?))
+}
+
+/// What is learnt.
+struct Guided {
+    data: Dataset,
+    process: Process,
+    teacher: Network,
+    guidance: f64,
+    label_dropout: f64,
+    batch: i64,
+    table: grano_codegen::schedule::Table,
+}
+
+impl Task for Guided {
+    fn loss(&self, network: &Network, kind: Kind) -> Tensor {
+        let noisy = self.process.noisy(&self.data, self.batch, self.label_dropout);
+        let teacher = |labels: &Tensor| self.teacher.forward(&noisy.x, &noisy.t, labels, kind);
+        let target = tch::no_grad(|| {
+            let labelled = teacher(&noisy.labels);
+            if self.guidance == 1.0 {
+                return labelled;
+            }
+            let none = Tensor::full_like(&noisy.labels, self.teacher.graph().classes as i64);
+            let unlabelled = teacher(&none);
+            &unlabelled + (labelled - &unlabelled) * self.guidance
+        });
+        network.forward(&noisy.x, &noisy.t, &noisy.labels, kind).mse_loss(&target, tch::Reduction::Mean)
+    }
+
+    fn sheet(&self, averaged: &Network, path: &Path) -> Result<()> {
+        sample::sheet(averaged, &self.table, path)
+    }
+}

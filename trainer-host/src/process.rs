@@ -1,0 +1,61 @@
+//! The forward process in libtorch: batches of pictures at random times.
+
+use anyhow::Result;
+use grano_codegen::forward::NoiseSchedule;
+use tch::{Device, Kind, Tensor};
+
+use crate::data::Dataset;
+
+/// a_t and σ_t of q(x_t | x_0) = N(a_t·x_0, σ_t²·I).
+pub struct Process {
+    /// f32 `[T]`.
+    signal: Tensor,
+    /// f32 `[T]`.
+    sigma: Tensor,
+}
+
+/// A batch of draws from q(x_t | x_0), t uniform.
+pub struct Noisy {
+    /// x_t, f32 `[N, C, H, W]`.
+    pub x: Tensor,
+    /// Time indices, i64 `[N]`.
+    pub t: Tensor,
+    /// i64 `[N]`; the number of classes where the label is hidden.
+    pub labels: Tensor,
+    /// ε, f32 like `x`.
+    pub noise: Tensor,
+}
+
+impl Process {
+    /// Of a schedule.
+    ///
+    /// # Errors
+    /// As [`NoiseSchedule::betas`].
+    pub fn new(schedule: &NoiseSchedule, device: Device) -> Result<Self> {
+        let alpha_bars = Tensor::from_slice(&schedule.alpha_bars()?).to_device(device);
+        let root = |tensor: Tensor| tensor.sqrt().to_kind(Kind::Float);
+        Ok(Self { signal: root(alpha_bars.shallow_clone()), sigma: root(alpha_bars.rsub_scalar(1.0)) })
+    }
+
+    /// a_t, f32 `[N, 1, 1, 1]`, for `t` i64 `[N]`.
+    pub fn signal(&self, t: &Tensor) -> Tensor {
+        self.signal.index_select(0, t).reshape([-1, 1, 1, 1])
+    }
+
+    /// σ_t, f32 `[N, 1, 1, 1]`, for `t` i64 `[N]`.
+    pub fn sigma(&self, t: &Tensor) -> Tensor {
+        self.sigma.index_select(0, t).reshape([-1, 1, 1, 1])
+    }
+
+    /// `n` pictures, of which a share of `label_dropout` have their labels hidden.
+    pub fn noisy(&self, data: &Dataset, n: i64, label_dropout: f64) -> Noisy {
+        let device = data.images.device();
+        let (x0, labels) = data.batch(&Tensor::randint(data.len(), [n], (Kind::Int64, device)));
+        let hidden = Tensor::rand([n], (Kind::Float, device)).lt(label_dropout);
+        let labels = labels.masked_fill(&hidden, data.names.len() as i64);
+        let t = Tensor::randint(self.signal.size()[0], [n], (Kind::Int64, device));
+        let noise = x0.randn_like();
+        let x = x0 * self.signal(&t) + &noise * self.sigma(&t);
+        Noisy { x, t, labels, noise }
+    }
+}
