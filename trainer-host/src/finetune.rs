@@ -11,6 +11,7 @@ use grano_codegen::fold::fold;
 use grano_codegen::load::load;
 use grano_codegen::model::{DENOISER, Header, Model, Ranges};
 use grano_codegen::quantize::codes;
+use grano_codegen::schedule::{Prediction, Table};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -88,6 +89,7 @@ pub fn finetune(args: &Args) -> Result<()> {
         guidance: args.guidance,
         label_dropout: args.label_dropout,
         batch: args.settings.batch,
+        prediction: header.prediction,
         table: header.sampler(&header.defaults.sampler)?.table(&header.schedule, header.prediction)?,
         data,
         teacher,
@@ -114,12 +116,13 @@ struct Guided {
     guidance: f64,
     label_dropout: f64,
     batch: i64,
-    table: grano_codegen::schedule::Table,
+    prediction: Prediction,
+    table: Table,
 }
 
 impl Task for Guided {
     fn loss(&self, network: &Network, kind: Kind) -> Tensor {
-        let noisy = self.process.noisy(&self.data, self.batch, self.label_dropout);
+        let noisy = self.process.noisy(&self.data, self.batch, self.label_dropout, self.prediction);
         let teacher = |labels: &Tensor| self.teacher.forward(&noisy.x, &noisy.t, labels, kind);
         let target = tch::no_grad(|| {
             let labelled = teacher(&noisy.labels);

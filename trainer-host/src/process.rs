@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use grano_codegen::forward::NoiseSchedule;
+use grano_codegen::schedule::Prediction;
 use tch::{Device, Kind, Tensor};
 
 use crate::data::Dataset;
@@ -22,8 +23,8 @@ pub struct Noisy {
     pub t: Tensor,
     /// i64 `[N]`; the number of classes where the label is hidden.
     pub labels: Tensor,
-    /// ε, f32 like `x`.
-    pub noise: Tensor,
+    /// What a network of the asked prediction is to say, f32 like `x`: ε, or v = a_t·ε − σ_t·x_0.
+    pub target: Tensor,
 }
 
 impl Process {
@@ -38,24 +39,29 @@ impl Process {
     }
 
     /// a_t, f32 `[N, 1, 1, 1]`, for `t` i64 `[N]`.
-    pub fn signal(&self, t: &Tensor) -> Tensor {
+    fn signal(&self, t: &Tensor) -> Tensor {
         self.signal.index_select(0, t).reshape([-1, 1, 1, 1])
     }
 
     /// σ_t, f32 `[N, 1, 1, 1]`, for `t` i64 `[N]`.
-    pub fn sigma(&self, t: &Tensor) -> Tensor {
+    fn sigma(&self, t: &Tensor) -> Tensor {
         self.sigma.index_select(0, t).reshape([-1, 1, 1, 1])
     }
 
     /// `n` pictures, of which a share of `label_dropout` have their labels hidden.
-    pub fn noisy(&self, data: &Dataset, n: i64, label_dropout: f64) -> Noisy {
+    pub fn noisy(&self, data: &Dataset, n: i64, label_dropout: f64, prediction: Prediction) -> Noisy {
         let device = data.images.device();
         let (x0, labels) = data.batch(&Tensor::randint(data.len(), [n], (Kind::Int64, device)));
         let hidden = Tensor::rand([n], (Kind::Float, device)).lt(label_dropout);
         let labels = labels.masked_fill(&hidden, data.names.len() as i64);
         let t = Tensor::randint(self.signal.size()[0], [n], (Kind::Int64, device));
         let noise = x0.randn_like();
-        let x = x0 * self.signal(&t) + &noise * self.sigma(&t);
-        Noisy { x, t, labels, noise }
+        let (signal, sigma) = (self.signal(&t), self.sigma(&t));
+        let x = &x0 * &signal + &noise * &sigma;
+        let target = match prediction {
+            Prediction::Epsilon => noise,
+            Prediction::Velocity => noise * signal - x0 * sigma,
+        };
+        Noisy { x, t, labels, target }
     }
 }

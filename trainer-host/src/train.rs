@@ -1,4 +1,4 @@
-//! Training: E‖ε − ε_θ(a_t·x_0 + σ_t·ε, t, y)‖² over uniform t (Ho et al. 2020, eq. 14), Adam, EMA.
+//! Training: E‖ε − ε_θ(a_t·x_0 + σ_t·ε, t, y)‖² over uniform t (Ho et al. 2020, eq. 14), or the same of v.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,6 +35,9 @@ pub struct Args {
     /// Noise schedule
     #[arg(long, value_enum, default_value_t = Schedule::Cosine)]
     pub schedule: Schedule,
+    /// What the network says of x_t
+    #[arg(long, value_enum, default_value_t = Target::Epsilon)]
+    pub prediction: Target,
     /// T
     #[arg(long, default_value_t = 1000)]
     pub timesteps: usize,
@@ -84,6 +87,25 @@ pub enum Schedule {
     Cosine,
 }
 
+/// Predictions on the command line.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// The noise (Ho et al. 2020).
+    Epsilon,
+    /// a_t·ε − σ_t·x_0 (Salimans & Ho 2022): counts errors of x̂0 where there is nearly nothing but noise, too.
+    Velocity,
+}
+
+impl From<Target> for Prediction {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::Epsilon => Self::Epsilon,
+            Target::Velocity => Self::Velocity,
+        }
+    }
+}
+
 impl Args {
     /// The forward process.
     pub fn noise_schedule(&self) -> NoiseSchedule {
@@ -116,12 +138,13 @@ impl Args {
 pub fn train(args: &Args) -> Result<()> {
     let device = Device::cuda_if_available();
     let data = Dataset::load(&args.data, Split::Train, args.labels.as_deref())?.on_device(device);
-    let schedule = args.noise_schedule();
+    let (schedule, prediction) = (args.noise_schedule(), args.prediction.into());
     let task = Denoise {
         process: Process::new(&schedule, device)?,
         label_dropout: args.label_dropout,
         batch: args.settings.batch,
         schedule: schedule.clone(),
+        prediction,
         data,
     };
     let data = &task.data;
@@ -143,7 +166,7 @@ pub fn train(args: &Args) -> Result<()> {
                 version: VERSION,
                 networks: BTreeMap::from([(DENOISER.to_string(), network.graph().clone())]),
                 schedule,
-                prediction: Prediction::Epsilon,
+                prediction,
                 data: Data { labels: data.names.clone(), range: [-1.0, 1.0] },
                 ranges: BTreeMap::new(),
                 samplers: BTreeMap::new(),
@@ -173,24 +196,25 @@ pub fn train(args: &Args) -> Result<()> {
     optimize::run(&args.settings, &arguments, &header, &mut state, &task)
 }
 
-/// ε-prediction.
+/// To say what of x_t is noise.
 struct Denoise {
     data: Dataset,
     process: Process,
     schedule: NoiseSchedule,
+    prediction: Prediction,
     label_dropout: f64,
     batch: i64,
 }
 
 impl Task for Denoise {
     fn loss(&self, network: &Network, kind: Kind) -> Tensor {
-        let noisy = self.process.noisy(&self.data, self.batch, self.label_dropout);
-        network.forward(&noisy.x, &noisy.t, &noisy.labels, kind).mse_loss(&noisy.noise, tch::Reduction::Mean)
+        let noisy = self.process.noisy(&self.data, self.batch, self.label_dropout, self.prediction);
+        network.forward(&noisy.x, &noisy.t, &noisy.labels, kind).mse_loss(&noisy.target, tch::Reduction::Mean)
     }
 
     fn sheet(&self, averaged: &Network, path: &Path) -> Result<()> {
         let spec: SamplerSpec = format!("ddim-{}", self.schedule.steps.min(20)).parse()?;
-        sample::sheet(averaged, &spec.table(&self.schedule, Prediction::Epsilon)?, path)
+        sample::sheet(averaged, &spec.table(&self.schedule, self.prediction)?, path)
     }
 }
 

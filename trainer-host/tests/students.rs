@@ -1,0 +1,101 @@
+//! Models that learn from models: guidance in one evaluation, int8 codes, few evaluations.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::{checkpoint, fail, idx_folder, metric_steps, succeed, train};
+use grano_codegen::load::load;
+use grano_codegen::schedule::Prediction;
+
+/// A teacher, trained for a moment and exported for guidance 3.
+fn teacher(root: &Path, data: &Path) -> PathBuf {
+    let (run, model) = (root.join("teacher"), root.join("teacher.safetensors"));
+    succeed(&train(data, &run, &["--steps=40", "--ema=0.5", "--learning-rate=0.02"]));
+    export(&run, &model, &["--sampler=ddim-6", "--guidance=3"]);
+    model
+}
+
+fn export(run: &Path, model: &Path, more: &[&str]) {
+    let places = ["export", "--trajectories=7", "--run", run.to_str().unwrap(), "-o", model.to_str().unwrap()];
+    succeed(&[&places, more].concat());
+}
+
+/// The loss of the first and of the last line of metrics.
+fn losses(run: &Path) -> [f64; 2] {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let loss = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["loss"].as_f64().unwrap();
+    [text.lines().next(), text.lines().last()].map(|line| loss(line.unwrap()))
+}
+
+#[test]
+fn guidance_and_codes_are_learnt() {
+    let root = tempfile::tempdir().unwrap();
+    let data = idx_folder(root.path());
+    let model = teacher(root.path(), &data);
+    let run = root.path().join("run");
+    let places = ["--model", model.to_str().unwrap(), "--data", data.to_str().unwrap(), "--run", run.to_str().unwrap()];
+    let rest = ["--guidance=3", "--int8", "--batch=16", "--warmup=2", "--learning-rate=0.01", "--ema=0.9"];
+    for steps in ["--steps=50", "--steps=400"] {
+        succeed(&[&["finetune", steps], &places[..], &rest].concat());
+    }
+    let [first, last] = losses(&run);
+    assert!(last < 0.5 * first, "the loss went from {first} to {last}");
+
+    let student = root.path().join("student.safetensors");
+    export(&run, &student, &[]);
+    let (teacher, student) = (load(&model).unwrap().header, load(&student).unwrap().header);
+    assert_eq!((&student.defaults.sampler[..], student.defaults.guidance), ("ddim-6", 1.0));
+    assert_eq!(student.ranges, teacher.ranges, "the codes that it learnt to live with");
+}
+
+#[test]
+fn few_evaluations_are_learnt() {
+    let root = tempfile::tempdir().unwrap();
+    let data = idx_folder(root.path());
+    let model = teacher(root.path(), &data);
+    let run = root.path().join("run");
+    let places = ["distill", "--teacher", model.to_str().unwrap(), "--run", run.to_str().unwrap()];
+    let rest = ["--evaluations=2", "--substeps=4", "--pictures=60", "--batch=16", "--learning-rate=0.01", "--ema=0.9"];
+    let distill = |more: &[&str]| succeed(&[&places[..], &rest, more].concat());
+    distill(&["--steps=50"]);
+    let drawn = fs::read(run.join("drawn.safetensors")).unwrap();
+    distill(&["--steps=800"]);
+    assert_eq!(fs::read(run.join("drawn.safetensors")).unwrap(), drawn, "the teacher draws once");
+    assert_eq!(checkpoint(&run).unwrap().0, 800);
+    assert_eq!(metric_steps(&run).len(), 16);
+    let [first, last] = losses(&run);
+    assert!(last < 0.7 * first, "the loss went from {first} to {last}");
+
+    let student = root.path().join("student.safetensors");
+    export(&run, &student, &[]);
+    let header = load(&student).unwrap().header;
+    assert_eq!((header.prediction, &header.defaults.sampler[..]), (Prediction::Velocity, "fast-2"));
+    assert_eq!(header.samplers["fast-2"].times, [49, 24]);
+    assert_eq!(header.ranges["denoiser"].times, [24, 49]);
+    let pictures = root.path().join("pictures.npy");
+    let drawn = ["-o", pictures.to_str().unwrap(), "--count=3"];
+    succeed(&[&["sample", "--model", student.to_str().unwrap()], &drawn[..]].concat());
+
+    fs::write(run.join("drawn.safetensors"), "cut off").unwrap();
+    let error = fail(&[&places[..], &rest, &["--steps=900"]].concat());
+    assert!(error.contains("drawn.safetensors"), "{error}");
+}
+
+#[test]
+fn impossible_students_are_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let data = idx_folder(root.path());
+    let model = teacher(root.path(), &data);
+    let run = root.path().join("run");
+    let places = ["--run", run.to_str().unwrap()];
+    let distill = ["distill", "--teacher", model.to_str().unwrap(), "--evaluations=10", "--substeps=6"];
+    let error = fail(&[&distill[..], &places].concat());
+    assert!(error.contains("T = 50"), "{error}");
+    let other = common::image_folder(root.path());
+    let finetune = ["finetune", "--model", model.to_str().unwrap(), "--data", other.to_str().unwrap()];
+    let error = fail(&[&finetune[..], &places].concat());
+    assert!(error.contains("[3, 8, 12]"), "{error}");
+    assert!(!run.exists());
+}
