@@ -11,11 +11,12 @@
 //!
 //! Its inputs are then those that it meets when it draws, pure noise first, and labels cost nothing.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use grano_codegen::load::load;
-use grano_codegen::model::{Model, StepList};
+use grano_codegen::model::{Defaults, Model, StepList};
 use grano_codegen::schedule::{Prediction, Row, SamplerSpec, Spacing, Table};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
@@ -37,10 +38,10 @@ pub struct Args {
     /// The model that the student begins as; the teacher where none is named
     #[arg(long)]
     pub from: Option<PathBuf>,
-    /// Evaluations of a picture by the student
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
-    pub evaluations: u16,
-    /// The teacher's steps for one of the student's
+    /// Evaluations of a picture by the student: the most, and divisors of it, each its own sampler, fast-N
+    #[arg(long, value_delimiter = ',', default_values_t = [4, 2, 1], value_parser = clap::value_parser!(u16).range(1..))]
+    pub evaluations: Vec<u16>,
+    /// The teacher's steps for one of the student's where it takes the most
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     pub substeps: u16,
     /// Weight of the teacher's guidance; else its own
@@ -73,17 +74,18 @@ pub fn distill(args: &Args) -> Result<()> {
     let teacher = load(&args.teacher)?;
     let begun_as = args.from.as_ref().map_or_else(|| Ok(teacher.clone()), |path| load(path))?;
     let total = teacher.header.schedule.steps;
-    let (n, m) = (usize::from(args.evaluations), usize::from(args.substeps));
-    ensure!(n * m <= total, "{n} evaluations of {m} substeps are more than the teacher's T = {total}");
-    let name = format!("fast-{n}");
+    let (most, m) = (usize::from(args.evaluations[0]), usize::from(args.substeps));
+    ensure!(most * m <= total, "{most} evaluations of {m} substeps are more than the teacher's T = {total}");
+    let counts: Vec<usize> = args.evaluations.iter().map(|&n| n.into()).collect();
+    ensure!(counts.iter().all(|n| most % n == 0), "--evaluations {counts:?}: the first must be a multiple of the rest");
     let arguments = serde_json::to_value(args)?;
     let (header, mut state) = match checkpoint::load(&args.settings.run, &arguments, device)? {
         Some(begun) => begun,
         None => {
             let mut header = begun_as.header.clone();
             header.prediction = Prediction::Velocity;
-            header.samplers.insert(name.clone(), StepList { rule: "ddim".into(), times: times(total, n, 1) });
-            (header.defaults.sampler, header.defaults.guidance) = (name.clone(), 1.0);
+            header.samplers = samplers(total, &counts);
+            header.defaults = Defaults { sampler: name(most), guidance: 1.0 };
             if !args.int8 {
                 header.ranges.clear();
             }
@@ -93,21 +95,35 @@ pub fn distill(args: &Args) -> Result<()> {
     if args.int8 {
         state.network = with_int8_codes(state.network, &begun_as, &header)?;
     }
-    let table = header.sampler(&name)?.table(&header.schedule, header.prediction)?;
-    let column = |value: fn(&Row) -> f64| {
-        Tensor::from_slice(&table.rows.iter().map(value).collect::<Vec<_>>()).to_kind(Kind::Float).to_device(device)
+    let table =
+        |n: usize| -> Result<Table> { Ok(header.sampler(&name(n))?.table(&header.schedule, header.prediction)?) };
+    let mut leaps = Vec::new();
+    for &n in &counts {
+        let stride = (most / n) as i64;
+        leaps.extend((0..).zip(table(n)?.rows).map(|(i, row)| Leap { from: i * stride, to: (i + 1) * stride, row }));
+    }
+    let task = Few {
+        drawn: Drawn::load_or_draw(args, &teacher, device)?,
+        leaps: Leaps::new(&leaps, device),
+        table: table(most)?,
+        batch: args.settings.batch,
     };
-    let leaps = Leaps {
-        t: Tensor::from_slice(&table.rows.iter().map(|row| row.t as i64).collect::<Vec<_>>()).to_device(device),
-        a: column(|row| row.a),
-        b: column(|row| row.b),
-        k0: column(|row| row.k0),
-        k1: column(|row| row.k1),
-    };
-    let drawn = Drawn::load_or_draw(args, &teacher, device)?;
-    let task = Few { drawn, leaps, table, batch: args.settings.batch };
     println!("{} parameters, {device:?}, step {} of {}", state.ema.size()[0], state.step, args.settings.steps);
     optimize::run(&args.settings, &arguments, &header, &mut state, &task)
+}
+
+fn name(evaluations: usize) -> String {
+    format!("fast-{evaluations}")
+}
+
+/// The student's samplers. The time index tells the network how far to leap: sampler i's lie i below those of the
+/// first, which changes nothing else to speak of.
+fn samplers(total: usize, counts: &[usize]) -> BTreeMap<String, StepList> {
+    let list = |(i, &n): (usize, &usize)| {
+        let times = times(total, n, 1).iter().map(|t| t - i).collect();
+        (name(n), StepList { rule: "ddim".into(), times })
+    };
+    counts.iter().enumerate().map(list).collect()
 }
 
 /// Time indices of `n` leaps from T − 1, evenly spaced, each in `m` steps; falling. The very first of several steps
@@ -152,7 +168,7 @@ impl Drawn {
     fn draw(args: &Args, teacher: &Model, device: Device) -> Result<Self> {
         let header = &teacher.header;
         let network = sample::from_model(teacher)?.on_device(device)?;
-        let (n, m) = (usize::from(args.evaluations), usize::from(args.substeps));
+        let (n, m) = (usize::from(args.evaluations[0]), usize::from(args.substeps));
         let times = times(header.schedule.steps, n, m);
         let spec = SamplerSpec { spacing: Spacing::Listed(times), ..format!("ddim-{}", n * m).parse()? };
         let table = spec.table(&header.schedule, header.prediction)?;
@@ -194,17 +210,49 @@ impl Drawn {
     }
 }
 
-/// The student's steps, by number.
+/// A step of the student.
+struct Leap {
+    /// Numbers of the kept x.
+    from: i64,
+    to: i64,
+    row: Row,
+}
+
+/// All steps of the student, one element each of every vector.
 struct Leaps {
-    /// i64 `[leaps]`.
+    /// i64: where it begins and ends, and what time index says so.
+    from: Tensor,
+    to: Tensor,
     t: Tensor,
-    /// f32 `[leaps]` each: x̂0 = (x_s − b·x_t)/a, and what the network is to say, (k0·x_t − x̂0)/k1.
+    /// f32: x̂0 = (x_s − b·x_t)/a, and what the network is to say, (k0·x_t − x̂0)/k1.
     a: Tensor,
     b: Tensor,
     k0: Tensor,
     k1: Tensor,
 }
 
+impl Leaps {
+    fn new(leaps: &[Leap], device: Device) -> Self {
+        let numbers = |value: fn(&Leap) -> i64| {
+            Tensor::from_slice(&leaps.iter().map(value).collect::<Vec<_>>()).to_device(device)
+        };
+        let factors = |value: fn(&Row) -> f64| {
+            let values: Vec<f64> = leaps.iter().map(|leap| value(&leap.row)).collect();
+            Tensor::from_slice(&values).to_kind(Kind::Float).to_device(device)
+        };
+        Self {
+            from: numbers(|leap| leap.from),
+            to: numbers(|leap| leap.to),
+            t: numbers(|leap| leap.row.t as i64),
+            a: factors(|row| row.a),
+            b: factors(|row| row.b),
+            k0: factors(|row| row.k0),
+            k1: factors(|row| row.k1),
+        }
+    }
+}
+
+/// What is learnt.
 struct Few {
     drawn: Drawn,
     leaps: Leaps,
@@ -214,18 +262,18 @@ struct Few {
 
 impl Task for Few {
     fn loss(&self, network: &Network, kind: Kind) -> Tensor {
-        let device = self.drawn.x.device();
-        let count = self.table.rows.len() as i64;
-        let chosen = Tensor::randint(self.drawn.x.size()[0], [self.batch], (Kind::Int64, device));
-        let leap = Tensor::randint(count, [self.batch], (Kind::Int64, device));
-        let at = |leap: &Tensor| self.drawn.x.index(&[Some(&chosen), Some(leap)]).to_kind(Kind::Float);
-        let (x, next) = (at(&leap), at(&(&leap + 1)));
-        let factor = |table: &Tensor| table.index_select(0, &leap).reshape([-1, 1, 1, 1]);
-        let Leaps { t, a, b, k0, k1 } = &self.leaps;
-        let x0 = ((next - &x * factor(b)) / factor(a)).clamp(-1.0, 1.0);
+        let Leaps { from, to, t, a, b, k0, k1 } = &self.leaps;
+        let draw = |count: i64| Tensor::randint(count, [self.batch], (Kind::Int64, self.drawn.x.device()));
+        let (picture, leap) = (draw(self.drawn.x.size()[0]), draw(t.size()[0]));
+        let number = |numbers: &Tensor| numbers.index_select(0, &leap);
+        let factor = |factors: &Tensor| factors.index_select(0, &leap).reshape([-1, 1, 1, 1]);
+        let x_at =
+            |numbers: &Tensor| self.drawn.x.index(&[Some(&picture), Some(&number(numbers))]).to_kind(Kind::Float);
+        let x = x_at(from);
+        let x0 = ((x_at(to) - &x * factor(b)) / factor(a)).clamp(-1.0, 1.0);
         let target = (&x * factor(k0) - x0) / factor(k1);
-        let (t, labels) = (t.index_select(0, &leap), self.drawn.labels.index_select(0, &chosen));
-        network.forward(&x, &t, &labels, kind).mse_loss(&target, tch::Reduction::Mean)
+        let labels = self.drawn.labels.index_select(0, &picture);
+        network.forward(&x, &number(t), &labels, kind).mse_loss(&target, tch::Reduction::Mean)
     }
 
     fn sheet(&self, averaged: &Network, path: &Path) -> Result<()> {

@@ -58,7 +58,11 @@ pub fn export(args: &Args) -> Result<()> {
     let table = header.sampler(&header.defaults.sampler)?.table(&header.schedule, header.prediction)?;
     // A network that has learnt to live with int8 codes keeps them.
     if header.ranges.is_empty() {
-        let ranges = calibrate(&network, &table, header.defaults.guidance, args)?;
+        let mut samplers: BTreeSet<&String> = header.samplers.keys().collect();
+        samplers.insert(&header.defaults.sampler);
+        let tables =
+            samplers.iter().map(|name| Ok(header.sampler(name)?.table(&header.schedule, header.prediction)?));
+        let ranges = calibrate(&network, &tables.collect::<Result<Vec<_>>>()?, header.defaults.guidance, args)?;
         header.ranges.insert(DENOISER.to_string(), ranges);
     }
     let tensors = network.named().map(|(parameter, values)| {
@@ -75,9 +79,9 @@ pub fn export(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The ranges of all maps on trajectories of the model's own sampler, labelled and unlabelled evaluations
-/// alike, at every one of its steps.
-fn calibrate(network: &Network, table: &Table, guidance: f32, args: &Args) -> Result<Ranges> {
+/// The ranges of all maps on trajectories of the model's samplers, labelled and unlabelled evaluations alike, at every
+/// one of their steps.
+fn calibrate(network: &Network, tables: &[Table], guidance: f32, args: &Args) -> Result<Ranges> {
     let graph = network.graph();
     let shapes = graph.shapes()?;
     let maps: BTreeSet<String> =
@@ -85,29 +89,38 @@ fn calibrate(network: &Network, table: &Table, guidance: f32, args: &Args) -> Re
     let classes = graph.classes.max(1) as u64;
     let labels: Vec<i64> = (0..args.trajectories).map(|i| (i % classes) as i64).collect();
     let labels = Tensor::from_slice(&labels);
-    let mut streams: Vec<_> = (0..args.trajectories).map(|i| Gaussian(Philox::new(CALIBRATION_SEED, i))).collect();
-    let mut ends: BTreeMap<String, Vec<[f32; 2]>> = BTreeMap::new();
-    let bar = ProgressBar::new(table.rows.len() as u64);
-    let mut row = table.rows.iter();
     let both = Tensor::cat(&[labels.shallow_clone(), Tensor::full_like(&labels, graph.classes as i64)], 0);
-    let trajectory = Trajectory { table, labels: &labels, guidance, kind: Kind::Float };
-    let mut measure = |input: &Tensor, _: &Tensor| {
-        let Some(row) = row.next() else { return };
-        let t = Tensor::full_like(&both, row.t as i64);
-        let mut record = |name: &str, value: &Tensor| {
-            if maps.contains(name) {
-                ends.entry(name.to_string()).or_default().push(bulk(value, args.outliers));
-            }
+    // By time, then by map.
+    let mut ends: BTreeMap<usize, BTreeMap<String, [f32; 2]>> = BTreeMap::new();
+    let bar = ProgressBar::new(tables.iter().map(|table| table.rows.len() as u64).sum());
+    for table in tables {
+        let mut streams: Vec<_> = (0..args.trajectories).map(|i| Gaussian(Philox::new(CALIBRATION_SEED, i))).collect();
+        let mut row = table.rows.iter();
+        let trajectory = Trajectory { table, labels: &labels, guidance, kind: Kind::Float };
+        let mut measure = |input: &Tensor, _: &Tensor| {
+            let Some(row) = row.next() else { return };
+            let t = Tensor::full_like(&both, row.t as i64);
+            let seen = ends.entry(row.t).or_default();
+            let mut record = |name: &str, value: &Tensor| {
+                if maps.contains(name) {
+                    let [low, high] = bulk(value, args.outliers);
+                    let all = seen.entry(name.to_string()).or_insert([low, high]);
+                    *all = [all[0].min(low), all[1].max(high)];
+                }
+            };
+            record(X, input);
+            let _ = network.trace(&Tensor::cat(&[input, input], 0), &t, &both, Kind::Float, &mut record);
+            bar.inc(1);
         };
-        record(X, input);
-        let _ = network.trace(&Tensor::cat(&[input, input], 0), &t, &both, Kind::Float, &mut record);
-        bar.inc(1);
-    };
-    let _ = trajectory.run(network, &mut |shape| noise(&mut streams, shape), &mut measure);
+        let _ = trajectory.run(network, &mut |shape| noise(&mut streams, shape), &mut measure);
+    }
     bar.finish();
-    // Samplers go from the last time index to the first, grids the other way.
-    ends.values_mut().for_each(|ends| ends.reverse());
-    Ok(Ranges { times: table.rows.iter().rev().map(|row| row.t).collect(), values: ends })
+    let times = ends.keys().copied().collect();
+    let mut values: BTreeMap<String, Vec<[f32; 2]>> = BTreeMap::new();
+    for (name, ends) in ends.into_values().flatten() {
+        values.entry(name).or_default().push(ends);
+    }
+    Ok(Ranges { times, values })
 }
 
 /// The range of all but the share `outliers` of values at either end, of maps f32 `[N, C, H, W]`.

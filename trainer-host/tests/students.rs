@@ -57,7 +57,8 @@ fn few_evaluations_are_learnt() {
     let model = teacher(root.path(), &data);
     let run = root.path().join("run");
     let places = ["distill", "--teacher", model.to_str().unwrap(), "--run", run.to_str().unwrap()];
-    let rest = ["--evaluations=2", "--substeps=4", "--pictures=60", "--batch=16", "--learning-rate=0.01", "--ema=0.9"];
+    let rest =
+        ["--evaluations=2,1", "--substeps=4", "--pictures=60", "--batch=16", "--learning-rate=0.01", "--ema=0.9"];
     let distill = |more: &[&str]| succeed(&[&places[..], &rest, more].concat());
     distill(&["--steps=50"]);
     let drawn = fs::read(run.join("drawn.safetensors")).unwrap();
@@ -73,7 +74,8 @@ fn few_evaluations_are_learnt() {
     let header = load(&student).unwrap().header;
     assert_eq!((header.prediction, &header.defaults.sampler[..]), (Prediction::Velocity, "fast-2"));
     assert_eq!(header.samplers["fast-2"].times, [49, 24]);
-    assert_eq!(header.ranges["denoiser"].times, [24, 49]);
+    assert_eq!(header.samplers["fast-1"].times, [48]);
+    assert_eq!(header.ranges["denoiser"].times, [24, 48, 49]);
     let pictures = root.path().join("pictures.npy");
     let drawn = ["-o", pictures.to_str().unwrap(), "--count=3"];
     succeed(&[&["sample", "--model", student.to_str().unwrap()], &drawn[..]].concat());
@@ -90,9 +92,11 @@ fn impossible_students_are_refused() {
     let model = teacher(root.path(), &data);
     let run = root.path().join("run");
     let places = ["--run", run.to_str().unwrap()];
-    let distill = ["distill", "--teacher", model.to_str().unwrap(), "--evaluations=10", "--substeps=6"];
+    let distill = ["distill", "--teacher", model.to_str().unwrap(), "--evaluations=10,5", "--substeps=6"];
     let error = fail(&[&distill[..], &places].concat());
     assert!(error.contains("T = 50"), "{error}");
+    let error = fail(&[&distill[..3], &["--evaluations=4,3"], &places].concat());
+    assert!(error.contains("[4, 3]"), "{error}");
     let other = common::image_folder(root.path());
     let finetune = ["finetune", "--model", model.to_str().unwrap(), "--data", other.to_str().unwrap()];
     let error = fail(&[&finetune[..], &places].concat());
