@@ -11,7 +11,7 @@ type Model = fn() -> Result<Vec<u8>>;
 fn main() {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
     let made_up: [(&str, Model, &[&str]); 4] = [
-        ("toy", toy::model, &["ddim-4", "ancestral-4"]),
+        ("toy", toy::model, &["ddim-4", "ancestral-4", "dpm-4"]),
         ("mixer", mixer::model, &["ddim-2"]),
         ("unet", unet::model, &["ddim-4"]),
         ("layers", layers::model, &["ddim-1"]),

@@ -6,7 +6,7 @@ use crate::emit::{Extras, Generated, emit};
 use crate::error::{Error, Result};
 use crate::fold::fold;
 use crate::load::load;
-use crate::lower::{Program, Room, lower};
+use crate::lower::{Room, lower};
 use crate::model::{DENOISER, Model, Ranges};
 use crate::precision::Precision;
 use crate::quantize::quantize;
@@ -119,11 +119,11 @@ impl Build {
         let least = lower(&folded, &kernels, self.target, Room::default())?;
         let room = Room {
             flash_bytes: self.flash_budget.saturating_sub(emit(&least, &extras)?.constants.len()),
-            arena_bytes: self.ram_budget.saturating_sub(report::picture_bytes(&least)),
+            arena_bytes: self.ram_budget.saturating_sub(report::picture_bytes(&least, &tables)),
         };
         let program = lower(&folded, &kernels, self.target, room)?;
         let generated = emit(&program, &extras)?;
-        self.check_budgets(name, &program, generated.constants.len())?;
+        self.check_budgets(name, report::ram_bytes(&program, &tables), generated.constants.len())?;
         let subject = report::Subject {
             name,
             precision: self.precision,
@@ -194,8 +194,7 @@ impl Build {
         )
     }
 
-    fn check_budgets(&self, name: &str, program: &Program, flash: usize) -> Result<()> {
-        let ram = report::ram_bytes(program);
+    fn check_budgets(&self, name: &str, ram: usize, flash: usize) -> Result<()> {
         if flash > self.flash_budget {
             return Err(Error::Model(format!(
                 "`{name}` takes {flash} bytes of flash, {} more than its budget of {}; name fewer samplers or steps, or train a smaller network",

@@ -27,6 +27,9 @@ pub trait Denoiser: Sized {
     const LAYER_NAMES: &'static [&'static str];
     /// `[f32; SHAPE.len()]`.
     type Map: Map;
+    /// Where x̂0 of the step before is kept: a [`Self::Map`] when one of the network's samplers draws on it, else
+    /// `[f32; 0]`, which takes no memory.
+    type Previous: Map;
     /// With its memory all zero, so that a static one takes no flash.
     const NEW: Self;
 

@@ -25,6 +25,8 @@ pub enum SampleError {
     },
     /// The guidance is infinite or not a number.
     Guidance(f32),
+    /// The table draws on x̂0 of the step before, and the network was generated without a sampler that does.
+    Multistep,
     /// The given x is not the network's map.
     WrongLength {
         /// Elements of the network's map.
@@ -39,6 +41,9 @@ impl fmt::Display for SampleError {
         match self {
             Self::UnknownLabel { label, classes } => write!(f, "label {label}: the network knows {classes} classes"),
             Self::Guidance(guidance) => write!(f, "guidance {guidance}: give a finite number"),
+            Self::Multistep => {
+                write!(f, "a multistep sampler: the network keeps no estimate; generate it with such a sampler")
+            }
             Self::WrongLength { expected, got } => write!(f, "x has {got} elements, the network's map {expected}"),
         }
     }
@@ -71,6 +76,7 @@ mod tests {
         assert_eq!(check(None, f32::INFINITY).unwrap_err(), "guidance inf: give a finite number");
         assert_eq!(check(None, f32::NEG_INFINITY).unwrap_err(), "guidance -inf: give a finite number");
         let wrong = SampleError::WrongLength { expected: 6, got: 5 };
+        assert!(SampleError::Multistep.to_string().contains("multistep sampler"));
         assert_eq!(wrong.to_string(), "x has 5 elements, the network's map 6");
     }
 }

@@ -27,7 +27,7 @@ pub enum Progress {
     Done,
 }
 
-/// The loop, with all the memory that it takes: the network's, and three maps.
+/// The loop, with all the memory that it takes: the network's, three maps, and a fourth for multistep samplers.
 ///
 /// A new one is all zero bytes, so that a static one takes no flash. To pause is not to call; to begin anew, with
 /// another table, label or noise, is to call [`Self::start`] again.
@@ -38,6 +38,8 @@ pub struct Sampler<D: Denoiser, N> {
     out: D::Map,
     /// The same for the unlabelled evaluation under guidance; then the update's noise.
     spare: D::Map,
+    /// x̂0 of the last step, where a table draws on it.
+    previous: D::Previous,
     table: Option<&'static StepTable>,
     noise: Option<N>,
     /// `CLASSES` for none.
@@ -58,6 +60,8 @@ impl<D: Denoiser, N: Noise> Sampler<D, N> {
     pub const fn new() -> Self {
         const {
             assert!(size_of::<D::Map>() == D::SHAPE.len() * size_of::<f32>(), "the map is of the shape");
+            let previous = size_of::<D::Previous>();
+            assert!(previous == 0 || previous == size_of::<D::Map>(), "the last estimate is a map, or not kept");
             assert!(D::LAYERS >= 2, "the first layer reads x, another writes the output");
             assert!(D::LAYER_NAMES.len() == D::LAYERS, "a name a layer");
         }
@@ -66,6 +70,7 @@ impl<D: Denoiser, N: Noise> Sampler<D, N> {
             x: D::Map::ZERO,
             out: D::Map::ZERO,
             spare: D::Map::ZERO,
+            previous: D::Previous::ZERO,
             table: None,
             noise: None,
             class: 0,
@@ -80,9 +85,10 @@ impl<D: Denoiser, N: Noise> Sampler<D, N> {
     /// Begins a picture, from noise.
     ///
     /// # Errors
-    /// When the network has no such label, or the guidance is not finite. Then what was under way stays as it is.
+    /// When the network has no such label, the guidance is not finite, or the table is a multistep sampler's and
+    /// [`Denoiser::Previous`] is empty. Then what was under way stays as it is.
     pub fn start(&mut self, table: &'static StepTable, mut noise: N, request: Request) -> Result<(), SampleError> {
-        request.check(D::CLASSES)?;
+        Self::check(table, request)?;
         noise.fill(self.x.as_mut());
         self.begin(table, noise, request);
         Ok(())
@@ -99,7 +105,7 @@ impl<D: Denoiser, N: Noise> Sampler<D, N> {
         noise: N,
         request: Request,
     ) -> Result<(), SampleError> {
-        request.check(D::CLASSES)?;
+        Self::check(table, request)?;
         if x.len() != D::SHAPE.len() {
             return Err(SampleError::WrongLength { expected: D::SHAPE.len(), got: x.len() });
         }
@@ -108,12 +114,18 @@ impl<D: Denoiser, N: Noise> Sampler<D, N> {
         Ok(())
     }
 
+    fn check(table: &StepTable, request: Request) -> Result<(), SampleError> {
+        request.check(D::CLASSES)?;
+        if size_of::<D::Previous>() == 0 && table.is_multistep() { Err(SampleError::Multistep) } else { Ok(()) }
+    }
+
     fn begin(&mut self, table: &'static StepTable, noise: N, Request { label, guidance }: Request) {
         self.table = Some(table);
         self.noise = Some(noise);
         self.class = label.unwrap_or(D::CLASSES);
         self.guidance = guidance;
         self.guided = label.is_some() && guidance != 1.0;
+        self.previous.as_mut().fill(0.0);
         (self.step, self.evaluation, self.layer) = (0, 0, 0);
     }
 
@@ -186,7 +198,7 @@ impl<D: Denoiser, N: Noise> Sampler<D, N> {
         {
             noise.fill(self.spare.as_mut());
         }
-        row.update(clip, self.x.as_mut(), self.out.as_ref(), self.spare.as_ref());
+        row.update(clip, self.x.as_mut(), self.out.as_ref(), self.spare.as_ref(), self.previous.as_mut());
     }
 }
 
@@ -203,18 +215,19 @@ mod tests {
     use crate::shape::Shape;
     use std::vec::Vec;
 
-    /// out = x / 2 + class + step / 10, in three layers; it notes what it is asked.
-    struct Toy {
+    /// out = x / 2 + class + step / 10, in three layers; it notes what it is asked. The last estimate has `KEPT` values.
+    struct Toy<const KEPT: usize> {
         map: [f32; 6],
         calls: Vec<(usize, Condition)>,
     }
 
-    impl Denoiser for Toy {
+    impl<const KEPT: usize> Denoiser for Toy<KEPT> {
         const SHAPE: Shape = Shape { height: 2, width: 3, channels: 1 };
         const CLASSES: usize = 4;
         const LAYERS: usize = 3;
         const LAYER_NAMES: &'static [&'static str] = &["halve", "condition", "store"];
         type Map = [f32; 6];
+        type Previous = [f32; KEPT];
         const NEW: Self = Self { map: [0.0; 6], calls: Vec::new() };
 
         fn layer(&mut self, index: usize, condition: Condition, x: &[f32], out: &mut [f32]) {
@@ -228,14 +241,18 @@ mod tests {
         }
     }
 
-    const ROW: StepRow = StepRow { network_row: 2, c_in: 0.5, k0: 1.0, k1: 0.5, a: 0.5, b: 0.25, c: 0.125, e: -0.5 };
+    const ROW: StepRow =
+        StepRow { network_row: 2, c_in: 0.5, k0: 1.0, k1: 0.5, a: 0.5, b: 0.25, c: 0.125, d: 0.0, e: -0.5 };
     static TABLE: StepTable = StepTable {
         name: "toy",
         clip: 2.0,
         rows: &[ROW, StepRow { network_row: 1, c_in: 1.0, ..ROW }, StepRow { network_row: 0, c: 0.0, ..ROW }],
     };
 
-    type Toys = Sampler<Toy, Gaussian<Philox>>;
+    static MULTISTEP: StepTable =
+        StepTable { name: "multistep", rows: &[ROW, StepRow { d: -0.25, ..ROW }, StepRow { d: 0.75, ..ROW }], ..TABLE };
+
+    type Toys = Sampler<Toy<0>, Gaussian<Philox>>;
 
     fn started(request: Request) -> Toys {
         let mut sampler = Toys::default();
@@ -245,12 +262,16 @@ mod tests {
 
     const LABELLED: Request = Request { label: Some(1), guidance: 3.0 };
 
+    fn oracle(request: Request) -> [f32; 6] {
+        drawn(&TABLE, request)
+    }
+
     /// The same, step by step from the definitions.
-    fn oracle(Request { label, guidance }: Request) -> [f32; 6] {
+    fn drawn(table: &StepTable, Request { label, guidance }: Request) -> [f32; 6] {
         let mut noise = Gaussian(Philox::new(3, 0));
-        let mut x = [0.0; 6];
+        let (mut x, mut previous) = ([0.0; 6], [0.0; 6]);
         noise.fill(&mut x);
-        for row in TABLE.rows {
+        for row in table.rows {
             let network = |x: f32, class: usize| row.c_in * x / 2.0 + class as f32 + f32::from(row.network_row) / 10.0;
             let out = x.map(|x| match label {
                 Some(class) if guidance == 1.0 => network(x, class),
@@ -261,7 +282,7 @@ mod tests {
             if row.c != 0.0 {
                 noise.fill(&mut z);
             }
-            row.update(TABLE.clip, &mut x, &out, &z);
+            row.update(table.clip, &mut x, &out, &z, &mut previous);
         }
         x
     }
@@ -275,6 +296,22 @@ mod tests {
                 assert_eq!(sampler.x(), oracle(Request { label, guidance }), "{label:?} {guidance}");
             }
         }
+    }
+
+    #[test]
+    fn multistep_tables_need_a_map_more() {
+        let noise = || Gaussian(Philox::new(3, 0));
+        let mut sampler = Sampler::<Toy<6>, _>::new();
+        for table in [&MULTISTEP, &TABLE, &MULTISTEP] {
+            sampler.start(table, noise(), LABELLED).unwrap();
+            sampler.run();
+            assert_eq!(sampler.x(), drawn(table, LABELLED));
+        }
+        let mut without = started(LABELLED);
+        assert_eq!(without.start(&MULTISTEP, noise(), LABELLED), Err(SampleError::Multistep));
+        assert_eq!(without.start_from(&MULTISTEP, &[0.0; 6], noise(), LABELLED), Err(SampleError::Multistep));
+        without.run();
+        assert_eq!(without.x(), oracle(LABELLED));
     }
 
     #[test]

@@ -3,11 +3,11 @@
 //! ```text
 //! out = network(c_in·x, row)
 //! x̂0  = clip(k0·x − k1·out)
-//! x   = a·x̂0 + b·x + c·z + e·out        z ~ N(0, I)
+//! x   = a·x̂0 + b·x + c·z + d·x̂0' + e·out        z ~ N(0, I), x̂0' of the step before
 //! ```
 //!
-//! In f32, from left to right, without FMA, so that every chip computes the same bits. A term whose coefficient `c` is
-//! 0 is left out, and no noise is drawn for it.
+//! In f32, from left to right, without FMA, so that every chip computes the same bits. A term whose coefficient `c` or
+//! `d` is 0 is left out, and no noise is drawn for it.
 
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,6 +26,8 @@ pub struct StepRow {
     pub b: f32,
     /// Noise in the next x.
     pub c: f32,
+    /// The part of the last step's x̂0 in the next x.
+    pub d: f32,
     /// The network's part in the next x.
     pub e: f32,
 }
@@ -41,14 +43,26 @@ pub struct StepTable {
     pub rows: &'static [StepRow],
 }
 
+impl StepTable {
+    /// Whether a step draws on x̂0 of the step before.
+    #[must_use]
+    pub fn is_multistep(&self) -> bool {
+        self.rows.iter().any(|row| row.d != 0.0)
+    }
+}
+
 impl StepRow {
-    /// The next x, in place. `out` is the network's output; `z` counts only where `c` is not 0.
-    pub fn update(&self, clip: f32, x: &mut [f32], out: &[f32], z: &[f32]) {
-        let Self { k0, k1, a, b, c, e, .. } = *self;
+    /// The next x, in place. `out` is the network's output; `z` counts only where `c` is not 0. `previous` holds x̂0 of
+    /// the step before, then of this one; empty, it stands for a map of 0 that is not kept.
+    pub fn update(&self, clip: f32, x: &mut [f32], out: &[f32], z: &[f32], previous: &mut [f32]) {
+        let Self { k0, k1, a, b, c, d, e, .. } = *self;
+        let mut previous = previous.iter_mut();
         for ((x, out), z) in x.iter_mut().zip(out).zip(z) {
             let x0 = clamp(k0 * *x - k1 * *out, clip);
             let sum = a * x0 + b * *x;
             let sum = if c == 0.0 { sum } else { sum + c * *z };
+            let before = previous.next().map_or(0.0, |previous| core::mem::replace(previous, x0));
+            let sum = if d == 0.0 { sum } else { sum + d * before };
             *x = sum + e * *out;
         }
     }
@@ -69,12 +83,22 @@ fn clamp(value: f32, limit: f32) -> f32 {
 mod tests {
     use super::*;
 
-    const ROW: StepRow = StepRow { network_row: 0, c_in: 1.0, k0: 2.0, k1: 0.5, a: 0.25, b: 3.0, c: 0.0, e: -1.0 };
+    const ROW: StepRow =
+        StepRow { network_row: 0, c_in: 1.0, k0: 2.0, k1: 0.5, a: 0.25, b: 3.0, c: 0.0, d: 0.0, e: -1.0 };
 
     fn update(row: StepRow, clip: f32, x: f32, out: f32, z: f32) -> f32 {
         let mut x = [x];
-        row.update(clip, &mut x, &[out], &[z]);
+        row.update(clip, &mut x, &[out], &[z], &mut []);
         x[0]
+    }
+
+    #[test]
+    fn the_last_estimate_is_drawn_on_and_replaced_by_the_clipped_one() {
+        let (mut x, mut previous) = ([2.0, 1.0], [8.0, f32::NAN]);
+        StepRow { d: 0.5, ..ROW }.update(1.0, &mut x[..1], &[1.0], &[0.0], &mut previous[..1]);
+        ROW.update(1.0, &mut x[1..], &[3.0], &[0.0], &mut previous[1..]);
+        assert_eq!(x, [0.25 + 6.0 + 4.0 - 1.0, 0.125 + 3.0 - 3.0], "no last estimate where d is 0");
+        assert_eq!(previous, [1.0, 0.5]);
     }
 
     #[test]
@@ -88,14 +112,17 @@ mod tests {
 
     #[test]
     fn rounds_from_left_to_right_without_fma() {
-        let row = StepRow { k0: 0.1, k1: 0.3, a: 0.7, b: 0.9, c: 1.1, e: 1.3, ..ROW };
+        let row = StepRow { k0: 0.1, k1: 0.3, a: 0.7, b: 0.9, c: 1.1, d: 1.2, e: 1.3, ..ROW };
         for i in 0..1000 {
             let [x, out, z] = [3, 7, 11].map(|n| ((i * n) % 1000) as f32 / 300.0 - 1.6);
             let x0 = std::hint::black_box(0.1f32 * x) - std::hint::black_box(0.3f32 * out);
             let sum = std::hint::black_box(0.7f32 * x0) + std::hint::black_box(0.9f32 * x);
             let sum = sum + std::hint::black_box(1.1f32 * z);
+            let sum = sum + std::hint::black_box(1.2f32 * 0.7);
             let expected = sum + std::hint::black_box(1.3f32 * out);
-            assert_eq!(update(row, 100.0, x, out, z).to_bits(), expected.to_bits());
+            let mut x = [x];
+            row.update(100.0, &mut x, &[out], &[z], &mut [0.7]);
+            assert_eq!(x[0].to_bits(), expected.to_bits());
         }
     }
 }

@@ -1,4 +1,5 @@
-"""Writes schedulers.json: trajectories of diffusers' DDPMScheduler and DDIMScheduler on given inputs.
+"""Writes schedulers.json: trajectories of diffusers' DDPMScheduler, DDIMScheduler and DPMSolverMultistepScheduler
+on given inputs.
 
     pip install numpy torch diffusers
     python3 tests/golden/schedulers.py
@@ -10,6 +11,9 @@ Every case runs twice. `trajectory` is diffusers with its betas and everything a
 rounded to f32 at the end: what its formulas mean. `float32_distance` is how far diffusers as it comes, in
 float32, strays from that, relative to max(1, max |x|) of the step: up to 5e-5, because its float32 betas
 and their running product lose what 1 - alpha_bar then subtracts.
+
+DPM-Solver++(2M) runs with final_sigmas_type "zero" on explicit time indices, "listed", and on trailing ones; its own
+leading and linspace are spaced for n + 1 steps. Its dynamic thresholding with both bounds 1 is a clip to 1.
 """
 
 import json
@@ -21,8 +25,8 @@ from unittest.mock import patch
 import diffusers
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
-from diffusers.schedulers import scheduling_ddpm
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
+from diffusers.schedulers import scheduling_ddpm, scheduling_dpmsolver_multistep
 from diffusers.schedulers.scheduling_ddpm import betas_for_alpha_bar
 
 T, WIDTH, ROWS = 1000, 8, 50
@@ -43,7 +47,50 @@ def float64_betas(schedule):
         return betas_for_alpha_bar(T)
 
 
+def dpm(case, dtype):
+    """DPM-Solver++(2M), ready to step."""
+    scheduler = DPMSolverMultistepScheduler(
+        num_train_timesteps=T,
+        beta_schedule=case["schedule"],
+        beta_start=BETA_START,
+        beta_end=BETA_END,
+        prediction_type=case["prediction"],
+        algorithm_type="dpmsolver++",
+        solver_order=2,
+        solver_type="midpoint",
+        final_sigmas_type="zero",
+        timestep_spacing="trailing",
+        thresholding=case["clip"] is not None,
+        sample_max_value=1.0,
+    )
+    if case["spacing"] == "listed":
+        scheduler.set_timesteps(timesteps=case["timesteps"])
+    else:
+        scheduler.set_timesteps(case["steps"])
+    if dtype == torch.float64:
+        alpha_bars = torch.cumprod(1.0 - float64_betas(case["schedule"]), dim=0)[scheduler.timesteps]
+        scheduler.sigmas = torch.cat([((1.0 - alpha_bars) / alpha_bars).sqrt(), torch.zeros(1, dtype=dtype)])
+    return scheduler
+
+
+def run_dpm(case, inputs, dtype):
+    scheduler = dpm(case, dtype)
+    # The library's thresholding wants a shape of its own for every sample.
+    x = torch.tensor(inputs["x_T"], dtype=dtype)[None, None]
+    trajectory = []
+    # Within a step the library converts to torch.float32 by name.
+    with patch.object(scheduling_dpmsolver_multistep.torch, "float32", dtype):
+        for i, t in enumerate(scheduler.timesteps):
+            out = torch.tensor(inputs["outputs"][i % ROWS], dtype=dtype)[None, None]
+            x = scheduler.step(out, t, x).prev_sample
+            assert x.dtype == dtype
+            trajectory.append(x[0, 0].numpy())
+    return scheduler.timesteps.tolist(), np.array(trajectory)
+
+
 def run(case, inputs, dtype):
+    if case["scheduler"] == "dpm":
+        return run_dpm(case, inputs, dtype)
     scheduler_class = {"ddpm": DDPMScheduler, "ddim": DDIMScheduler}[case["scheduler"]]
     config = dict(
         num_train_timesteps=T,
@@ -54,6 +101,7 @@ def run(case, inputs, dtype):
         steps_offset=case["offset"],
         clip_sample=case["clip"] is not None,
         clip_sample_range=case["clip"] or 1.0,
+        prediction_type=case["prediction"],
     )
     if case["scheduler"] == "ddpm":
         config["variance_type"] = case["variance"]
@@ -81,6 +129,9 @@ def run(case, inputs, dtype):
     return scheduler.timesteps.tolist(), np.array(trajectory)
 
 
+EPSILON, VELOCITY = dict(prediction="epsilon"), dict(prediction="v_prediction")
+
+
 def cases():
     methods = [
         dict(scheduler="ddpm", variance="fixed_small"),
@@ -92,13 +143,27 @@ def cases():
     for method, (spacing, offset), clip, schedule, steps in product(
         methods, spacings, [1.0, None], ["linear", "squaredcos_cap_v2"], [10, 20, 50]
     ):
-        yield method | dict(spacing=spacing, offset=offset, clip=clip, schedule=schedule, steps=steps)
+        yield method | EPSILON | dict(spacing=spacing, offset=offset, clip=clip, schedule=schedule, steps=steps)
     # Corners: epsilon recomputed, eta 1, another clip, counts that do not divide T, an offset, linspace.
     recomputed = [dict(scheduler="ddim", eta=eta, recomputed=True) for eta in (0.0, 0.5, 1.0)]
     for method, (spacing, offset, steps) in product(
         methods + recomputed, [("leading", 1, 10), ("trailing", 0, 7), ("trailing", 0, 64), ("linspace", 0, 16)]
     ):
-        yield method | dict(spacing=spacing, offset=offset, clip=1.5, schedule="squaredcos_cap_v2", steps=steps)
+        yield method | EPSILON | dict(
+            spacing=spacing, offset=offset, clip=1.5, schedule="squaredcos_cap_v2", steps=steps
+        )
+    for method, clip in product(methods + recomputed, [1.0, None]):
+        yield method | VELOCITY | dict(spacing="trailing", offset=0, clip=clip, schedule="squaredcos_cap_v2", steps=10)
+    for prediction, clip, schedule, steps in product(
+        [EPSILON, VELOCITY], [1.0, None], ["linear", "squaredcos_cap_v2"], [1, 2, 8, 20]
+    ):
+        case = dict(scheduler="dpm", offset=0, clip=clip, schedule=schedule, steps=steps) | prediction
+        yield case | dict(spacing="trailing")
+        yield case | dict(spacing="listed", timesteps=[(2 * i + 1) * T // (2 * steps) for i in reversed(range(steps))])
+    uneven = [957, 900, 640, 601, 300, 77, 3]
+    yield dict(scheduler="dpm", offset=0, clip=1.0, schedule="squaredcos_cap_v2", steps=7) | EPSILON | dict(
+        spacing="listed", timesteps=uneven
+    )
 
 
 def timestep_sums():

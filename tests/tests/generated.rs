@@ -58,6 +58,20 @@ fn a_samplers_presence_changes_no_weight_and_no_scale() {
 }
 
 #[test]
+fn a_multistep_sampler_takes_a_map_more() {
+    let (_folder, path) = toy();
+    let map = grano_networks::toy::picture(0).len();
+    let ram = |sampler: &str, kept: usize| {
+        let output = Build::new(&path).samplers([sampler]).generate("toy").unwrap();
+        assert!(output.generated.source.contains(&format!("type Previous = [f32; {kept}];")), "{sampler}");
+        let words: Vec<&str> = output.plan.split(' ').collect();
+        let at = words.windows(3).position(|words| words == ["bytes", "of", "RAM,"]).unwrap();
+        words[at - 1].parse::<usize>().unwrap()
+    };
+    assert_eq!(ram("dpm-4", map), ram("ddim-4", 0) + 4 * map);
+}
+
+#[test]
 fn budgets_name_what_is_over_and_write_nothing() {
     let (folder, path) = toy();
     let out = folder.path().join("out");

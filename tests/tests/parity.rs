@@ -1,7 +1,7 @@
 //! Generated code against libtorch and against the naive reference, per layer and end to end.
 
 use grano::kernel::Condition;
-use grano::noise::{Gaussian, Philox};
+use grano::noise::{Gaussian, Noise, Philox};
 use grano::picture::to_u8;
 use grano::sampler::Request;
 use grano_codegen::Precision;
@@ -148,6 +148,29 @@ fn awkward_shapes_are_right_in_every_precision() {
                 assert_follows(precision, evaluation, &expected, "out");
             }
         }
+    }
+}
+
+#[test]
+fn a_multistep_trajectory_is_the_tables() {
+    let model = parse(&toy::model().unwrap(), Path::new("toy")).unwrap();
+    let header = &model.header;
+    let table = header.sampler("dpm-4").unwrap().table(&header.schedule, header.prediction).unwrap();
+    let mut noise = Gaussian(Philox::new(0, 0));
+    let draw = Draw { sampler: "dpm-4", request: Request { label: Some(1), guidance: 1.0 }, noise: noise.clone() };
+    let drawn = models::toy(Precision::F32, draw);
+    let mut x = toy::picture(0);
+    noise.fill(&mut x);
+    let mut previous = vec![0.0; x.len()];
+    for (row, drawn) in table.rows.iter().zip(&drawn) {
+        let values = reference::run(model.denoiser().unwrap(), &x, row.t, 1).unwrap();
+        for ((x, previous), &out) in x.iter_mut().zip(&mut previous).zip(&values["out"]) {
+            let x0 = (row.k0 * f64::from(*x) - row.k1 * f64::from(out)).clamp(-1.0, 1.0);
+            *x = (row.a * x0 + row.b * f64::from(*x) + row.d * *previous) as f32;
+            *previous = x0;
+        }
+        let error = largest_error(drawn, &x);
+        assert!(error <= TRAJECTORY, "t = {}: off by {error}", row.t);
     }
 }
 

@@ -33,6 +33,7 @@ struct TimestepSums {
 #[derive(Deserialize)]
 struct Case {
     scheduler: String,
+    prediction: String,
     variance: Option<String>,
     eta: Option<f64>,
     recomputed: Option<bool>,
@@ -54,18 +55,21 @@ impl Case {
                 let recomputed = self.recomputed.expect("DDIM cases say it");
                 Method::Ddim { eta, epsilon: if recomputed { Epsilon::Recomputed } else { Epsilon::Kept } }
             }
+            ("dpm", None, None) => Method::Dpm,
             other => panic!("unknown scheduler {other:?}"),
         };
         let spacing = match self.spacing.as_str() {
             "leading" => Spacing::Leading { offset: self.offset },
             "trailing" => Spacing::Trailing,
             "linspace" => Spacing::Linspace,
+            "listed" => Spacing::Listed(self.timesteps.clone()),
             other => panic!("unknown spacing {other}"),
         };
         let name = format!(
-            "{}-{} {} {} {} clip {:?}",
+            "{}-{} {} {} {} {} clip {:?}",
             self.scheduler,
             self.steps,
+            self.prediction,
             self.variance.clone().unwrap_or_else(|| format!("eta {:?}", self.eta)),
             self.spacing,
             self.schedule,
@@ -90,20 +94,26 @@ fn trajectories_equal_diffusers() {
             "squaredcos_cap_v2" => ScheduleKind::Cosine,
             other => panic!("unknown schedule {other}"),
         };
-        let table = spec
-            .table(&NoiseSchedule { kind, steps: golden.train_steps }, Prediction::Epsilon)
-            .expect("a valid sampler");
+        let prediction = match case.prediction.as_str() {
+            "epsilon" => Prediction::Epsilon,
+            "v_prediction" => Prediction::Velocity,
+            other => panic!("unknown prediction {other}"),
+        };
+        let schedule = NoiseSchedule { kind, steps: golden.train_steps };
+        let table = spec.table(&schedule, prediction).expect("a valid sampler");
         assert_eq!(table.rows.iter().map(|row| row.t).collect::<Vec<_>>(), case.timesteps, "{}", spec.name);
         let clip = table.clip.map_or(f32::INFINITY, |clip| clip as f32);
         let mut x = golden.x_t.clone();
+        let mut previous = vec![0.0; x.len()];
         for (step, (row, expected)) in table.rows.iter().zip(&case.trajectory).enumerate() {
             // As the engine computes: coefficients rounded to f32, sums from left to right.
-            let [k0, k1, a, b, c, e] = [row.k0, row.k1, row.a, row.b, row.c, row.e].map(|k| k as f32);
+            let [k0, k1, a, b, c, d, e] = [row.k0, row.k1, row.a, row.b, row.c, row.d, row.e].map(|k| k as f32);
             let (outputs, noise) =
                 (&golden.outputs[step % golden.outputs.len()], &golden.noise[step % golden.noise.len()]);
-            for ((x, out), z) in x.iter_mut().zip(outputs).zip(noise) {
+            for (((x, previous), out), z) in x.iter_mut().zip(&mut previous).zip(outputs).zip(noise) {
                 let x0 = (k0 * *x - k1 * out).clamp(-clip, clip);
-                *x = a * x0 + b * *x + c * z + e * out;
+                *x = a * x0 + b * *x + c * z + d * *previous + e * out;
+                *previous = x0;
             }
             let scale = expected.iter().fold(1.0_f32, |scale, y| scale.max(y.abs()));
             let error = x.iter().zip(expected).fold(0.0_f32, |error, (x, y)| error.max((x - y).abs())) / scale;

@@ -153,6 +153,7 @@ impl Trajectory<'_> {
         let none = Tensor::full_like(&labels, graph.classes as i64);
         tch::no_grad(|| {
             let mut x = noise([n, c, h, w]).to_device(device);
+            let mut previous: Option<Tensor> = None;
             for row in &self.table.rows {
                 let t = Tensor::full([n], row.t as i64, (Kind::Int64, device));
                 let input = &x * row.c_in;
@@ -163,7 +164,10 @@ impl Trajectory<'_> {
                 }
                 let x0 = &x * row.k0 - &out * row.k1;
                 let x0 = self.table.clip.map_or_else(|| x0.shallow_clone(), |clip| x0.clamp(-clip, clip));
-                x = x0 * row.a + &x * row.b + &out * row.e;
+                x = &x0 * row.a + &x * row.b + &out * row.e;
+                if let Some(previous) = previous.replace(x0).filter(|_| row.d != 0.0) {
+                    x += previous * row.d;
+                }
                 if row.c != 0.0 {
                     x += noise([n, c, h, w]).to_device(device) * row.c;
                 }

@@ -92,6 +92,7 @@ pub fn emit(program: &Program, extras: &Extras<'_>) -> Result<Generated> {
         (program.plan.arena_bytes, emitter.constants.len(), program.calls.len());
     let shape = shape(program.calls.last().map_or([0; 3], |call| call.shape));
     let map_len: usize = program.calls.last().map_or(0, |call| call.shape.iter().product());
+    let kept = if extras.samplers.iter().any(Table::is_multistep) { map_len } else { 0 };
     let (kernel_types, blob_types) = emitter.imports();
     let half = emitter.used.contains("f16").then(|| {
         quote!(
@@ -129,7 +130,9 @@ pub fn emit(program: &Program, extras: &Extras<'_>) -> Result<Generated> {
         pub const FLASH_BYTES: usize = #bin_bytes;
         #[doc = #ram_doc]
         #[allow(dead_code)]
-        pub const RAM_BYTES: usize = ARENA_BYTES + 3 * size_of::<<#name as Denoiser>::Map>();
+        pub const RAM_BYTES: usize = ARENA_BYTES
+            + 3 * size_of::<<#name as Denoiser>::Map>()
+            + size_of::<<#name as Denoiser>::Previous>();
         #[doc = " Bytes of the network's maps and scratch."]
         pub const ARENA_BYTES: usize = #arena_bytes;
         #[doc = " The weight of classifier-free guidance that the model is meant to be sampled with."]
@@ -147,6 +150,7 @@ pub fn emit(program: &Program, extras: &Extras<'_>) -> Result<Generated> {
             const LAYERS: usize = #layer_count;
             const LAYER_NAMES: &'static [&'static str] = &[#(#names),*];
             type Map = [f32; #map_len];
+            type Previous = [f32; #kept];
             const NEW: Self = {
                 assert!(I::PACKING.equals(&#isa::PACKING), "an instruction set with the packing that this was generated for");
                 Self { arena: Arena::new(), isa: PhantomData }

@@ -67,12 +67,14 @@ pub(super) fn sampler(table: &Table, times: &[usize]) -> Result<TokenStream> {
         let network_row = times.iter().position(|&t| t == row.t).and_then(|row| u16::try_from(row).ok());
         let network_row =
             network_row.ok_or_else(|| Error::Model(format!("sampler `{name}`: no network row for t = {}", row.t)))?;
-        let coefficients = [row.c_in, row.k0, row.k1, row.a, row.b, row.c, row.e].map(|v| v as f32);
+        let coefficients = [row.c_in, row.k0, row.k1, row.a, row.b, row.c, row.d, row.e].map(|v| v as f32);
         if coefficients.iter().any(|v| !v.is_finite()) {
             return Err(Error::Model(format!("sampler `{name}`: a coefficient at t = {} is not finite", row.t)));
         }
-        let [c_in, k0, k1, a, b, c, e] = coefficients;
-        Ok(quote!(StepRow { network_row: #network_row, c_in: #c_in, k0: #k0, k1: #k1, a: #a, b: #b, c: #c, e: #e }))
+        let [c_in, k0, k1, a, b, c, d, e] = coefficients;
+        Ok(quote! {
+            StepRow { network_row: #network_row, c_in: #c_in, k0: #k0, k1: #k1, a: #a, b: #b, c: #c, d: #d, e: #e }
+        })
     });
     let rows = rows.collect::<Result<Vec<_>>>()?;
     Ok(quote!(StepTable { name: #name, clip: #clip, rows: &[#(#rows),*] }))

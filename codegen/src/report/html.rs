@@ -39,7 +39,7 @@ pub fn html(subject: &Subject<'_>) -> String {
                 h1 { (title) }
                 div.figures {
                     (figure(thousands(subject.generated.constants.len() as u64), "bytes of constants"))
-                    (figure(thousands(ram_bytes(subject.program) as u64), "bytes of RAM, maps of the picture included"))
+                    (figure(thousands(ram_bytes(subject.program, subject.samplers) as u64), "bytes of RAM, maps of the picture included"))
                     (figure(thousands(subject.macs() as u64), "multiply–accumulates an evaluation"))
                     @if let Some(count) = subject.instructions() {
                         (figure(thousands(count), "predicted instructions an evaluation"))
@@ -124,18 +124,18 @@ fn sampler(table: &Table) -> Markup {
     let times: Vec<usize> = table.rows.iter().map(|row| row.t).collect();
     let curve = |value: fn(&Row) -> f64| table.rows.iter().map(value).collect::<Vec<f64>>();
     let estimate = [curve(|row| row.k0), curve(|row| row.k1)];
-    let update = [curve(|row| row.a), curve(|row| row.b), curve(|row| row.c), curve(|row| row.e)];
+    let update = [curve(|row| row.a), curve(|row| row.b), curve(|row| row.c), curve(|row| row.d), curve(|row| row.e)];
     html! {
         h2 { "Sampler " (table.name) ", " (table.rows.len()) " steps" }
-        p.note { "x̂0 = k0·x − k1·out, then x = a·x̂0 + b·x + c·z + e·out" }
+        p.note { "x̂0 = k0·x − k1·out, then x = a·x̂0 + b·x + c·z + d·x̂0′ + e·out" }
         (picture::curves(&["k0", "k1"], &estimate, &times))
-        (picture::curves(&["a", "b", "c", "e"], &update, &times))
+        (picture::curves(&["a", "b", "c", "d", "e"], &update, &times))
         table {
-            tr { @for name in ["t", "k0", "k1", "a", "b", "c", "e"] { th { (name) } } }
+            tr { @for name in ["t", "k0", "k1", "a", "b", "c", "d", "e"] { th { (name) } } }
             @for row in &table.rows {
                 tr {
                     td { (row.t) }
-                    @for value in [row.k0, row.k1, row.a, row.b, row.c, row.e] { td { (format!("{value:.5}")) } }
+                    @for value in [row.k0, row.k1, row.a, row.b, row.c, row.d, row.e] { td { (format!("{value:.5}")) } }
                 }
             }
         }

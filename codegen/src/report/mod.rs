@@ -33,15 +33,16 @@ pub struct Subject<'a> {
 
 /// A sampler's memory: the arena and [`picture_bytes`].
 #[must_use]
-pub fn ram_bytes(program: &Program) -> usize {
-    program.plan.arena_bytes + picture_bytes(program)
+pub fn ram_bytes(program: &Program, samplers: &[Table]) -> usize {
+    program.plan.arena_bytes + picture_bytes(program, samplers)
 }
 
-/// A sampler's three f32 maps of the picture.
+/// A sampler's f32 maps of the picture: three, and a fourth where one of them draws on x̂0 of the step before.
 #[must_use]
-pub fn picture_bytes(program: &Program) -> usize {
+pub fn picture_bytes(program: &Program, samplers: &[Table]) -> usize {
     let map: usize = program.calls.last().map_or(0, |call| call.shape.iter().product());
-    3 * map * 4
+    let maps = 3 + usize::from(samplers.iter().any(Table::is_multistep));
+    maps * map * 4
 }
 
 impl Subject<'_> {
@@ -64,7 +65,7 @@ impl Subject<'_> {
             self.precision.name(),
             self.target.name(),
             self.generated.constants.len(),
-            ram_bytes(self.program),
+            ram_bytes(self.program, self.samplers),
             self.macs(),
         )
     }

@@ -13,7 +13,7 @@ const HEIGHT: f64 = 300.0;
 /// Room for an axis' labels.
 const MARGIN: f64 = 64.0;
 /// Of curves, in turn.
-const COLOURS: [&str; 4] = ["#2563a8", "#c2571a", "#3d8b40", "#8a4fa3"];
+const COLOURS: [&str; 5] = ["#2563a8", "#c2571a", "#3d8b40", "#8a4fa3", "#b8860b"];
 
 /// The arena over time: layers to the right, bytes upwards, a rectangle a buffer.
 pub(super) fn arena(subject: &Subject<'_>) -> Markup {

@@ -54,12 +54,17 @@ pub fn text(subject: &Subject<'_>) -> String {
     text += &program.plan.picture(&lifetimes);
     for table in subject.samplers {
         text += &format!("\nsampler {}: {} steps\n", table.name, table.rows.len());
-        text +=
-            &format!("{:>5}  {:>10}  {:>10}  {:>10}  {:>10}  {:>10}  {:>10}\n", "t", "k0", "k1", "a", "b", "c", "e");
-        for row in &table.rows {
-            let [k0, k1, a, b, c, e] = [row.k0, row.k1, row.a, row.b, row.c, row.e];
-            text += &format!("{:>5}  {k0:>10.5}  {k1:>10.5}  {a:>10.5}  {b:>10.5}  {c:>10.5}  {e:>10.5}\n", row.t);
+        text += &format!("{:>5}", "t");
+        for name in ["k0", "k1", "a", "b", "c", "d", "e"] {
+            text += &format!("  {name:>10}");
         }
+        for row in &table.rows {
+            text += &format!("\n{:>5}", row.t);
+            for value in [row.k0, row.k1, row.a, row.b, row.c, row.d, row.e] {
+                text += &format!("  {value:>10.5}");
+            }
+        }
+        text += "\n";
     }
     text
 }

@@ -5,63 +5,30 @@
 //! ```text
 //! out = network(c_in·x, t)
 //! x̂0  = clip(k0·x − k1·out)
-//! x   = a·x̂0 + b·x + c·z + e·out        z ~ N(0, I)
+//! x   = a·x̂0 + b·x + c·z + d·x̂0' + e·out        z ~ N(0, I), x̂0' of the step before
 //! ```
 //!
-//! k0 and k1 say what the network predicts ([`Prediction`]). Rows equal the steps of diffusers 0.42.1, `DDPMScheduler` and `DDIMScheduler`
-//! (`set_alpha_to_one`), with these conventions:
-//! - the step after t goes to the next time index of the list for ancestral sampling, but to t − ⌊T/n⌋ for
-//!   DDIM, which differs from the list where n does not divide T (but not with centred spacing or a list of its own,
-//!   which diffusers' DDIM does not have); before index 0, ᾱ is 1;
-//! - ancestral sampling adds noise wherever t > 0, DDIM wherever η > 0.
+//! k0 and k1 say what the network predicts ([`Prediction`]). Rows equal the steps of diffusers 0.42.1,
+//! `DDPMScheduler`, `DDIMScheduler` (`set_alpha_to_one`) and `DPMSolverMultistepScheduler` (`dpmsolver++`, order 2,
+//! `midpoint`, `final_sigmas_type` zero), with these conventions:
+//! - the step after t goes to the next time index of the list, but for DDIM to t − ⌊T/n⌋, which differs from the list
+//!   where n does not divide T (but not with centred spacing or a list of its own, which diffusers' DDIM does not
+//!   have); before index 0, ᾱ is 1;
+//! - ancestral sampling adds noise wherever t > 0, DDIM wherever η > 0;
+//! - DPM-Solver++'s first step, which has no x̂0', and its last, where ᾱ becomes 1, are of first order.
 
+mod method;
 mod name;
 mod prediction;
 mod spacing;
 
+use method::Step;
+pub use method::{Epsilon, Method, Row, Variance};
 pub use prediction::Prediction;
 pub use spacing::Spacing;
 
 use crate::error::{Error, Result};
 use crate::forward::NoiseSchedule;
-
-/// The variance of the noise that an ancestral step adds (Ho et al. 2020, section 3.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Variance {
-    /// β̃, the posterior's: right when x_0 is one point. diffusers clamps it at 1e-20 (for a logarithm
-    /// that is not taken here); only its zero, on the last step, is below that, and stays zero.
-    FixedSmall,
-    /// β of the (longer) step: right when x_0 is N(0, I). As in diffusers, a last step that does not stand
-    /// at t = 0 still adds it; [`SamplerSpec::warnings`] says so.
-    FixedLarge,
-}
-
-/// What DDIM takes for ε after x̂0 has been clipped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Epsilon {
-    /// What the network's output says.
-    Kept,
-    /// The ε that leads from the clipped x̂0 to x (diffusers' `use_clipped_model_output`): under guidance the kept
-    /// one carries along what was clipped away, and x grows past what the network knows.
-    Recomputed,
-}
-
-/// The update rule.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Method {
-    /// A draw from q(x_prev | x, x̂0) (Ho et al. 2020, eq. 7).
-    Ancestral {
-        /// Of the noise.
-        variance: Variance,
-    },
-    /// Song et al. 2021, eq. 12.
-    Ddim {
-        /// 0 (deterministic) to 1 (the variance of ancestral sampling).
-        eta: f64,
-        /// What stands for ε after clipping.
-        epsilon: Epsilon,
-    },
-}
 
 /// A sampler, independent of any model; parsed from a name such as `ddim-20`.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,21 +45,6 @@ pub struct SamplerSpec {
     pub clip: Option<f64>,
 }
 
-/// One step; the module's documentation has the formulas.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[expect(missing_docs, reason = "the coefficients' meaning is their place in the formulas")]
-pub struct Row {
-    /// Time index, `0..T`.
-    pub t: usize,
-    pub c_in: f64,
-    pub k0: f64,
-    pub k1: f64,
-    pub a: f64,
-    pub b: f64,
-    pub c: f64,
-    pub e: f64,
-}
-
 /// A sampler for one noise schedule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
@@ -102,6 +54,14 @@ pub struct Table {
     pub clip: Option<f64>,
     /// In the order in which they are run: t falls.
     pub rows: Vec<Row>,
+}
+
+impl Table {
+    /// Whether a step draws on x̂0 of the step before, which must then be kept.
+    #[must_use]
+    pub fn is_multistep(&self) -> bool {
+        self.rows.iter().any(|row| row.d != 0.0)
+    }
 }
 
 /// Below this many steps noise of variance β ruins pictures: FID 183 at 20 steps on CIFAR-10, against 24.5
@@ -141,8 +101,13 @@ impl SamplerSpec {
                 }
                 _ => times.get(i + 1).copied(),
             };
-            let previous = previous.map_or(1.0, |previous| alpha_bars[previous]);
-            self.method.row(t, alpha_bars[t], previous, prediction)
+            let step = Step {
+                t,
+                alpha_bar: alpha_bars[t],
+                alpha_bar_previous: previous.map_or(1.0, |t| alpha_bars[t]),
+                alpha_bar_before: i.checked_sub(1).map(|i| alpha_bars[times[i]]),
+            };
+            self.method.row(&step, prediction)
         });
         Ok(Table { name: self.name.clone(), clip: self.clip, rows: rows.collect() })
     }
@@ -176,43 +141,6 @@ impl SamplerSpec {
     }
 }
 
-impl Method {
-    /// The step from time index `t`, where ᾱ is `alpha_bar`, to where it is `alpha_bar_previous`.
-    fn row(self, t: usize, alpha_bar: f64, alpha_bar_previous: f64, prediction: Prediction) -> Row {
-        let (signal, sigma) = (alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt());
-        let alpha = alpha_bar / alpha_bar_previous;
-        let beta = 1.0 - alpha;
-        let posterior = (1.0 - alpha_bar_previous) / (1.0 - alpha_bar) * beta;
-        let (a, b, c, e) = match self {
-            Self::Ancestral { variance } => {
-                let variance = match variance {
-                    _ if t == 0 => 0.0,
-                    Variance::FixedSmall => posterior,
-                    Variance::FixedLarge => beta,
-                };
-                let a = alpha_bar_previous.sqrt() * beta / (1.0 - alpha_bar);
-                let b = alpha.sqrt() * (1.0 - alpha_bar_previous) / (1.0 - alpha_bar);
-                (a, b, variance.sqrt(), 0.0)
-            }
-            Self::Ddim { eta, epsilon } => {
-                let c = eta * posterior.sqrt();
-                // Zero in real numbers for η = 1 towards ᾱ = 1: rounding must not take it below.
-                let direction = (1.0 - alpha_bar_previous - c * c).max(0.0).sqrt();
-                let a = alpha_bar_previous.sqrt();
-                match epsilon {
-                    Epsilon::Kept => {
-                        let [of_x, of_out] = prediction.epsilon(alpha_bar);
-                        (a, direction * of_x, c, direction * of_out)
-                    }
-                    Epsilon::Recomputed => (a - direction * signal / sigma, direction / sigma, c, 0.0),
-                }
-            }
-        };
-        let [k0, k1] = prediction.x0(alpha_bar);
-        Row { t, c_in: 1.0, k0, k1, a, b, c, e }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,13 +162,24 @@ mod tests {
     #[test]
     fn a_list_steps_from_entry_to_entry() {
         let times = vec![957, 400, 3];
-        for method in ["ddim", "ancestral"].map(|rule| Method::named(rule).unwrap()) {
+        for method in ["ddim", "ancestral", "dpm"].map(|rule| Method::named(rule).unwrap()) {
             let listed = SamplerSpec { method, steps: 3, spacing: Spacing::Listed(times.clone()), ..spec("ddim-3") };
             let rows = listed.table(&SCHEDULES[1], Prediction::Epsilon).unwrap().rows;
             let alpha_bars = SCHEDULES[1].alpha_bars().unwrap();
             assert_eq!(rows.iter().map(|row| row.t).collect::<Vec<_>>(), times);
-            assert_eq!(rows[0], method.row(957, alpha_bars[957], alpha_bars[400], Prediction::Epsilon));
-            assert_eq!(rows[2], method.row(3, alpha_bars[3], 1.0, Prediction::Epsilon));
+            for (row, (previous, before)) in rows.iter().zip([
+                (alpha_bars[400], None),
+                (alpha_bars[3], Some(alpha_bars[957])),
+                (1.0, Some(alpha_bars[400])),
+            ]) {
+                let step = Step {
+                    t: row.t,
+                    alpha_bar: alpha_bars[row.t],
+                    alpha_bar_previous: previous,
+                    alpha_bar_before: before,
+                };
+                assert_eq!(*row, method.row(&step, Prediction::Epsilon));
+            }
         }
     }
 
@@ -281,7 +220,7 @@ mod tests {
     /// the last step gives x_0 itself. Holds for every rule but variance β.
     #[test]
     fn rows_keep_the_marginals() {
-        let names = ["ancestral-20", "ancestral-1000", "ddim-20", "ddim-20-eta0.5", "ddim-50-eta1"];
+        let names = ["ancestral-20", "ancestral-1000", "ddim-20", "ddim-20-eta0.5", "ddim-50-eta1", "dpm-12"];
         for ((schedule, name), prediction) in SCHEDULES
             .iter()
             .flat_map(|schedule| names.map(|name| (schedule, name)))
@@ -304,14 +243,17 @@ mod tests {
                             Prediction::Velocity => signal * epsilon - sigma * x0,
                         };
                         assert!(close(row.k0 * x - row.k1 * out, x0), "{name} {row:?}");
-                        row.a * x0 + row.b * x + row.e * out
+                        (row.a + row.d) * x0 + row.b * x + row.e * out
                     };
                     let (of_picture, of_noise) = (next(1.0, 0.0), next(0.0, 1.0));
                     assert!(close(of_picture, previous.sqrt()), "{name} {row:?}");
                     assert!(close(of_noise * of_noise + row.c * row.c, 1.0 - previous), "{name} {row:?}");
                 }
                 let last = rows.last().unwrap();
-                assert!(close(last.a, 1.0) && [last.b, last.c, last.e].iter().all(|x| x.abs() < 1e-12), "{last:?}");
+                assert!(
+                    close(last.a, 1.0) && [last.b, last.c, last.d, last.e].iter().all(|x| x.abs() < 1e-12),
+                    "{last:?}"
+                );
             }
         }
     }
@@ -327,6 +269,27 @@ mod tests {
                 assert!(close(p.a * p.k1 - p.e, q.a * q.k1 - q.e), "out: {p:?} {q:?}");
                 assert!(close(p.c, q.c), "z: {p:?} {q:?}");
             }
+        }
+    }
+
+    /// Lu et al. 2022, algorithm 2 with λ = ln(a/σ), h and r as there.
+    #[test]
+    fn dpm_rows_are_the_second_order_multistep() {
+        for schedule in SCHEDULES {
+            let alpha_bars = schedule.alpha_bars().unwrap();
+            let lambda = |t: usize| (alpha_bars[t] / (1.0 - alpha_bars[t])).ln() / 2.0;
+            let table = spec("dpm-8").table(&schedule, Prediction::Epsilon).unwrap();
+            assert!(
+                table.is_multistep() && !spec("ddim-8").table(&schedule, Prediction::Epsilon).unwrap().is_multistep()
+            );
+            for [before, row, next] in table.rows.array_windows() {
+                let h = lambda(next.t) - lambda(row.t);
+                let r = (lambda(row.t) - lambda(before.t)) / h;
+                let gain = -alpha_bars[next.t].sqrt() * (-h).exp_m1();
+                assert!(close(row.a, gain * (1.0 + 0.5 / r)) && close(row.d, -gain * 0.5 / r), "{row:?}");
+            }
+            let ddim = spec("ddim-8").table(&schedule, Prediction::Epsilon).unwrap();
+            assert_eq!([table.rows[0], table.rows[7]], [ddim.rows[0], ddim.rows[7]], "first order is DDIM");
         }
     }
 

@@ -8,13 +8,14 @@ use crate::error::{Error, Result};
 impl FromStr for SamplerSpec {
     type Err = Error;
 
-    /// `ddim-STEPS`, `ddim-STEPS-etaETA`, `ancestral-STEPS` (β̃) or `ancestral-STEPS-large` (β): a rule as
-    /// [`Method::named`] reads it, with the steps after its first word. Centred spacing, x̂0 clipped to 1.
+    /// `ddim-STEPS`, `ddim-STEPS-etaETA`, `dpm-STEPS`, `ancestral-STEPS` (β̃) or `ancestral-STEPS-large` (β): a rule
+    /// as [`Method::named`] reads it, with the steps after its first word. Centred spacing, x̂0 clipped to 1.
     fn from_str(name: &str) -> Result<Self> {
         let wrong = || {
             Error::Model(format!(
-                "sampler `{name}`: not a name of the form ddim-STEPS, ddim-STEPS-etaETA (0 ≤ ETA ≤ 1), ancestral-STEPS \
-                 or ancestral-STEPS-large; examples: ddim-20, ddim-20-eta0.5, ancestral-100, ancestral-100-large"
+                "sampler `{name}`: not a name of the form ddim-STEPS, ddim-STEPS-etaETA (0 ≤ ETA ≤ 1), dpm-STEPS, \
+                 ancestral-STEPS or ancestral-STEPS-large; examples: ddim-20, ddim-20-eta0.5, dpm-10, ancestral-100, \
+                 ancestral-100-large"
             ))
         };
         let mut words = name.splitn(3, '-');
@@ -28,12 +29,13 @@ impl FromStr for SamplerSpec {
 }
 
 impl Method {
-    /// The rule called `ddim`, `ddim-etaETA`, `ancestral` or `ancestral-large`; with DDIM, ε is recomputed.
+    /// The rule called `ddim`, `ddim-etaETA`, `dpm`, `ancestral` or `ancestral-large`; with DDIM, ε is recomputed.
     #[must_use]
     pub fn named(rule: &str) -> Option<Self> {
         let ddim = |eta| Self::Ddim { eta, epsilon: Epsilon::Recomputed };
         match rule {
             "ddim" => Some(ddim(0.0)),
+            "dpm" => Some(Self::Dpm),
             "ancestral" => Some(Self::Ancestral { variance: Variance::FixedSmall }),
             "ancestral-large" => Some(Self::Ancestral { variance: Variance::FixedLarge }),
             _ => {
@@ -57,6 +59,7 @@ mod tests {
             ("ddim-20", ddim(0.0), 20),
             ("ddim-20-eta0.5", ddim(0.5), 20),
             ("ddim-1-eta1", ddim(1.0), 1),
+            ("dpm-8", Method::Dpm, 8),
             ("ancestral-1000", ancestral(Variance::FixedSmall), 1000),
             ("ancestral-100-large", ancestral(Variance::FixedLarge), 100),
         ] {
@@ -67,7 +70,7 @@ mod tests {
 
     #[test]
     fn other_names_are_refused_with_the_grammar() {
-        let names = "|ddim|ddim-|ddim-0|ddim-+5|ddim--5|ddim-20-|ddim-20 |DDIM-20|dpm-20|ddim-99999999999999999999\
+        let names = "|ddim|ddim-|ddim-0|ddim-+5|ddim--5|ddim-20-|ddim-20 |DDIM-20|dpm|dpm-20-eta0.5|ddim-99999999999999999999\
                      |ddim-20-eta|ddim-20-eta1.5|ddim-20-eta-1|ddim-20-etaNaN|ddim-20-large\
                      |ancestral-x|ancestral-20-eta0.5|ancestral-100-large-2";
         for name in names.split('|') {

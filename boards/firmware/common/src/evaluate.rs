@@ -15,7 +15,7 @@ use crate::{Board, BoardSampler, CRC, Failed, Model, board, print};
 #[must_use]
 pub const fn output(sampler: &StepTable) -> StepRow {
     let StepRow { network_row, c_in, .. } = sampler.rows[0];
-    StepRow { network_row, c_in, k0: 0.0, k1: 0.0, a: 0.0, b: 0.0, c: 0.0, e: 1.0 }
+    StepRow { network_row, c_in, k0: 0.0, k1: 0.0, a: 0.0, b: 0.0, c: 0.0, d: 0.0, e: 1.0 }
 }
 
 /// Evaluates the network on Philox's noise of seed 0 without a label, and prints the report: instructions by layer and

@@ -1,0 +1,125 @@
+//! The update rules: what a step computes.
+
+use super::Prediction;
+
+/// The variance of the noise that an ancestral step adds (Ho et al. 2020, section 3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variance {
+    /// β̃, the posterior's: right when x_0 is one point. diffusers clamps it at 1e-20 (for a logarithm
+    /// that is not taken here); only its zero, on the last step, is below that, and stays zero.
+    FixedSmall,
+    /// β of the (longer) step: right when x_0 is N(0, I). As in diffusers, a last step that does not stand
+    /// at t = 0 still adds it; [`super::SamplerSpec::warnings`] says so.
+    FixedLarge,
+}
+
+/// What DDIM takes for ε after x̂0 has been clipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Epsilon {
+    /// What the network's output says.
+    Kept,
+    /// The ε that leads from the clipped x̂0 to x (diffusers' `use_clipped_model_output`): under guidance the kept
+    /// one carries along what was clipped away, and x grows past what the network knows.
+    Recomputed,
+}
+
+/// The update rule.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Method {
+    /// A draw from q(x_prev | x, x̂0) (Ho et al. 2020, eq. 7).
+    Ancestral {
+        /// Of the noise.
+        variance: Variance,
+    },
+    /// Song et al. 2021, eq. 12.
+    Ddim {
+        /// 0 (deterministic) to 1 (the variance of ancestral sampling).
+        eta: f64,
+        /// What stands for ε after clipping.
+        epsilon: Epsilon,
+    },
+    /// DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): a line through this step's x̂0 and the last one's.
+    Dpm,
+}
+
+/// One step; the documentation of [`super`] has the formulas.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the coefficients' meaning is their place in the formulas")]
+pub struct Row {
+    /// Time index, `0..T`.
+    pub t: usize,
+    pub c_in: f64,
+    pub k0: f64,
+    pub k1: f64,
+    pub a: f64,
+    pub b: f64,
+    pub c: f64,
+    pub d: f64,
+    pub e: f64,
+}
+
+/// From where to where a step goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    /// Time index.
+    pub t: usize,
+    /// ᾱ there.
+    pub alpha_bar: f64,
+    /// ᾱ where the step goes; above `alpha_bar`, 1 for the picture.
+    pub alpha_bar_previous: f64,
+    /// ᾱ where the step before stood; none for the first.
+    pub alpha_bar_before: Option<f64>,
+}
+
+impl Method {
+    /// The row of a step.
+    pub(super) fn row(self, step: &Step, prediction: Prediction) -> Row {
+        let Step { t, alpha_bar, alpha_bar_previous, alpha_bar_before } = *step;
+        let (signal, sigma) = (alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt());
+        let alpha = alpha_bar / alpha_bar_previous;
+        let beta = 1.0 - alpha;
+        let posterior = (1.0 - alpha_bar_previous) / (1.0 - alpha_bar) * beta;
+        let [k0, k1] = prediction.x0(alpha_bar);
+        let row = Row { t, c_in: 1.0, k0, k1, a: 0.0, b: 0.0, c: 0.0, d: 0.0, e: 0.0 };
+        match self {
+            Self::Ancestral { variance } => {
+                let variance = match variance {
+                    _ if t == 0 => 0.0,
+                    Variance::FixedSmall => posterior,
+                    Variance::FixedLarge => beta,
+                };
+                let a = alpha_bar_previous.sqrt() * beta / (1.0 - alpha_bar);
+                let b = alpha.sqrt() * (1.0 - alpha_bar_previous) / (1.0 - alpha_bar);
+                Row { a, b, c: variance.sqrt(), ..row }
+            }
+            Self::Ddim { eta, epsilon } => {
+                let c = eta * posterior.sqrt();
+                // Zero in real numbers for η = 1 towards ᾱ = 1: rounding must not take it below.
+                let direction = (1.0 - alpha_bar_previous - c * c).max(0.0).sqrt();
+                let a = alpha_bar_previous.sqrt();
+                match epsilon {
+                    Epsilon::Kept => {
+                        let [of_x, of_out] = prediction.epsilon(alpha_bar);
+                        Row { a, b: direction * of_x, c, e: direction * of_out, ..row }
+                    }
+                    Epsilon::Recomputed => Row { a: a - direction * signal / sigma, b: direction / sigma, c, ..row },
+                }
+            }
+            Self::Dpm => {
+                let b = (1.0 - alpha_bar_previous).sqrt() / sigma;
+                // a_previous·(1 − exp(−h)), in a form without the infinite h of the last step.
+                let gain = alpha_bar_previous.sqrt() - b * signal;
+                // D1's share: 1/(2r), r the ratio of the steps before and now in λ = ln(a/σ).
+                let share = match alpha_bar_before {
+                    Some(before) if alpha_bar_previous < 1.0 => {
+                        let lambda = |alpha_bar: f64| 0.5 * libm::log(alpha_bar / (1.0 - alpha_bar));
+                        let (now, last) = (lambda(alpha_bar), lambda(before));
+                        0.5 * (lambda(alpha_bar_previous) - now) / (now - last)
+                    }
+                    _ => 0.0,
+                };
+                Row { a: gain * (1.0 + share), b, d: -gain * share, ..row }
+            }
+        }
+    }
+}
