@@ -7,7 +7,7 @@ use crate::{
     bare_metal::{AARCH64, BareMetal, WASM32},
     firmware, setup,
     shell::Shell,
-    stages::{LABEL, SAMPLER, SEED},
+    stages::{LABEL, SEED},
 };
 
 /// Processors of the emulator, and which kernels they have the instructions for.
@@ -23,7 +23,7 @@ pub fn aarch64(bare_metal: &BareMetal) -> Result<Vec<String>> {
     // The float networks would double the time that this takes to build.
     let host = || cargo("run", "grano-host").args(["--no-default-features", "--", "sample", "--crc"]);
     let seed = SEED.to_string();
-    let request = ["--precision", "int8", "--sampler", SAMPLER, "--label", LABEL, "--seed", &seed, "--count", "1"];
+    let request = ["--precision", "int8", "--label", LABEL, "--seed", &seed, "--count", "1"];
     let mut pictures = Vec::new();
     for (processor, tests) in PROCESSORS {
         let emulator = setup::aarch64_emulator(processor);

@@ -6,10 +6,10 @@ use grano_codegen::Result;
 pub use grano_codegen::{Build, Precision, Target};
 use grano_networks::{layers, unet};
 
-/// The shipped model for a chip, with the sampler that draws its pictures.
+/// The shipped model for a chip, with its own sampler.
 #[must_use]
 pub fn fashion(target: Target) -> Build {
-    Build::new("../../../models/fashion.safetensors").target(target).samplers(["ddim-20"])
+    Build::new("../../../models/fashion.safetensors").target(target)
 }
 
 /// Makes a model file's bytes.
