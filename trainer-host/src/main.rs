@@ -14,6 +14,7 @@ mod judge;
 mod network;
 mod progress;
 mod sample;
+mod steps;
 mod train;
 mod unet;
 
@@ -26,6 +27,7 @@ enum Command {
     Train(train::Args),
     Export(export::Args),
     Sample(sample::Args),
+    Steps(steps::Args),
     Judge(judge::Args),
 }
 
@@ -34,6 +36,7 @@ fn main() -> anyhow::Result<()> {
         Command::Train(args) => train::train(&args),
         Command::Export(args) => export::export(&args),
         Command::Sample(args) => sample::sample(&args),
+        Command::Steps(args) => steps::steps(&args),
         Command::Judge(args) => judge::judge(&args),
     }
 }
