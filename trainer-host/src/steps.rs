@@ -52,21 +52,22 @@ pub fn steps(args: &Args) -> Result<()> {
     let name = format!("{}-{}-searched", args.rule, args.steps);
     let (schedule, prediction) = (model.header.schedule.clone(), model.header.prediction);
     let guidance = args.guidance.unwrap_or(model.header.defaults.guidance);
-    let goal = Goal::new(&network, &schedule, prediction, args.pictures, guidance)?;
     let method = Method::named(&args.rule).with_context(|| format!("--rule {}", args.rule))?;
     let spec = SamplerSpec { name, method, steps: args.steps, spacing: Spacing::Centred, clip: Some(1.0) };
-    let Found { times, before, after } = goal.search(&spec)?;
+    let start = spec.time_indices(schedule.steps)?;
+    let goal = Goal::new(&network, &schedule, prediction, args.pictures, guidance)?;
+    let Found { times, before, after } = goal.search(&spec, start)?;
     println!(
         "{}: mean squared distance to {FINE_STEPS} steps {before:.3e} with {}, {after:.3e} at t = {times:?}",
         args.model.display(),
         format_args!("{}-{}", args.rule, args.steps),
     );
     model.header.samplers.insert(spec.name, StepList { rule: args.rule.clone(), times });
-    files::write(&args.model, &serialize(&model.header, &tensors(&model)?)?)
+    files::write(&args.model, &bytes(&model)?)
 }
 
-/// A model's tensors as they stand in its file.
-fn tensors(model: &Model) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
+/// The bytes of a model's file, with the header as it is now.
+fn bytes(model: &Model) -> Result<Vec<u8>> {
     let mut tensors = BTreeMap::new();
     for (name, network) in &model.networks {
         for parameter in network.graph.parameters()? {
@@ -74,7 +75,7 @@ fn tensors(model: &Model) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
             tensors.insert(format!("{name}.{}", parameter.name), (parameter.shape, values));
         }
     }
-    Ok(tensors)
+    Ok(serialize(&model.header, &tensors)?)
 }
 
 /// The pictures to come near to, and the noise they are made of.
@@ -94,7 +95,7 @@ struct Goal<'a> {
 /// What a search finds.
 struct Found {
     times: Vec<usize>,
-    /// Mean squared distance of pixels in [−1, 1] at the centred time indices.
+    /// Mean squared distance of pixels in [−1, 1] where the search began.
     before: f64,
     /// The same at those that were found.
     after: f64,
@@ -127,17 +128,15 @@ impl<'a> Goal<'a> {
         trajectory.run(self.network, &mut |_| self.start.shallow_clone(), &mut |_, _| ())
     }
 
-    /// Coordinate descent from the spec's own time indices.
-    fn search(&self, spec: &SamplerSpec) -> Result<Found> {
-        let total = self.schedule.steps;
-        let start = spec.time_indices(total)?;
+    /// Coordinate descent from the time indices `start`.
+    fn search(&self, spec: &SamplerSpec, start: Vec<usize>) -> Result<Found> {
         let mut distance = |times: &[usize]| {
             let spec = SamplerSpec { spacing: Spacing::Listed(times.to_vec()), ..spec.clone() };
             let pictures = self.draw(&spec.table(self.schedule, self.prediction)?);
             Ok((pictures - &self.pictures).square().mean(tch::Kind::Double).double_value(&[]))
         };
         let before = distance(&start)?;
-        let (times, after) = descend(start, before, total, &mut distance)?;
+        let (times, after) = descend(start, before, self.schedule.steps, &mut distance)?;
         Ok(Found { times, before, after })
     }
 }
@@ -217,7 +216,8 @@ mod tests {
             let network = Network::new(unet(&config).unwrap(), Device::Cpu).unwrap();
             let goal = Goal::new(&network, &schedule, prediction, 5, 2.0).unwrap();
             for name in ["dpm-3", "ddim-2"] {
-                let found = goal.search(&name.parse().unwrap()).unwrap();
+                let spec: SamplerSpec = name.parse().unwrap();
+                let found = goal.search(&spec, spec.time_indices(schedule.steps).unwrap()).unwrap();
                 assert!(found.after <= found.before, "{name}: {} to {}", found.before, found.after);
                 assert!(found.times.is_sorted_by(|a, b| a > b), "{:?}", found.times);
             }
