@@ -18,6 +18,7 @@ mod optimize;
 mod process;
 mod progress;
 mod sample;
+mod steps;
 mod train;
 mod unet;
 
@@ -32,6 +33,7 @@ enum Command {
     Distill(distill::Args),
     Export(export::Args),
     Sample(sample::Args),
+    Steps(steps::Args),
     Judge(judge::Args),
 }
 
@@ -42,6 +44,7 @@ fn main() -> anyhow::Result<()> {
         Command::Distill(args) => distill::distill(&args),
         Command::Export(args) => export::export(&args),
         Command::Sample(args) => sample::sample(&args),
+        Command::Steps(args) => steps::steps(&args),
         Command::Judge(args) => judge::judge(&args),
     }
 }
