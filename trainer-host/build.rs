@@ -1,18 +1,75 @@
-//! Lets the program find the libtorch it was linked with, wherever that stands.
+//! Generates the networks of every file in `models/`, for evaluation, and lets the program find the libtorch it was
+//! linked with, wherever that stands.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-fn main() {
-    println!("cargo:rerun-if-env-changed=LIBTORCH");
+use anyhow::{Context, Result};
+use grano_codegen::load::load;
+use grano_codegen::{Build, Precision, Target};
+use sha2::{Digest, Sha256};
+
+const MODELS: &str = "../models";
+
+fn main() -> Result<()> {
+    find_libtorch();
+    println!("cargo::rerun-if-changed={MODELS}");
+    let target = match std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() {
+        Ok("x86_64") => Target::X86,
+        Ok("aarch64") => Target::Aarch64,
+        _ => Target::Portable,
+    };
+    let folder = PathBuf::from(std::env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
+    let mut entries = String::new();
+    for (index, file) in model_files()?.iter().enumerate() {
+        for precision in Precision::ALL {
+            let module = format!("network{index}_{}", precision.name());
+            entries += &network(file, precision, target, &folder.join(&module), &module)?;
+        }
+    }
+    std::fs::write(folder.join("models.rs"), format!("models! {{\n{entries}}}\n"))?;
+    Ok(())
+}
+
+/// Generates one network into a folder: its entry in the table of models.
+///
+/// A sampler of T steps gives it a row of biases for every time index, so that whatever sampler is asked for finds its
+/// rows; one of two steps that remembers, memory for that. Nothing else of the network depends on a build's samplers.
+fn network(file: &Path, precision: Precision, target: Target, folder: &Path, module: &str) -> Result<String> {
+    let model = load(file)?;
+    let every = format!("ancestral-{}", model.header.schedule.steps);
+    let build = Build::new(file).precision(precision).target(target).samplers([&every, "dpm-2"]);
+    let output = build.write("network", folder)?;
+    let mut hash = Sha256::new();
+    hash.update(&output.generated.source);
+    hash.update(&output.generated.constants);
+    let fingerprint: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("    {module}: {:?}, {:?}, {fingerprint:?};\n", model.sha256, precision.name()))
+}
+
+/// All models, in the order of their names.
+fn model_files() -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(MODELS).with_context(|| format!("{MODELS}: cannot be read"))?;
+    let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    let is_model = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.ends_with(".safetensors") && !name.ends_with(".golden.safetensors")
+    };
+    let mut files: Vec<_> = paths.into_iter().filter(is_model).collect();
+    files.sort();
+    Ok(files)
+}
+
+fn find_libtorch() {
+    println!("cargo::rerun-if-env-changed=LIBTORCH");
     if let Some(libtorch) = std::env::var_os("LIBTORCH") {
-        println!("cargo:rustc-link-arg=-Wl,-rpath,{}/lib", libtorch.display());
+        println!("cargo::rustc-link-arg=-Wl,-rpath,{}/lib", libtorch.display());
         // A CUDA build of libtorch_cpu names symbols that a CPU-only machine need not have.
-        println!("cargo:rustc-link-arg=-Wl,--allow-shlib-undefined");
+        println!("cargo::rustc-link-arg=-Wl,--allow-shlib-undefined");
         // Nothing calls the CUDA part by name: it registers itself when loaded, and a linker that keeps only what is
         // needed would leave it out.
         let cuda = Path::new(&libtorch).join("lib/libtorch_cuda.so");
         if cuda.exists() {
-            println!("cargo:rustc-link-arg=-Wl,--no-as-needed,{},--as-needed", cuda.display());
+            println!("cargo::rustc-link-arg=-Wl,--no-as-needed,{},--as-needed", cuda.display());
         }
     }
 }

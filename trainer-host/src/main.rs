@@ -1,14 +1,16 @@
 //! `grano-train`: trains, exports and samples the networks that grano puts on chips, with libtorch.
 //!
 //! It is linked with the libtorch 2.11 in `$LIBTORCH` (or that of a Python environment, with `LIBTORCH_USE_PYTORCH=1`).
-//! `train` and `judge` run on the first GPU when libtorch has its CUDA part: `build.rs` links
+//! `train`, `judge` and `eval` run on the first GPU when libtorch has its CUDA part: `build.rs` links
 //! `$LIBTORCH/lib/libtorch_cuda.so` where it exists; elsewhere start with `LD_PRELOAD=…/libtorch_cuda.so`.
 //! `OMP_NUM_THREADS` sets the CPU's threads; results repeat to the bit only with the same number of them.
 
 mod checkpoint;
+mod classifier;
 mod curve;
 mod data;
 mod distill;
+mod eval;
 mod export;
 mod files;
 mod finetune;
@@ -35,6 +37,7 @@ enum Command {
     Sample(sample::Args),
     Steps(steps::Args),
     Judge(judge::Args),
+    Eval(eval::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -46,5 +49,6 @@ fn main() -> anyhow::Result<()> {
         Command::Sample(args) => sample::sample(&args),
         Command::Steps(args) => steps::steps(&args),
         Command::Judge(args) => judge::judge(&args),
+        Command::Eval(args) => eval::eval(&args),
     }
 }

@@ -10,7 +10,7 @@ use grano_codegen::load::{load, serialize};
 use grano_codegen::model::{Model, StepList};
 use grano_codegen::schedule::{Method, Prediction, SamplerSpec, Spacing, Table};
 use indicatif::{ProgressBar, ProgressStyle};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::files;
 use crate::network::Network;
@@ -124,7 +124,7 @@ impl<'a> Goal<'a> {
 
     /// The pictures of a sampler without noise of its own.
     fn draw(&self, table: &Table) -> Tensor {
-        let trajectory = Trajectory { table, labels: &self.labels, guidance: self.guidance };
+        let trajectory = Trajectory { table, labels: &self.labels, guidance: self.guidance, kind: Kind::Float };
         trajectory.run(self.network, &mut |_| self.start.shallow_clone(), &mut |_, _| ())
     }
 

@@ -1,0 +1,338 @@
+//! `eval`: how good a model's pictures are as devices draw them, and what the integers lose.
+//!
+//! [`device`] holds the generated networks; [`pictures`] draws with them and with libtorch; [`store`] keeps every piece;
+//! [`quality`] measures a set of pictures by [`frechet`], [`precision_recall`] and [`neighbours`]; [`fidelity`] compares
+//! precisions; [`bits`] and [`likelihood`] bound −log p of test pictures; [`report`] shows it all with [`svg`].
+
+mod bits;
+mod device;
+mod fidelity;
+mod frechet;
+mod interval;
+mod likelihood;
+mod neighbours;
+mod normal;
+mod pictures;
+mod precision_recall;
+mod quality;
+mod report;
+mod store;
+mod svg;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use grano_codegen::load::load;
+use grano_codegen::model::Model;
+use serde::Serialize;
+use tch::{Device, Tensor};
+
+use crate::classifier::{Classifier, ClassifierArgs};
+use crate::data::{Dataset, Split, denormalize};
+use crate::files;
+use bits::{Likelihood, Question, bounds};
+use fidelity::{Losses, Psnr, losses};
+use frechet::Frechet;
+use interval::Interval;
+use neighbours::Closeness;
+use pictures::{Drawing, Foreign, noisy};
+use quality::{Judge, Quality, Set};
+use report::Sheet;
+use store::Store;
+
+/// Measures a model as devices run it, against real pictures and against the same model in f32 with every step.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// The model; int8, f16 and f32 networks are those that were generated from it when this program was built
+    #[arg(long, default_value = "models/fashion.safetensors")]
+    pub model: PathBuf,
+    /// The real data: an IDX folder with its test set
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Folder of what is measured, continued where it stands; else runs/eval/MODEL
+    #[arg(long)]
+    pub run: Option<PathBuf>,
+    /// Pictures of every set
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(10..))]
+    pub count: u64,
+    /// Samplers to measure; else the model's own
+    #[arg(long, value_delimiter = ',')]
+    pub sampler: Vec<String>,
+    /// Weights of classifier-free guidance to measure; else the model's own
+    #[arg(long, value_delimiter = ',')]
+    pub guidance: Vec<f32>,
+    /// Numbers to measure: int8, f16 and f32 as generated, torch for f32 by libtorch
+    #[arg(long, value_delimiter = ',', default_value = "int8,f16,f32", value_parser = ["int8", "f16", "f32", "torch"])]
+    pub precision: Vec<String>,
+    /// The sampler of the f32 pictures that sets are held against; none for no such pictures
+    #[arg(long, default_value = "ancestral-1000")]
+    pub reference: String,
+    /// Guidance of the reference
+    #[arg(long, default_value_t = 1.0)]
+    pub reference_guidance: f32,
+    /// What draws the reference, f32 or torch; else torch on a GPU and f32 without one, the faster ones
+    #[arg(long, value_parser = ["f32", "torch"])]
+    pub reference_precision: Option<String>,
+    /// Of drawn pictures' noise
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Standard deviation of the noise on real pictures, an absolute scale
+    #[arg(long, default_value_t = 0.05)]
+    pub noise: f64,
+    /// More pictures to measure, such as another network's: NAME=PICTURES.npy or NAME=PICTURES.npy,LABELS.npy
+    #[arg(long)]
+    pub pictures: Vec<Foreign>,
+    /// Test pictures for the likelihood; 0 leaves it out
+    #[arg(long, default_value_t = 500)]
+    pub elbo: u32,
+    /// Parts of time, of each of which every test picture takes one index
+    #[arg(long, default_value_t = 100)]
+    pub elbo_strata: usize,
+    /// Tell the network the test pictures' classes
+    #[arg(long)]
+    pub elbo_label: bool,
+    /// Pictures whose every evaluation is compared, layer by layer
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    pub traces: u64,
+    /// Resamples of an interval
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(2..))]
+    pub resamples: u64,
+    /// Threads that draw and compute; else one a core
+    #[arg(long)]
+    pub threads: Option<usize>,
+    #[command(flatten)]
+    pub classifier: ClassifierArgs,
+}
+
+/// All that was measured: `eval.json`.
+#[derive(Debug, Serialize)]
+struct Evaluation {
+    /// The file.
+    model: String,
+    model_sha256: String,
+    /// Names of the classes.
+    labels: Vec<String>,
+    /// Test pictures first.
+    sets: Vec<Quality>,
+    /// The set that ratios are over.
+    reference: Option<String>,
+    /// FD of each set over the reference's.
+    ratios: Vec<Option<(f64, Interval)>>,
+    /// Of each set, in pixels and in features.
+    closeness: Vec<[Closeness; 2]>,
+    /// Of each set of which f32 pictures were drawn too.
+    fidelity: Vec<Fidelity>,
+    likelihood: Vec<Likelihood>,
+    likelihood_pictures: u32,
+    /// First time indices of the likelihood's parts of time, and T.
+    parts: Vec<usize>,
+}
+
+/// What a precision loses against f32.
+#[derive(Debug, Serialize)]
+struct Fidelity {
+    name: String,
+    psnr: Psnr,
+    losses: Losses,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Names the file, network or sampler that is wrong.
+pub fn eval(args: &Args) -> Result<()> {
+    if let Some(threads) = args.threads {
+        ensure!(threads > 0, "--threads 0: give at least 1");
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+        tch::set_num_threads(threads as i32);
+    }
+    let model = load(&args.model)?;
+    let drawings = drawings(args, &model);
+    // What is wrong is said before the work.
+    drawings.iter().try_for_each(|drawing| drawing.settings(&model).map(drop))?;
+    let run = args.run.clone().unwrap_or_else(|| {
+        PathBuf::from("runs/eval").join(args.model.with_extension("").file_name().unwrap_or_default())
+    });
+    let store = Store::open(&run)?;
+    let train = Dataset::load(&args.data, Split::Train, None)?;
+    let test = Dataset::load(&args.data, Split::Test, None)?;
+    let graph = &model.denoiser()?.graph;
+    ensure!(
+        train.shape() == graph.input,
+        "{}: pictures of {:?}, the model's are {:?}",
+        args.data.display(),
+        train.shape(),
+        graph.input
+    );
+    let labels = match &model.header.data.labels {
+        none if none.is_empty() => train.names.clone(),
+        labels => labels.clone(),
+    };
+    ensure!(
+        labels.len() == train.names.len(),
+        "{}: {} classes, the model has {}",
+        args.data.display(),
+        train.names.len(),
+        labels.len()
+    );
+    let classifier = Classifier::load_or_train(&args.classifier, &train)?;
+    let judge = Judge::new(&classifier, &train, &store, args.resamples)?;
+
+    let (mut sets, mut sheets) = (real_sets(args, &train, &test), Vec::new());
+    for foreign in &args.pictures {
+        let (images, labels) = foreign.read(train.shape())?;
+        sets.push(Set { name: foreign.name.clone(), images, labels });
+    }
+    for drawing in &drawings {
+        let images = drawing.draw(&model, &store)?;
+        let classes = model.header.data.labels.len();
+        sets.push(Set { name: drawing.name(), images, labels: (classes > 0).then(|| drawing.labels(classes)) });
+    }
+    let mut measured = Vec::new();
+    for set in &sets {
+        let quality = judge.judge(set)?;
+        print(&quality);
+        sheets.extend(sheets_of(set, &quality, &train)?);
+        measured.push(quality);
+    }
+
+    let reference = reference(args).map(|drawing| drawing.name());
+    let over = measured.iter().find(|set| Some(&set.name) == reference.as_ref()).map(|set| set.frechet.clone());
+    let ratio = |set: &Quality| {
+        over.as_ref().filter(|_| Some(&set.name) != reference.as_ref()).map(|over: &Frechet| set.frechet.over(over))
+    };
+    let elbo = |args: &Args| {
+        let question = Question {
+            count: i64::from(args.elbo),
+            strata: args.elbo_strata,
+            labelled: args.elbo_label,
+            seed: args.seed,
+        };
+        bounds(&model, &args.precision, &test, question, &store)
+    };
+    let (likelihood, parts) = if args.elbo > 0 { elbo(args)? } else { Default::default() };
+    let evaluation = Evaluation {
+        model: args.model.display().to_string(),
+        model_sha256: model.sha256.clone(),
+        labels,
+        ratios: measured.iter().map(ratio).collect(),
+        closeness: measured.iter().map(|set| set.closeness(&measured[0])).collect(),
+        sets: measured,
+        reference,
+        fidelity: fidelity(args, &model, &drawings, &sets, &store)?,
+        likelihood,
+        likelihood_pictures: args.elbo,
+        parts,
+    };
+    files::write(&run.join("eval.json"), &serde_json::to_vec_pretty(&evaluation)?)?;
+    let report = run.join("report.html");
+    files::write(&report, report::html(&evaluation, &sheets).as_bytes())?;
+    println!("{}", report.display());
+    Ok(())
+}
+
+/// All that is drawn, the reference first.
+fn drawings(args: &Args, model: &Model) -> Vec<Drawing> {
+    let defaults = &model.header.defaults;
+    let samplers = if args.sampler.is_empty() { vec![defaults.sampler.clone()] } else { args.sampler.clone() };
+    let guidances = if args.guidance.is_empty() { vec![defaults.guidance] } else { args.guidance.clone() };
+    let mut drawings: Vec<Drawing> = reference(args).into_iter().collect();
+    for sampler in &samplers {
+        for &guidance in &guidances {
+            drawings.extend(args.precision.iter().map(|precision| Drawing {
+                precision: precision.clone(),
+                sampler: sampler.clone(),
+                guidance,
+                seed: args.seed,
+                count: args.count,
+            }));
+        }
+    }
+    drawings
+}
+
+fn reference(args: &Args) -> Option<Drawing> {
+    let fastest = || if Device::cuda_if_available() == Device::Cpu { "f32" } else { "torch" }.to_string();
+    (args.reference != "none").then(|| Drawing {
+        precision: args.reference_precision.clone().unwrap_or_else(fastest),
+        sampler: args.reference.clone(),
+        guidance: args.reference_guidance,
+        seed: args.seed,
+        count: args.count,
+    })
+}
+
+/// Test pictures, the floor, and training pictures with noise, the scale.
+fn real_sets(args: &Args, train: &Dataset, test: &Dataset) -> Vec<Set> {
+    let count = args.count as i64;
+    let tested = count.min(test.len());
+    let (images, labels) = noisy(train, count, args.noise, args.seed);
+    vec![
+        Set {
+            name: "real test pictures".into(),
+            images: test.images.narrow(0, 0, tested),
+            labels: Some(test.labels.narrow(0, 0, tested)),
+        },
+        Set { name: format!("real training pictures with noise {}", args.noise), images, labels: Some(labels) },
+    ]
+}
+
+/// Each precision against f32 by the same sampler with the same guidance.
+fn fidelity(args: &Args, model: &Model, drawings: &[Drawing], sets: &[Set], store: &Store) -> Result<Vec<Fidelity>> {
+    let images = |drawing: &Drawing| {
+        let set = sets.iter().find(|set| set.name == drawing.name());
+        set.map(|set| &set.images).context("every drawing is a set")
+    };
+    let mut all = Vec::new();
+    for drawing in drawings.iter().filter(|drawing| ["int8", "f16"].contains(&drawing.precision.as_str())) {
+        let exact = Drawing { precision: "f32".into(), ..drawing.clone() };
+        if !drawings.iter().any(|other| other.name() == exact.name()) {
+            continue;
+        }
+        let settings = [&drawing.settings(model)?, &exact.settings(model)?, &args.traces.to_string()];
+        let losses = store.result(&format!("losses of {}", drawing.name()), &settings.map(String::as_str), || {
+            losses(model, drawing, args.traces)
+        })?;
+        all.push(Fidelity { name: drawing.name(), psnr: Psnr::of(images(drawing)?, images(&exact)?)?, losses });
+    }
+    Ok(all)
+}
+
+/// A sheet of a set, ten pictures of each of its tenths, and one of pictures beside their nearest training pictures.
+fn sheets_of(set: &Set, quality: &Quality, train: &Dataset) -> Result<[Sheet; 2]> {
+    let n = set.images.size()[0];
+    let pick = |shown: i64, at: i64| Tensor::from_slice(&(0..shown).map(|i| i * n / shown + at).collect::<Vec<_>>());
+    let bytes = |indices: &Tensor| {
+        let chosen = set.images.index_select(0, indices);
+        if chosen.kind() == tch::Kind::Uint8 { chosen } else { denormalize(&chosen) }
+    };
+    let nearest = |places: &[i64]| train.images.index_select(0, &Tensor::from_slice(places));
+    let shown = n.min(10);
+    let beside = pick(shown, 0);
+    let rows = [
+        bytes(&beside),
+        nearest(&quality.by_pixels.index).index_select(0, &beside),
+        nearest(&quality.by_features.index).index_select(0, &beside),
+    ];
+    Ok([
+        Sheet::new(set.name.clone(), &bytes(&pick(n.min(100), 0)), 10)?,
+        Sheet::new(
+            format!("{}; nearest training pictures in pixels; in features", set.name),
+            &Tensor::cat(&rows, 0),
+            shown,
+        )?,
+    ])
+}
+
+fn print(set: &Quality) {
+    let Interval { low, high } = set.frechet.interval;
+    let accuracy = set.accuracy.as_ref().map(|accuracy| format!(", accuracy {:.2} %", 100.0 * accuracy.overall));
+    let both = set.precision_recall.map(|both| format!(", precision {:.3}, recall {:.3}", both.precision, both.recall));
+    println!(
+        "{}: FD {:.3} [{low:.3}, {high:.3}]{}{}",
+        set.name,
+        set.frechet.fd,
+        accuracy.unwrap_or_default(),
+        both.unwrap_or_default()
+    );
+}

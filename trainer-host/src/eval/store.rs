@@ -1,0 +1,149 @@
+//! The run folder: every piece of an evaluation is kept under a name that says all that it depends on, so that a second
+//! run finds what the first has done, and redoes what has changed.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use tch::Tensor;
+
+use crate::data::read_npy;
+use crate::files;
+
+/// Counted up when what a piece's name does not say changes, the computation itself.
+const VERSION: u32 = 1;
+
+/// A folder of pieces.
+pub struct Store {
+    folder: PathBuf,
+}
+
+impl Store {
+    /// Opens the folder, or makes it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let folder = folder.join("pieces");
+        std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
+        Ok(Self { folder })
+    }
+
+    /// A result: found, or computed and kept. `settings` are all that it depends on.
+    ///
+    /// # Errors
+    /// Those of the computation, and when it cannot be kept.
+    pub fn result<T: Serialize + DeserializeOwned>(
+        &self,
+        name: &str,
+        settings: &[&str],
+        compute: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let path = self.path(name, settings, "json");
+        if let Ok(bytes) = std::fs::read(&path) {
+            return serde_json::from_slice(&bytes).with_context(|| format!("{}: broken; delete it", path.display()));
+        }
+        let spinner = ProgressBar::new_spinner().with_message(name.to_string());
+        spinner.enable_steady_tick(Duration::from_millis(200));
+        let value = compute()?;
+        files::write(&path, &serde_json::to_vec_pretty(&value)?)?;
+        spinner.finish_and_clear();
+        Ok(value)
+    }
+
+    /// A tensor of elements `T`, `[count, …]`: found, or computed from as many rows of it as there are. `more` gives the
+    /// next rows; all are kept each time.
+    ///
+    /// # Errors
+    /// Those of the computation, and when it cannot be kept.
+    pub fn tensor<T>(
+        &self,
+        name: &str,
+        settings: &[&str],
+        count: i64,
+        mut more: impl FnMut(i64, &ProgressBar) -> Result<Tensor>,
+    ) -> Result<Tensor>
+    where
+        T: ndarray_npy::ReadableElement + ndarray_npy::WritableElement + tch::kind::Element + Copy,
+    {
+        let path = self.path(name, settings, "npy");
+        let mut rows = if path.exists() { Some(read_npy::<T>(&path).context("broken; delete it")?) } else { None };
+        let have = |rows: &Option<Tensor>| rows.as_ref().map_or(0, |rows| rows.size()[0]);
+        if have(&rows) < count {
+            let bar = bar(count as u64, name)?.with_position(have(&rows) as u64);
+            bar.reset_eta();
+            while have(&rows) < count {
+                let next = more(have(&rows), &bar)?;
+                let all = rows.map_or_else(|| next.shallow_clone(), |rows| Tensor::cat(&[&rows, &next], 0));
+                files::write_npy::<T>(&path, &all)?;
+                bar.set_position(all.size()[0] as u64);
+                rows = Some(all);
+            }
+            bar.finish_and_clear();
+        }
+        rows.map(|rows| rows.narrow(0, 0, count)).context("no rows")
+    }
+
+    fn path(&self, name: &str, settings: &[&str], extension: &str) -> PathBuf {
+        let hash = short_hash(settings.iter().flat_map(|setting| [setting.as_bytes(), b"\n"]));
+        self.folder.join(format!("{}-v{VERSION}-{hash}.{extension}", name.replace([' ', '/'], "-")))
+    }
+}
+
+/// The first 12 hexadecimal digits of the SHA-256 of some bytes.
+pub fn short_hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hash = Sha256::new();
+    parts.into_iter().for_each(|part| hash.update(part));
+    hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A bar for `count` of something.
+///
+/// # Errors
+/// None in practice: the bar's template is fixed.
+pub fn bar(count: u64, what: &str) -> Result<ProgressBar> {
+    let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} · {elapsed} spent, {eta} left")?;
+    Ok(ProgressBar::new(count).with_style(style).with_message(what.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_done_is_found_and_what_changed_is_redone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let compute = |settings: &[&str], value: f64| store.result("fd", settings, || Ok(value)).unwrap();
+        assert_eq!(compute(&["a", "b"], 1.0), 1.0);
+        assert_eq!(compute(&["a", "b"], 2.0), 1.0, "found");
+        assert_eq!(compute(&["a", "c"], 3.0), 3.0, "other settings");
+        assert_eq!(compute(&["ab", ""], 4.0), 4.0, "settings are told apart");
+    }
+
+    #[test]
+    fn rows_are_kept_as_they_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let draw = |count: i64, until: i64| {
+            store.tensor::<u8>("pictures", &["s"], count, |from, _| {
+                anyhow::ensure!(from < until, "interrupted");
+                Ok(Tensor::from_slice(&[from as u8, from as u8 + 1]).reshape([2, 1]))
+            })
+        };
+        assert!(draw(6, 4).unwrap_err().to_string().contains("interrupted"));
+        let mut started_at = Vec::new();
+        let rest = store.tensor::<u8>("pictures", &["s"], 6, |from, _| {
+            started_at.push(from);
+            Ok(Tensor::from_slice(&[4u8, 5]).reshape([2, 1]))
+        });
+        assert_eq!(started_at, [4]);
+        assert_eq!(Vec::<u8>::try_from(rest.unwrap().reshape([-1])).unwrap(), [0, 1, 2, 3, 4, 5]);
+        let fewer = draw(3, 0).unwrap();
+        assert_eq!(fewer.size(), [3, 1], "a longer set holds a shorter one");
+    }
+}

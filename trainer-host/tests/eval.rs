@@ -1,0 +1,81 @@
+//! `grano-train eval` on the shipped model and a handful of made-up pictures.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{fail, idx, pictures, succeed};
+
+/// An IDX folder of 28×28 pictures in 10 classes.
+fn data(folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    for (part, count) in [("train", 60), ("t10k", 30)] {
+        let (images, _) = pictures(count, 784);
+        let labels: Vec<u8> = (0..count).map(|i| (i % 10) as u8).collect();
+        idx(&folder.join(format!("{part}-images-idx3-ubyte")), &[count, 28, 28], &images);
+        idx(&folder.join(format!("{part}-labels-idx1-ubyte")), &[count], &labels);
+    }
+}
+
+#[test]
+fn everything_is_measured_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    data(&folder.path().join("data"));
+    let (data, run, classifier) = (place("data"), place("run"), place("classifier.safetensors"));
+    let arguments = [
+        "eval",
+        "--model=../models/fashion.safetensors",
+        &format!("--data={data}"),
+        &format!("--run={run}"),
+        &format!("--classifier={classifier}"),
+        "--count=10",
+        "--precision=int8,f32,torch",
+        "--sampler=ddim-2",
+        "--guidance=1,2",
+        "--reference=ancestral-3",
+        "--elbo=3",
+        "--elbo-strata=4",
+        "--traces=1",
+        "--resamples=3",
+        "--epochs=1",
+        "--threads=1",
+    ];
+    succeed(&arguments);
+    let read = |name: &str| fs::read(folder.path().join("run").join(name)).unwrap();
+    let (json, html) = (read("eval.json"), read("report.html"));
+    let evaluation: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let names: Vec<_> =
+        evaluation["sets"].as_array().unwrap().iter().map(|set| set["name"].as_str().unwrap()).collect();
+    let expected = [
+        "real test pictures",
+        "real training pictures with noise 0.05",
+        "f32 ancestral-3 w1",
+        "int8 ddim-2 w1",
+        "f32 ddim-2 w1",
+        "torch ddim-2 w1",
+        "int8 ddim-2 w2",
+        "f32 ddim-2 w2",
+        "torch ddim-2 w2",
+    ];
+    assert_eq!(names, expected);
+    let bound = |network: usize| evaluation["likelihood"][network]["bound"]["total"]["mean"].as_f64().unwrap();
+    assert!((bound(1) - bound(2)).abs() < 1e-3, "f32 by generated code and by libtorch: {} {}", bound(1), bound(2));
+    assert!((bound(0) - bound(1)).abs() < 1.0 && bound(0) > 0.0);
+
+    // Nothing is computed again: pieces keep their time, and the results their bytes.
+    let pieces = || {
+        let entries = fs::read_dir(folder.path().join("run/pieces")).unwrap().map(Result::unwrap);
+        let mut all: Vec<_> = entries.map(|e| (e.path(), e.metadata().unwrap().modified().unwrap())).collect();
+        all.sort();
+        all
+    };
+    let before = pieces();
+    succeed(&arguments);
+    assert_eq!(pieces(), before);
+    assert_eq!((read("eval.json"), read("report.html")), (json, html));
+
+    let foreign = fail(&["eval", "--model=../models/fashion.golden.safetensors", &format!("--data={data}")]);
+    assert!(foreign.contains("golden"), "{foreign}");
+}
