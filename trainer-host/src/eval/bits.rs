@@ -23,7 +23,7 @@ const SAVED: i64 = 50;
 pub struct Question {
     /// Test pictures.
     pub count: i64,
-    /// Equal parts of time, of each of which every picture takes one index.
+    /// Parts of time, of each of which every picture takes one index.
     pub strata: usize,
     /// Whether the network is told the class.
     pub labelled: bool,

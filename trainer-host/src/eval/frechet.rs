@@ -119,14 +119,14 @@ mod tests {
     /// For diagonal covariances FD = Σ (m₁ − m₂)² + (s₁ − s₂)².
     #[test]
     fn diagonal_gaussians_have_a_closed_form() {
-        let (m1, v1) = ([0.0, 1.0, -2.0, 0.5], [1.0, 4.0, 0.25, 0.0]);
-        let (m2, v2) = ([1.0, 1.0, 1.5, 0.0], [2.0, 1.0, 0.5, 3.0]);
+        let (m1, v1) = ([0.0, 1.0, -2.0, 0.5], [1.0f64, 4.0, 0.25, 0.0]);
+        let (m2, v2) = ([1.0f64, 1.0, 1.5, 0.0], [2.0f64, 1.0, 0.5, 3.0]);
         let expected: f64 = (0..4).map(|i| (m1[i] - m2[i]).powi(2) + (v1[i].sqrt() - v2[i].sqrt()).powi(2)).sum();
         let real = Real::new(&crosses(&m1, &v1));
         assert!((real.distance(&crosses(&m2, &v2)) - expected).abs() < 1e-7);
         // Turning both sets changes nothing.
         tch::manual_seed(0);
-        let (turn, _) = Tensor::randn([4, 4], (Kind::Double, Device::Cpu)).linalg_qr("reduced");
+        let (turn, _) = Tensor::linalg_qr(&Tensor::randn([4, 4], (Kind::Double, Device::Cpu)), "reduced");
         let turned = Real::new(&crosses(&m1, &v1).matmul(&turn));
         assert!((turned.distance(&crosses(&m2, &v2).matmul(&turn)) - expected).abs() < 1e-7);
         assert!(real.distance(&crosses(&m1, &v1)).abs() < 1e-7, "a set is at 0 from itself");

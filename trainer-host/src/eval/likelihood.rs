@@ -103,8 +103,8 @@ impl Process {
 
     /// First time indices of the parts of `1..T`, and T.
     pub fn bounds(&self) -> Vec<usize> {
-        let times = self.alpha_bars.len() - 1;
-        (0..=self.strata).map(|k| 1 + k * times / self.strata).collect()
+        let (times, strata) = (self.alpha_bars.len() - 1, self.strata);
+        (0..=strata).map(|k| 1 + k.max(times * k * k / (strata * strata))).collect()
     }
 
     /// The parts of the bound for picture number `i`, bytes `[H, W, C]`. `network` gives its outputs for queries.
@@ -283,6 +283,6 @@ mod tests {
     fn parts_of_time_cover_it() {
         assert_eq!(process(T - 1).bounds(), (1..=T).collect::<Vec<_>>());
         assert_eq!(process(1).bounds(), [1, T]);
-        assert_eq!(process(4).bounds(), [1, 3, 6, 9, 12]);
+        assert_eq!(process(4).bounds(), [1, 2, 3, 7, 12]);
     }
 }

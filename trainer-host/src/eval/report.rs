@@ -21,6 +21,7 @@ th { text-align: left; font-weight: 600; border-bottom: 1px solid #aab4bd; } th,
 td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 svg { width: 49%; height: auto; } svg text { font: 11px system-ui, sans-serif; fill: #1d2329; }
 svg text.left { text-anchor: end; } svg text.middle { text-anchor: middle; } .grid { stroke: #dde3e8; }
+th:not(:first-child) { text-align: right; }
 i.bar { display: inline-block; height: .7rem; background: #6fa3d4; } img { image-rendering: pixelated; max-width: 100%; }
 figure { display: inline-block; margin: .4rem 1rem .4rem 0; vertical-align: top; } figcaption { color: #5b6670; }
 ";
@@ -98,7 +99,7 @@ fn quality(evaluation: &Evaluation) -> Markup {
             "FD: Fréchet distance of the classifier's 128 features to those of all training pictures; in brackets 95 % \
              by bootstrap. Ratios are over " (evaluation.reference.as_deref().unwrap_or("nothing: there is no reference"))
             ". Real test pictures are the floor at this number of pictures. Precision and recall: k = 3, against as many \
-             training pictures."
+             training pictures. Noise is added to pixels in [−1, 1], which are then clipped to that, not rounded to bytes."
         }
         table {
             tr { th { "set" } th { "pictures" } th { "FD" } th {} th { "ratio" } th { "precision" } th { "recall" } th { "accuracy" } }
@@ -143,7 +144,8 @@ fn neighbours(evaluation: &Evaluation) -> Markup {
     html! {
         p.note {
             "Euclidean distances to the nearest of all training pictures. “Suspicious” is the part that lies closer than \
-             the nearest hundredth of test pictures, which no training has seen: about 1 % is what chance gives."
+             the nearest hundredth of test pictures, which no training has seen: about 1 % is what chance gives. Training \
+             pictures with noise show what copies look like."
         }
         table {
             tr { th { "set" } th { "pixels: median" } th { "least" } th { "suspicious" } th { "features: median" } th { "least" } th { "suspicious" } }
