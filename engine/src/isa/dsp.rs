@@ -13,6 +13,12 @@ mod depthwise;
 mod dot;
 #[cfg(target_arch = "arm")]
 mod gather;
+#[cfg_attr(not(target_arch = "arm"), allow(dead_code, reason = "elsewhere only scratch is asked for"))]
+mod layout;
+#[cfg(target_arch = "arm")]
+mod one_input;
+#[cfg(target_arch = "arm")]
+mod one_output;
 #[cfg(target_arch = "arm")]
 mod op;
 #[cfg(target_arch = "arm")]
@@ -36,6 +42,11 @@ impl Isa for Dsp {
     const NAME: &'static str = "Arm DSP";
     const PACKING: Packing = Packing { channels: 2, pixels: 4, depth: 2, interleave: 2, run: 4 };
     const WIDE: Packing = Packing { channels: 4, pixels: 2, depth: 2, interleave: 1, run: 4 };
+
+    #[inline]
+    fn scratch_words(geometry: &super::Geometry) -> usize {
+        Self::PACKING.scratch_words(geometry).max(layout::scratch_words(geometry))
+    }
 
     #[cfg(target_arch = "arm")]
     #[inline]

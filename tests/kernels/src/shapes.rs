@@ -68,6 +68,19 @@ pub fn three_by_three(random: &mut Random) -> Geometry {
     join(axes, channels)
 }
 
+/// 3×3 to one channel or from one, from or to whole groups of them.
+pub fn three_by_three_thin(random: &mut Random) -> Geometry {
+    let channels = if random.one_in(2) { [8 * random.within(1, 4), 1] } else { [1, 4 * random.within(1, 9)] };
+    let axes = [1, 18].map(|most| Axis {
+        len: random.within(1, 6 + most),
+        kernel: 3,
+        stride: 1,
+        upsample: 1,
+        padding: [1; 2],
+    });
+    join(axes, channels)
+}
+
 /// 1×1.
 pub fn one_by_one(random: &mut Random) -> Geometry {
     let channels = [random.within(1, 64), random.within(1, 24)];

@@ -3,6 +3,7 @@
 use super::dot::{Last, Tile, four_pixels, one_pixel};
 use super::patch::{Few, Patches};
 use super::{Dsp, Isa};
+use super::{one_input, one_output};
 use crate::conditioning::at;
 use crate::isa::{Convolution, Finish, ToInt8, portable};
 use crate::maps::Code;
@@ -23,6 +24,11 @@ pub(super) fn run<X: Code, F: Finish>(
     scratch: &mut [i32],
     output: &mut [F::Element],
 ) {
+    let thin = one_output::run(convolution, finish, scratch, output)
+        .or_else(|| one_input::run(convolution, finish, scratch, output));
+    if thin.is_some() {
+        return;
+    }
     let geometry = convolution.geometry;
     let (taps, out_c) = (geometry.patch_len(), geometry.output.channels);
     let whole = output.len() >= geometry.output.len()
