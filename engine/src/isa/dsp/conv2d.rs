@@ -5,7 +5,7 @@ use super::patch::{Few, Patches};
 use super::{Dsp, Isa};
 use super::{one_input, one_output};
 use crate::conditioning::at;
-use crate::isa::{Convolution, Finish, ToInt8, portable};
+use crate::isa::{Convolution, Finish, ToInt8};
 use crate::maps::Code;
 use crate::requantize::TABLE_LEN;
 use crate::residual::Residual;
@@ -17,7 +17,7 @@ const CHANNELS: usize = Dsp::PACKING.channels;
 /// Sums of a block.
 const SUMS: usize = PIXELS * CHANNELS;
 
-/// See [`Isa::conv2d`].
+/// See [`Isa::conv2d`]; with a buffer that is too short it does nothing.
 pub(super) fn run<X: Code, F: Finish>(
     convolution: &Convolution<'_, X>,
     finish: &F,
@@ -37,7 +37,7 @@ pub(super) fn run<X: Code, F: Finish>(
         && taps > 0;
     let starts_len = out_c.next_multiple_of(CHANNELS) * PIXELS;
     let Some((starts, columns)) = scratch.split_at_mut_checked(starts_len).filter(|_| whole) else {
-        return portable::conv2d::<Dsp, X, F>(convolution, finish, scratch, output);
+        return;
     };
     let mut run = Run { convolution, finish, starts, taps, out_c };
     run.start();
@@ -48,12 +48,15 @@ pub(super) fn run<X: Code, F: Finish>(
     let (mut first, mut pixels) = (0, 0);
     let all = geometry.output.height * geometry.output.width;
     for (index, position) in geometry.output.positions().enumerate() {
-        if single {
-            patches.place::<1>(position, &mut few, columns, 0);
-        } else {
-            patches.place::<PIXELS>(position, &mut few, columns, pixels);
-        }
+        patches.place(position, &mut few, columns, pixels);
         pixels += 1;
+        if single {
+            // Its columns side by side.
+            for pair in 1..Dsp::PACKING.padded_taps(taps) / 2 {
+                let word = at(columns, pair * PIXELS);
+                columns.iter_mut().skip(pair).take(1).for_each(|column| *column = word);
+            }
+        }
         if pixels == PIXELS || index + 1 == all {
             run.tile(columns, first, pixels, single, output);
             first += pixels;

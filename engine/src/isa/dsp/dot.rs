@@ -261,12 +261,12 @@ pub(super) unsafe fn one_pixel(tile: &Tile) {
     }
 }
 
-/// Widens quadruples of int8 into the columns of one pixel of `P`.
+/// Widens quadruples of int8 into the columns of one pixel of four.
 ///
 /// # Safety
-/// `quads` > 0 quadruples are at `input`; twice as many words, every `P`th, at `output`.
+/// `quads` > 0 quadruples are at `input`; twice as many words, every fourth, at `output`.
 #[inline(always)]
-pub(super) unsafe fn widen<const P: usize>(input: *const i8, output: *mut u32, quads: usize) {
+pub(super) unsafe fn widen(input: *const i8, output: *mut u32, quads: usize) {
     // SAFETY: reads and writes what the caller vouches for.
     unsafe {
         asm!(
@@ -301,7 +301,7 @@ pub(super) unsafe fn widen<const P: usize>(input: *const i8, output: *mut u32, q
             even = out(reg) _,
             odd = out(reg) _,
             rest = out(reg) _,
-            step = const 4 * P,
+            step = const 16,
             options(nostack),
         );
     }

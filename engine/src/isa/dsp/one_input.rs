@@ -40,10 +40,9 @@ pub(super) fn run<X: Code, F: Finish>(
     // Row y is in slot y % 3; before the first one, and after the last, there is padding.
     let mut fill = |slot: usize, values: &[X]| {
         let padding = input.zero_points[0];
-        let mut row = rows.iter_mut().skip(slot * len).take(len);
-        row.by_ref().take(1).for_each(|out| *out = padding);
-        values.iter().zip(row.by_ref()).for_each(|(value, out)| *out = (*value).into());
-        row.for_each(|out| *out = padding);
+        let row = rows.get_mut(slot * len..(slot + 1) * len).unwrap_or_default();
+        row.fill(padding);
+        row.iter_mut().skip(1).zip(values).for_each(|(out, value)| *out = (*value).into());
         rows.as_ptr()
     };
     let mut values = input.maps[0].chunks_exact(width.max(1)).take(geometry.input.height);

@@ -131,6 +131,7 @@ impl<'a> Rows<'a> {
         }
     }
 
+    #[inline(never)]
     /// Makes the table of the kernel's rows from `first` to before `last`.
     fn fill(&mut self, first: usize, last: usize) {
         let channels = self.geometry.input.channels;
@@ -192,7 +193,7 @@ macro_rules! column {
 ///
 /// # Safety
 /// The inputs of the groups are there, so is room for the sums; `count` is not 0.
-#[inline(always)]
+#[inline(never)]
 unsafe fn groups<const C: usize>(from: *const i8, table: *const i32, sums: *mut i32, count: usize) {
     // SAFETY: reads and writes what the caller vouches for, and restores what it pushes.
     unsafe {
@@ -249,7 +250,7 @@ unsafe fn groups<const C: usize>(from: *const i8, table: *const i32, sums: *mut 
 ///
 /// # Safety
 /// As [`groups`].
-#[inline(always)]
+#[inline(never)]
 unsafe fn border<const C: usize, const K: usize>(from: *const i8, table: *const i32, start: i32) -> i32 {
     let sum;
     // SAFETY: reads what the caller vouches for, and restores what it pushes.
