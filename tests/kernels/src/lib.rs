@@ -53,7 +53,7 @@ pub type Check = fn(&mut Random, &mut Room) -> Result<(), (usize, i32, i32)>;
 
 /// The checks of an instruction set, by name.
 #[must_use]
-pub const fn checks<I: Isa>() -> [(&'static str, Check); 13] {
+pub const fn checks<I: Isa>() -> [(&'static str, Check); 14] {
     [
         ("conv2d", |random, room| conv2d::check::<I>(random, room, shapes::any)),
         ("conv2d of int16", |random, room| conv2d::check_wide::<I>(random, room, shapes::any)),
@@ -69,6 +69,9 @@ pub const fn checks<I: Isa>() -> [(&'static str, Check); 13] {
         ("winograd's weights", winograd::check_weights::<I>),
         ("add", add::check::<I>),
         ("depthwise", |random, room| depthwise::check::<I>(random, room, shapes::any)),
+        ("depthwise 3×3, quadruples", |random, room| {
+            depthwise::check::<I>(random, room, shapes::three_by_three_quads)
+        }),
         ("depthwise 3×3", |random, room| depthwise::check::<I>(random, room, shapes::three_by_three)),
     ]
 }

@@ -81,6 +81,13 @@ pub fn three_by_three_thin(random: &mut Random) -> Geometry {
     join(axes, channels)
 }
 
+/// 3×3 at stride 1 with whole quadruples of channels.
+pub fn three_by_three_quads(random: &mut Random) -> Geometry {
+    let channels = [4 * random.within(1, 5), 1];
+    let axes = [0, 1].map(|_| Axis { len: random.within(1, 9), kernel: 3, stride: 1, upsample: 1, padding: [1; 2] });
+    join(axes, channels)
+}
+
 /// 1×1.
 pub fn one_by_one(random: &mut Random) -> Geometry {
     let channels = [random.within(1, 64), random.within(1, 24)];
