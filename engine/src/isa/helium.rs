@@ -25,6 +25,8 @@ mod conv2d;
 #[cfg(target_arch = "arm")]
 mod copy;
 #[cfg(target_arch = "arm")]
+mod depthwise;
+#[cfg(target_arch = "arm")]
 mod finish;
 #[cfg(target_arch = "arm")]
 mod halo;
@@ -101,5 +103,13 @@ impl Isa for Helium {
     #[inline]
     fn add(add: &crate::epilogue::AddInt8, a: &[i8], b: crate::residual::Residual<'_, i8>, output: &mut [i8]) {
         add::add(add, a, b, output);
+    }
+
+    #[cfg(target_arch = "arm")]
+    #[inline]
+    fn depthwise(depthwise: &super::Depthwise<'_>, finish: &super::ToInt8<'_>, output: &mut [i8]) {
+        if depthwise::run(depthwise, finish, output).is_none() {
+            super::portable::depthwise::<Self>(depthwise, finish, output);
+        }
     }
 }

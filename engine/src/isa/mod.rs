@@ -198,7 +198,7 @@ pub struct Depthwise<'a> {
     pub geometry: &'a Geometry,
     /// What padding holds.
     pub zero_point: i16,
-    /// `[k_h][k_w][channels]`.
+    /// `[k_h][k_w][channels]`; −127 to 127.
     pub weights: &'a [i8],
     /// Two rows of biases `[channels]`, either of which may be empty.
     pub biases: [&'a [i32]; 2],

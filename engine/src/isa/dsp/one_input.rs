@@ -61,8 +61,12 @@ pub(super) fn run<X: Code, F: Finish>(
             table: table.map_or(core::ptr::null(), |table| table.as_ptr().wrapping_add(TABLE_LEN / 2)),
             pixels: width,
         };
-        // SAFETY: as many channels, inputs with their padding and outputs are there, and none of these is empty.
-        unsafe { if table.is_some() { pixels::<true>(&row) } else { pixels::<false>(&row) } };
+        match table {
+            // SAFETY: as many channels, inputs with their padding and outputs are there, and none of these is empty.
+            None => unsafe { pixels::<false>(&row) },
+            // SAFETY: see above.
+            Some(_) => unsafe { pixels::<true>(&row) },
+        }
     }
     Some(())
 }
