@@ -53,7 +53,7 @@ pub type Check = fn(&mut Random, &mut Room) -> Result<(), (usize, i32, i32)>;
 
 /// The checks of an instruction set, by name.
 #[must_use]
-pub const fn checks<I: Isa>() -> [(&'static str, Check); 14] {
+pub const fn checks<I: Isa>() -> [(&'static str, Check); 15] {
     [
         ("conv2d", |random, room| conv2d::check::<I>(random, room, shapes::any)),
         ("conv2d of int16", |random, room| conv2d::check_wide::<I>(random, room, shapes::any)),
@@ -64,6 +64,7 @@ pub const fn checks<I: Isa>() -> [(&'static str, Check); 14] {
             conv2d::check_float::<I>(random, room, shapes::three_by_three_thin)
         }),
         ("conv2d 1×1", |random, room| conv2d::check::<I>(random, room, shapes::one_by_one)),
+        ("conv2d, deep", |random, room| conv2d::check::<I>(random, room, shapes::deep)),
         ("linear", |random, room| conv2d::check::<I>(random, room, shapes::linear)),
         ("winograd", winograd::check::<I>),
         ("winograd's weights", winograd::check_weights::<I>),

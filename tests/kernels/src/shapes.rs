@@ -88,6 +88,19 @@ pub fn three_by_three_quads(random: &mut Random) -> Geometry {
     join(axes, channels)
 }
 
+/// So many taps that sums of int8 need most of int32's bits; 3×3, and now and then of one pixel.
+pub fn deep(random: &mut Random) -> Geometry {
+    if random.one_in(3) {
+        let axes = [0, 1].map(|_| Axis { len: 1, kernel: 1, stride: 1, upsample: 1, padding: [0; 2] });
+        return join(axes, [random.within(500, 580), random.within(1, 7)]);
+    }
+    let channels = [random.within(56, 64), random.within(1, 7)];
+    join(
+        [0, 1].map(|_| Axis { len: random.within(1, 4), kernel: 3, stride: 1, upsample: 1, padding: [1; 2] }),
+        channels,
+    )
+}
+
 /// 1×1.
 pub fn one_by_one(random: &mut Random) -> Geometry {
     let channels = [random.within(1, 64), random.within(1, 24)];

@@ -3,8 +3,8 @@
 use core::arch::asm;
 
 use super::layout::{SIDE, WORDS, fits, row_words};
+use super::weights::weight;
 use super::{Dsp, Isa};
-use crate::conditioning::at;
 use crate::isa::{Convolution, Finish};
 use crate::maps::Code;
 use crate::requantize::TABLE_LEN;
@@ -31,9 +31,9 @@ pub(super) fn run<X: Code, F: Finish>(
     let output = F::bytes(output).filter(|output| whole && output.len() >= geometry.output.len())?;
     let (channels, rows) = scratch.split_at_mut_checked(out_c * WORDS)?;
     for (channel, (words, multiplier)) in channels.as_chunks_mut::<WORDS>().0.iter_mut().zip(multipliers).enumerate() {
-        let weight = |tap: usize| i32::from(at(weights, Dsp::place_weight(geometry, channel, tap)));
-        let [a, b, c, d] = PAIRS.map(|[low, high]| weight(low) & 0xffff | weight(high) << 16);
-        *words = [convolution.bias(channel), a, b, c, d, weight(8), *multiplier];
+        let tap = |tap: usize| i32::from(weight(weights, Dsp::place_weight(geometry, channel, tap)));
+        let [a, b, c, d] = PAIRS.map(|[low, high]| tap(low) & 0xffff | tap(high) << 16);
+        *words = [convolution.bias(channel), a, b, c, d, tap(8), *multiplier];
     }
     let rows: &mut [i16] = bytemuck::must_cast_slice_mut(rows.get_mut(..SIDE * row_words(geometry))?);
     let len = 2 * row_words(geometry);
