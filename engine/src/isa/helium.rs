@@ -31,6 +31,8 @@ mod finish;
 #[cfg(target_arch = "arm")]
 mod halo;
 #[cfg(target_arch = "arm")]
+mod lanes;
+#[cfg(target_arch = "arm")]
 mod requantize;
 #[cfg(target_arch = "arm")]
 mod windows;
@@ -111,5 +113,17 @@ impl Isa for Helium {
         if depthwise::run(depthwise, finish, output).is_none() {
             super::portable::depthwise::<Self>(depthwise, finish, output);
         }
+    }
+
+    #[cfg(target_arch = "arm")]
+    #[inline]
+    fn channel_sums(map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+        lanes::channel_sums(map, sums, squares);
+    }
+
+    #[cfg(target_arch = "arm")]
+    #[inline]
+    fn affine(factors: &[i32], offsets: &[i32], table: Option<&crate::requantize::Table>, map: &mut [i8]) {
+        lanes::affine(factors, offsets, table, map);
     }
 }

@@ -5,13 +5,14 @@
 //! - [`random`]: numbers, and arrays of ordinary and of extreme values;
 //! - [`shapes`]: geometries of every kind;
 //! - [`room`]: the buffers;
-//! - [`conv2d`], [`winograd`], [`add`], [`depthwise`]: a check each.
+//! - [`conv2d`], [`winograd`], [`add`], [`depthwise`], [`lanes`]: a check each.
 
 #![no_std]
 
 pub mod add;
 pub mod conv2d;
 pub mod depthwise;
+pub mod lanes;
 pub mod random;
 pub mod room;
 pub mod shapes;
@@ -53,7 +54,7 @@ pub type Check = fn(&mut Random, &mut Room) -> Result<(), (usize, i32, i32)>;
 
 /// The checks of an instruction set, by name.
 #[must_use]
-pub const fn checks<I: Isa>() -> [(&'static str, Check); 15] {
+pub const fn checks<I: Isa>() -> [(&'static str, Check); 16] {
     [
         ("conv2d", |random, room| conv2d::check::<I>(random, room, shapes::any)),
         ("conv2d of int16", |random, room| conv2d::check_wide::<I>(random, room, shapes::any)),
@@ -69,6 +70,7 @@ pub const fn checks<I: Isa>() -> [(&'static str, Check); 15] {
         ("winograd", winograd::check::<I>),
         ("winograd's weights", winograd::check_weights::<I>),
         ("add", add::check::<I>),
+        ("sums and factors of channels", lanes::check::<I>),
         ("depthwise", |random, room| depthwise::check::<I>(random, room, shapes::any)),
         ("depthwise 3×3, quadruples", |random, room| {
             depthwise::check::<I>(random, room, shapes::three_by_three_quads)
