@@ -126,4 +126,10 @@ impl Isa for Helium {
     fn affine(factors: &[i32], offsets: &[i32], table: Option<&crate::requantize::Table>, map: &mut [i8]) {
         lanes::affine(factors, offsets, table, map);
     }
+
+    #[cfg(target_arch = "arm")]
+    #[inline]
+    fn weighted_sums(weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
+        lanes::weighted_sums(weights, values, stride, sums);
+    }
 }

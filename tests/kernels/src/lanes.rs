@@ -1,4 +1,5 @@
-//! What normalisation does to a map: sums of its channels, then a factor and an offset for each.
+//! What normalisation and attention do to a map: sums of its channels, plain and weighted, and a factor and an offset for
+//! each.
 
 use grano::isa::{Isa, Portable};
 
@@ -6,7 +7,7 @@ use crate::compare;
 use crate::random::Random;
 use crate::room::{CHANNELS, MAP, Room, TABLE};
 
-/// Sums and squares, then factors and offsets, saturating or through a table.
+/// Sums and squares, weighted sums of some channels, then factors and offsets, saturating or through a table.
 ///
 /// # Errors
 /// The first element that differs.
@@ -23,6 +24,17 @@ pub fn check<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), (usize,
     }
     let [found, expected] = &totals;
     compare(expected.as_flattened(), found.as_flattened(), |sum| sum)?;
+
+    let (mut weights, mut totals) = ([0; CHANNELS], [[0; CHANNELS]; 2]);
+    weights.iter_mut().for_each(|weight| *weight = (random.bits() as i32) >> 16);
+    let weights = weights.get(..random.below(CHANNELS)).unwrap_or_default();
+    let (start, count) = (random.below(channels), len / channels);
+    let weights = weights.get(..count).unwrap_or(weights);
+    let values = map.get(start..).unwrap_or_default();
+    let [found, expected] = totals.each_mut().map(|totals| totals.get_mut(..channels - start).unwrap_or_default());
+    Portable::weighted_sums(weights, values, channels, expected);
+    I::weighted_sums(weights, values, channels, found);
+    compare(expected, found, |sum| sum)?;
 
     let (mut factors, mut offsets) = ([0; CHANNELS], [0; CHANNELS]);
     factors.iter_mut().for_each(|factor| *factor = (random.bits() as i32) >> 8);

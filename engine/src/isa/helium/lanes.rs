@@ -1,4 +1,4 @@
-//! Sums over the pixels of a map, and a factor and an offset for every channel: four channels at a time.
+//! Sums over the pixels of a map, plain and weighted, and a factor and an offset for every channel: four channels at a time.
 
 use core::arch::asm;
 
@@ -44,6 +44,41 @@ pub(super) fn channel_sums(map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
         }
         sums.iter_mut().zip(total).for_each(|(sum, total)| *sum = total);
         squares.iter_mut().zip(square).for_each(|(sum, total)| *sum = total);
+    }
+}
+
+/// See [`crate::isa::Isa::weighted_sums`]. Instructions for four sums: 6 a weight.
+#[inline]
+pub(super) fn weighted_sums(weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
+    for (block, sums) in sums.chunks_mut(LANES).enumerate() {
+        let values = values.get(block * LANES..).unwrap_or_default();
+        let pixels = values.len().saturating_sub(sums.len()).checked_div(stride).unwrap_or_default() + 1;
+        let count = if values.len() < sums.len() { 0 } else { weights.len().min(pixels) };
+        let mut total = [0i32; LANES];
+        if count > 0 {
+            // SAFETY: reads `count` weights and so many lanes of as many pixels; others are switched off.
+            unsafe {
+                asm!(
+                    ".cpu cortex-m55",
+                    "vctp.32 {lanes}",
+                    "vmov.i32 q1, #0",
+                    "dls lr, {count}",
+                    "2:",
+                    "vpst",
+                    "vldrbt.s32 q0, [r0]",
+                    "ldr {weight}, [{weights}], #4",
+                    "vmla.i32 q1, q0, {weight}",
+                    "add r0, r0, {stride}",
+                    "le lr, 2b",
+                    "vstrw.32 q1, [{total}]",
+                    inout("r0") values.as_ptr() => _, lanes = in(reg) sums.len(), count = in(reg) count,
+                    weights = inout(reg) weights.as_ptr() => _, weight = out(reg) _, stride = in(reg) stride,
+                    total = in(reg) &mut total,
+                    out("lr") _, out("d0") _, out("d1") _, out("d2") _, out("d3") _,
+                );
+            }
+        }
+        sums.iter_mut().zip(total).for_each(|(sum, total)| *sum = total);
     }
 }
 
