@@ -107,6 +107,11 @@ impl Target {
         isa!(self, I => I::place_weight(geometry, channel, tap))
     }
 
+    /// Changes a convolution's packed weights into what its loops read.
+    pub fn recode(self, packed: &mut [i8]) {
+        isa!(self, I => I::recode(packed));
+    }
+
     /// How its weights are packed.
     #[must_use]
     pub fn packing(self) -> Packing {

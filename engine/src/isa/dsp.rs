@@ -1,6 +1,7 @@
 //! ARMv7E-M and ARMv8-M with the DSP extension: two 16-bit products an instruction.
 //!
-//! Weights of two channels alternate, so that SXTB16 and its free rotation widen two taps of either for SMLAD.
+//! Weights of two channels alternate, so that SXTB16 widens two taps of one for SMLAD, and the other's need no widening:
+//! see `weights`.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "arm")]
@@ -13,6 +14,12 @@ mod depthwise;
 mod dot;
 #[cfg(target_arch = "arm")]
 mod gather;
+#[cfg_attr(not(target_arch = "arm"), allow(dead_code, reason = "elsewhere only scratch is asked for"))]
+mod layout;
+#[cfg(target_arch = "arm")]
+mod one_input;
+#[cfg(target_arch = "arm")]
+mod one_output;
 #[cfg(target_arch = "arm")]
 mod op;
 #[cfg(target_arch = "arm")]
@@ -23,6 +30,8 @@ mod products;
 mod requantize;
 #[cfg(target_arch = "arm")]
 mod spread;
+#[cfg_attr(not(target_arch = "arm"), allow(dead_code, reason = "elsewhere only the definition's loop reads them"))]
+mod weights;
 #[cfg(target_arch = "arm")]
 mod winograd;
 
@@ -36,6 +45,22 @@ impl Isa for Dsp {
     const NAME: &'static str = "Arm DSP";
     const PACKING: Packing = Packing { channels: 2, pixels: 4, depth: 2, interleave: 2, run: 4 };
     const WIDE: Packing = Packing { channels: 4, pixels: 2, depth: 2, interleave: 1, run: 4 };
+
+    #[inline]
+    fn recode(packed: &mut [i8]) {
+        weights::recode(packed);
+    }
+
+    #[cfg(not(target_arch = "arm"))]
+    #[inline]
+    fn dot(weights: &[i8], columns: &[i16], sums: &mut [i32]) {
+        weights::dot(weights, columns, sums);
+    }
+
+    #[inline]
+    fn scratch_words(geometry: &super::Geometry) -> usize {
+        Self::PACKING.scratch_words(geometry).max(layout::scratch_words(geometry))
+    }
 
     #[cfg(target_arch = "arm")]
     #[inline]

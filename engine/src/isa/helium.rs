@@ -25,9 +25,13 @@ mod conv2d;
 #[cfg(target_arch = "arm")]
 mod copy;
 #[cfg(target_arch = "arm")]
+mod depthwise;
+#[cfg(target_arch = "arm")]
 mod finish;
 #[cfg(target_arch = "arm")]
 mod halo;
+#[cfg(target_arch = "arm")]
+mod lanes;
 #[cfg(target_arch = "arm")]
 mod requantize;
 #[cfg(target_arch = "arm")]
@@ -101,5 +105,31 @@ impl Isa for Helium {
     #[inline]
     fn add(add: &crate::epilogue::AddInt8, a: &[i8], b: crate::residual::Residual<'_, i8>, output: &mut [i8]) {
         add::add(add, a, b, output);
+    }
+
+    #[cfg(target_arch = "arm")]
+    #[inline]
+    fn depthwise(depthwise: &super::Depthwise<'_>, finish: &super::ToInt8<'_>, output: &mut [i8]) {
+        if depthwise::run(depthwise, finish, output).is_none() {
+            super::portable::depthwise::<Self>(depthwise, finish, output);
+        }
+    }
+
+    #[cfg(target_arch = "arm")]
+    #[inline]
+    fn channel_sums(map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+        lanes::channel_sums(map, sums, squares);
+    }
+
+    #[cfg(target_arch = "arm")]
+    #[inline]
+    fn affine(factors: &[i32], offsets: &[i32], table: Option<&crate::requantize::Table>, map: &mut [i8]) {
+        lanes::affine(factors, offsets, table, map);
+    }
+
+    #[cfg(target_arch = "arm")]
+    #[inline]
+    fn weighted_sums(weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
+        lanes::weighted_sums(weights, values, stride, sums);
     }
 }

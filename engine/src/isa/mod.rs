@@ -62,6 +62,12 @@ pub trait Isa: Copy + 'static {
         Self::PACKING.place(geometry.patch_len(), channel, tap)
     }
 
+    /// Changes a convolution's packed weights into what its loops read.
+    #[inline]
+    fn recode(packed: &mut [i8]) {
+        let _ = packed;
+    }
+
     /// 32-bit words of scratch that [`Self::conv2d`] takes.
     #[inline]
     #[must_use]
@@ -198,7 +204,7 @@ pub struct Depthwise<'a> {
     pub geometry: &'a Geometry,
     /// What padding holds.
     pub zero_point: i16,
-    /// `[k_h][k_w][channels]`.
+    /// `[k_h][k_w][channels]`; −127 to 127.
     pub weights: &'a [i8],
     /// Two rows of biases `[channels]`, either of which may be empty.
     pub biases: [&'a [i32]; 2],
@@ -219,7 +225,7 @@ pub trait Work {
 pub struct Convolution<'a, X> {
     /// Shapes; the input's channels are those of all maps.
     pub geometry: &'a Geometry,
-    /// As [`Isa::place_weight`] says.
+    /// As [`Isa::place_weight`] and [`Isa::recode`] say.
     pub weights: &'a [i8],
     /// Two rows of biases `[out_c]`, either of which may be empty.
     pub biases: [&'a [i32]; 2],

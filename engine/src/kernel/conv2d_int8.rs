@@ -27,7 +27,7 @@ pub struct Sums {
     pub channels: [usize; 2],
     /// What stands for 0 in each input map.
     pub zero_points: [i16; 2],
-    /// `[out_c][k_h][k_w][in_c]`, packed as [`Isa::place_weight`] says.
+    /// `[out_c][k_h][k_w][in_c]`, packed as [`Isa::place_weight`] and [`Isa::recode`] say; −127 to 127.
     pub weights: &'static [i8],
     /// In units of input scale × weight scale.
     pub bias: Bias<i32>,

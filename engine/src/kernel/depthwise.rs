@@ -24,7 +24,7 @@ pub struct DepthwiseInt8 {
     pub geometry: Geometry,
     /// What stands for 0 in the input.
     pub zero_point: i16,
-    /// `[k_h][k_w][channels]`.
+    /// `[k_h][k_w][channels]`; −127 to 127.
     pub weights: &'static [i8],
     /// In units of input scale × weight scale.
     pub bias: Bias<i32>,

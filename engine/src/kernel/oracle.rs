@@ -41,6 +41,7 @@ impl Plain {
         for (i, weight) in weights.iter().enumerate() {
             packed[I::place_weight(&geometry, i / taps, i % taps)] = *weight;
         }
+        I::recode(&mut packed);
         Conv2dInt8 { sums: Sums { weights: packed.leak(), ..self.0.sums }, ..self.0 }.checked::<I>()
     }
 

@@ -136,7 +136,7 @@ pub fn check_float<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> 
 fn draw_weights<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Geometry {
     let geometry =
         shapes::fitting(random, draw, |geometry| shapes::fits::<I>(geometry) && shapes::fits::<Portable>(geometry));
-    random.fill_bytes(&mut room.weights);
+    random.fill_weights(&mut room.weights);
     fill_biases(random, room);
     geometry
 }
@@ -234,4 +234,5 @@ fn pack<I: Isa>(geometry: &Geometry, weights: &[i8], packed: &mut [i8]) {
             }
         }
     }
+    I::recode(packed);
 }

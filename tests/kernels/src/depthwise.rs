@@ -21,7 +21,7 @@ pub fn check<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result
     geometry.output.channels = geometry.input.channels;
     let (channels, len) = (geometry.input.channels, geometry.output.len());
     fill_biases(random, room);
-    random.fill_bytes(&mut room.weights);
+    random.fill_weights(&mut room.weights);
     random.fill_bytes(&mut room.maps[0]);
     random.fill_bytes(&mut room.residual);
     let epilogue = epilogue(random, channels);

@@ -5,13 +5,14 @@
 //! - [`random`]: numbers, and arrays of ordinary and of extreme values;
 //! - [`shapes`]: geometries of every kind;
 //! - [`room`]: the buffers;
-//! - [`conv2d`], [`winograd`], [`add`], [`depthwise`]: a check each.
+//! - [`conv2d`], [`winograd`], [`add`], [`depthwise`], [`lanes`]: a check each.
 
 #![no_std]
 
 pub mod add;
 pub mod conv2d;
 pub mod depthwise;
+pub mod lanes;
 pub mod random;
 pub mod room;
 pub mod shapes;
@@ -53,18 +54,27 @@ pub type Check = fn(&mut Random, &mut Room) -> Result<(), (usize, i32, i32)>;
 
 /// The checks of an instruction set, by name.
 #[must_use]
-pub const fn checks<I: Isa>() -> [(&'static str, Check); 11] {
+pub const fn checks<I: Isa>() -> [(&'static str, Check); 16] {
     [
         ("conv2d", |random, room| conv2d::check::<I>(random, room, shapes::any)),
         ("conv2d of int16", |random, room| conv2d::check_wide::<I>(random, room, shapes::any)),
         ("conv2d to f32", |random, room| conv2d::check_float::<I>(random, room, shapes::any)),
         ("conv2d 3×3", |random, room| conv2d::check::<I>(random, room, shapes::three_by_three)),
+        ("conv2d 3×3, thin", |random, room| conv2d::check::<I>(random, room, shapes::three_by_three_thin)),
+        ("conv2d 3×3, thin, to f32", |random, room| {
+            conv2d::check_float::<I>(random, room, shapes::three_by_three_thin)
+        }),
         ("conv2d 1×1", |random, room| conv2d::check::<I>(random, room, shapes::one_by_one)),
+        ("conv2d, deep", |random, room| conv2d::check::<I>(random, room, shapes::deep)),
         ("linear", |random, room| conv2d::check::<I>(random, room, shapes::linear)),
         ("winograd", winograd::check::<I>),
         ("winograd's weights", winograd::check_weights::<I>),
         ("add", add::check::<I>),
+        ("sums and factors of channels", lanes::check::<I>),
         ("depthwise", |random, room| depthwise::check::<I>(random, room, shapes::any)),
+        ("depthwise 3×3, quadruples", |random, room| {
+            depthwise::check::<I>(random, room, shapes::three_by_three_quads)
+        }),
         ("depthwise 3×3", |random, room| depthwise::check::<I>(random, room, shapes::three_by_three)),
     ]
 }

@@ -64,4 +64,9 @@ impl Random {
     pub fn fill_bytes(&mut self, values: &mut [i8]) {
         self.fill(values, [i8::MIN, i8::MAX], |bits| (bits >> 24) as i8);
     }
+
+    /// The same for weights, which are no −128.
+    pub fn fill_weights(&mut self, weights: &mut [i8]) {
+        self.fill(weights, [-i8::MAX, i8::MAX], |bits| ((bits >> 24) as i8).max(-i8::MAX));
+    }
 }

@@ -68,6 +68,39 @@ pub fn three_by_three(random: &mut Random) -> Geometry {
     join(axes, channels)
 }
 
+/// 3×3 to one channel or from one, from or to whole groups of them.
+pub fn three_by_three_thin(random: &mut Random) -> Geometry {
+    let channels = if random.one_in(2) { [8 * random.within(1, 4), 1] } else { [1, 4 * random.within(1, 9)] };
+    let axes = [1, 18].map(|most| Axis {
+        len: random.within(1, 6 + most),
+        kernel: 3,
+        stride: 1,
+        upsample: 1,
+        padding: [1; 2],
+    });
+    join(axes, channels)
+}
+
+/// 3×3 at stride 1 with whole quadruples of channels.
+pub fn three_by_three_quads(random: &mut Random) -> Geometry {
+    let channels = [4 * random.within(1, 5), 1];
+    let axes = [0, 1].map(|_| Axis { len: random.within(1, 9), kernel: 3, stride: 1, upsample: 1, padding: [1; 2] });
+    join(axes, channels)
+}
+
+/// So many taps that sums of int8 need most of int32's bits; 3×3, and now and then of one pixel.
+pub fn deep(random: &mut Random) -> Geometry {
+    if random.one_in(3) {
+        let axes = [0, 1].map(|_| Axis { len: 1, kernel: 1, stride: 1, upsample: 1, padding: [0; 2] });
+        return join(axes, [random.within(500, 580), random.within(1, 7)]);
+    }
+    let channels = [random.within(56, 64), random.within(1, 7)];
+    join(
+        [0, 1].map(|_| Axis { len: random.within(1, 4), kernel: 3, stride: 1, upsample: 1, padding: [1; 2] }),
+        channels,
+    )
+}
+
 /// 1×1.
 pub fn one_by_one(random: &mut Random) -> Geometry {
     let channels = [random.within(1, 64), random.within(1, 24)];

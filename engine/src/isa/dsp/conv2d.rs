@@ -3,8 +3,9 @@
 use super::dot::{Last, Tile, four_pixels, one_pixel};
 use super::patch::{Few, Patches};
 use super::{Dsp, Isa};
+use super::{one_input, one_output};
 use crate::conditioning::at;
-use crate::isa::{Convolution, Finish, ToInt8, portable};
+use crate::isa::{Convolution, Finish, ToInt8};
 use crate::maps::Code;
 use crate::requantize::TABLE_LEN;
 use crate::residual::Residual;
@@ -16,13 +17,18 @@ const CHANNELS: usize = Dsp::PACKING.channels;
 /// Sums of a block.
 const SUMS: usize = PIXELS * CHANNELS;
 
-/// See [`Isa::conv2d`].
+/// See [`Isa::conv2d`]; with a buffer that is too short it does nothing.
 pub(super) fn run<X: Code, F: Finish>(
     convolution: &Convolution<'_, X>,
     finish: &F,
     scratch: &mut [i32],
     output: &mut [F::Element],
 ) {
+    let thin = one_output::run(convolution, finish, scratch, output)
+        .or_else(|| one_input::run(convolution, finish, scratch, output));
+    if thin.is_some() {
+        return;
+    }
     let geometry = convolution.geometry;
     let (taps, out_c) = (geometry.patch_len(), geometry.output.channels);
     let whole = output.len() >= geometry.output.len()
@@ -31,25 +37,34 @@ pub(super) fn run<X: Code, F: Finish>(
         && taps > 0;
     let starts_len = out_c.next_multiple_of(CHANNELS) * PIXELS;
     let Some((starts, columns)) = scratch.split_at_mut_checked(starts_len).filter(|_| whole) else {
-        return portable::conv2d::<Dsp, X, F>(convolution, finish, scratch, output);
+        return;
     };
-    let mut run = Run { convolution, finish, starts, taps, out_c };
-    run.start();
+    let mut run = Run { convolution, finish, starts, taps, out_c, exact: X::bytes(&[]).is_none(), single: false };
+    run.single = geometry.output.height * geometry.output.width == 1 && !run.exact;
+    let biases = run.start();
+    if !run.exact && run.is_wide(biases) {
+        (run.exact, run.single) = (true, false);
+        run.start();
+    }
     let columns: &mut [u32] = bytemuck::must_cast_slice_mut(columns);
-    let single = geometry.output.height * geometry.output.width == 1;
     let mut few = Few::default();
     let patches = Patches::of(geometry, &convolution.input);
     let (mut first, mut pixels) = (0, 0);
     let all = geometry.output.height * geometry.output.width;
     for (index, position) in geometry.output.positions().enumerate() {
-        if single {
-            patches.place::<1>(position, &mut few, columns, 0);
-        } else {
-            patches.place::<PIXELS>(position, &mut few, columns, pixels);
-        }
+        patches.place(position, &mut few, columns, pixels);
         pixels += 1;
+        if run.single {
+            // Its columns side by side.
+            for pair in 1..Dsp::PACKING.padded_taps(taps) / 2 {
+                let word = at(columns, pair * PIXELS);
+                if let Some(column) = columns.get_mut(pair) {
+                    *column = word;
+                }
+            }
+        }
         if pixels == PIXELS || index + 1 == all {
-            run.tile(columns, first, pixels, single, output);
+            run.tile(columns, first, pixels, output);
             first += pixels;
             pixels = 0;
         }
@@ -60,30 +75,47 @@ pub(super) fn run<X: Code, F: Finish>(
 struct Run<'a, X, F> {
     convolution: &'a Convolution<'a, X>,
     finish: &'a F,
-    /// Where sums start, `[blocks][4 pixels][2 channels]`.
+    /// Where sums start, `[blocks][4 pixels][2 channels]`; see [`Tile::start`].
     starts: &'a mut [i32],
     taps: usize,
     out_c: usize,
+    /// See [`Tile::exact`].
+    exact: bool,
+    /// Whether there is a single pixel, which is no tile of four.
+    single: bool,
 }
 
 impl<X: Code, F: Finish> Run<'_, X, F> {
-    /// Sums start with the biases.
-    fn start(&mut self) {
-        for (block, starts) in self.starts.chunks_exact_mut(SUMS).enumerate() {
-            let bias = |channel: usize| {
-                let [steps, classes] = self.convolution.biases;
-                at(steps, channel).wrapping_add(at(classes, channel))
-            };
-            let pair = [bias(block * CHANNELS), bias(block * CHANNELS + 1)];
-            starts.chunks_exact_mut(CHANNELS).for_each(|starts| starts.iter_mut().zip(pair).for_each(|(s, b)| *s = b));
+    /// Sums start with the biases. Gives a number that is at least as large as any of them, but for their signs.
+    fn start(&mut self) -> u32 {
+        let mut largest = 0;
+        for (block, starts) in self.starts.as_chunks_mut::<SUMS>().0.iter_mut().enumerate() {
+            let [a, b] = [0, 1].map(|channel| self.convolution.bias(block * CHANNELS + channel));
+            largest |= (a ^ a >> 31) | (b ^ b >> 31);
+            let b = second(self.exact, a, b);
+            if self.single {
+                (starts[0], starts[1]) = (a, b);
+            } else {
+                *starts = [a, b, a, b, a, b, a, b];
+            }
         }
+        largest as u32
+    }
+
+    /// Whether sums of int8 may be so large that 256 times as much leaves int32.
+    fn is_wide(&self, bias: u32) -> bool {
+        let residuals = self.finish.to_int8().filter(|finish| !matches!(finish.residual, Residual::None));
+        let factors = residuals.map_or(&[][..], |finish| finish.epilogue.residual_multipliers);
+        let factor = factors.iter().fold(0, |largest, factor| factor.unsigned_abs().max(largest));
+        let products = (127 * self.taps as u64 + u64::from(factor)) * 128;
+        products + u64::from(bias) > i32::MAX as u64 >> 8
     }
 
     /// `pixels` pixels from the one at place `first` of the output map.
     #[inline(always)]
-    fn tile(&mut self, columns: &[u32], first: usize, pixels: usize, single: bool, output: &mut [F::Element]) {
+    fn tile(&mut self, columns: &[u32], first: usize, pixels: usize, output: &mut [F::Element]) {
         let blocks = self.out_c.div_ceil(CHANNELS);
-        let whole_blocks = if pixels == PIXELS || single { self.out_c / CHANNELS } else { 0 };
+        let whole_blocks = if pixels == PIXELS || self.single { self.out_c / CHANNELS } else { 0 };
         let mut done = 0;
         if let (Some(finish), Some(output)) = (self.finish.to_int8(), F::bytes(&mut *output)) {
             let multipliers = finish.epilogue.requantize.multipliers;
@@ -100,10 +132,10 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
                     table: table.map_or(core::ptr::null(), |table| table.as_ptr().wrapping_add(TABLE_LEN / 2)),
                     blocks: whole_blocks,
                     last: if table.is_some() { Last::LookUp } else { Last::Saturate },
-                    ..self.block(columns, 0, single)
+                    ..self.block(columns, 0)
                 };
                 // SAFETY: `run` has found weights, columns and output to be whole.
-                unsafe { products(&tile, single) };
+                unsafe { products(&tile, self.single) };
                 if added {
                     self.start();
                 }
@@ -113,9 +145,9 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
         for block in done..blocks {
             let channel = block * CHANNELS;
             let mut sums = [0i32; SUMS];
-            let tile = Tile { output: sums.as_mut_ptr().cast(), ..self.block(columns, block, single) };
+            let tile = Tile { output: sums.as_mut_ptr().cast(), ..self.block(columns, block) };
             // SAFETY: `run` has found weights and columns to be whole; there is room for all sums.
-            unsafe { products(&tile, single) };
+            unsafe { products(&tile, self.single) };
             let count = CHANNELS.min(self.out_c - channel);
             for (pixel, sums) in sums.chunks_exact(CHANNELS).take(pixels).enumerate() {
                 let index = (first + pixel) * self.out_c + channel;
@@ -135,11 +167,14 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
         let factors = finish.epilogue.residual_multipliers;
         let pixels = map.get(start..).unwrap_or_default().chunks_exact(self.out_c.max(1)).take(PIXELS);
         for (pixel, values) in pixels.enumerate() {
-            let pairs = values.chunks_exact(CHANNELS).zip(factors.chunks_exact(CHANNELS));
-            for (starts, (values, factors)) in self.starts.chunks_exact_mut(SUMS).zip(pairs) {
-                let starts = starts.iter_mut().skip(pixel * CHANNELS);
-                for (start, (value, factor)) in starts.zip(values.iter().zip(factors)) {
-                    *start = start.wrapping_add(factor.wrapping_mul((*value).into()));
+            let blocks = values.as_chunks::<CHANNELS>().0.iter().zip(factors.as_chunks::<CHANNELS>().0);
+            for (block, (values, factors)) in blocks.enumerate() {
+                let [a, b] = [0, 1].map(|channel| factors[channel].wrapping_mul(values[channel].into()));
+                let b = second(self.exact, a, b);
+                let place = block * SUMS + pixel * CHANNELS;
+                if let Some([first, second]) = self.starts.get_mut(place..).and_then(|starts| starts.first_chunk_mut())
+                {
+                    (*first, *second) = (first.wrapping_add(a), second.wrapping_add(b));
                 }
             }
         }
@@ -148,9 +183,9 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
 
     /// Block `block`, whose sums are stored.
     #[inline(always)]
-    fn block(&self, columns: &[u32], block: usize, single: bool) -> Tile {
+    fn block(&self, columns: &[u32], block: usize) -> Tile {
         let pairs = Dsp::PACKING.padded_taps(self.taps) / 2;
-        let pixels = if single { 1 } else { PIXELS };
+        let pixels = if self.single { 1 } else { PIXELS };
         Tile {
             weights: self.convolution.weights.as_ptr().wrapping_add(block * Dsp::PACKING.block_len(self.taps)),
             columns: columns.as_ptr(),
@@ -165,8 +200,15 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
             blocks: 1,
             pairs,
             last: Last::Store,
+            exact: self.exact.into(),
         }
     }
+}
+
+/// What stands for `b`, of a block's second channel, beside `a`, of its first; see [`Tile::start`].
+#[inline(always)]
+fn second(exact: bool, a: i32, b: i32) -> i32 {
+    if exact { b } else { (b << 8).wrapping_add(a) }
 }
 
 /// One copy of the loops for all layers.

@@ -17,13 +17,13 @@ pub(super) enum Last {
 /// Blocks of two channels of a tile of four pixels, or of one.
 #[repr(C)]
 pub(super) struct Tile {
-    /// `[blocks][pairs of taps]` of words: the bytes of two channels alternate.
+    /// `[blocks][pairs of taps]` of words: the bytes of two channels alternate, see [`super::weights`].
     pub weights: *const i8,
     /// `[pairs of taps][pixels]` of words.
     pub columns: *const u32,
     /// Their end.
     pub end: *const u32,
-    /// Where sums start, `[blocks][4 pixels][2 channels]`.
+    /// Where sums start, `[blocks][4 pixels][2 channels]`; but for `exact`, the second channel's as 256·B + A.
     pub start: *const i32,
     /// Factors, two a block.
     pub multipliers: *const i32,
@@ -43,55 +43,62 @@ pub(super) struct Tile {
     pub pairs: usize,
     /// What becomes of the sums.
     pub last: Last,
+    /// 1 where 256·B may leave int32, else 0. Of a single pixel, 0.
+    pub exact: usize,
 }
 
 /// Moves the tile onto the stack, from [`Tile::weights`] at 4 to [`Tile::blocks`] at 44. At 0 is where a block begins, so
 /// many bytes before the end of the body that the number of its passes is whole; at 48 what becomes of the sums.
 macro_rules! enter {
-    ($passes:literal, $bytes_a_pair:literal) => {
+    ($passes:expr) => {
         concat!(
-            ".arch armv7e-m\npush {{r4-r11, lr}}\nsub sp, sp, #52\nldr lr, [r0, #48]\nldm r0, {{r1-r12}}\n",
-            "add r0, sp, #4\nstm r0, {{r1-r11}}\n",
+            ".arch armv7e-m\npush {{r4-r11, lr}}\nsub sp, sp, #8\nldr lr, [r0, #48]\nldm r0, {{r1-r12}}\n",
+            "ldr r0, [r0, #52]\npush {{r1-r11}}\nsub sp, sp, #4\n",
             $passes,
-            "mov r1, #",
-            $bytes_a_pair,
-            "\nmul r12, r12, r1\n",
-            "adr.w r0, 21f + 1\nadd r0, r0, r12\nstr r0, [sp]\n",
+            "str r0, [sp]\n",
             "adr.w r0, 22f + 1\nadr.w r1, 23f + 1\nadr.w r2, 24f + 1\n",
             "cmp lr, #1\nit eq\nmoveq r0, r1\nit hi\nmovhi r0, r2\nstr r0, [sp, #48]\n",
         )
     };
 }
 
-/// Ends the pass, and the body.
-macro_rules! pass {
-    () => {
-        ".endr\nldr r12, [sp, #12]\ncmp r1, r12\nbne.w 21b\nldr pc, [sp, #48]\n.p2align 2\n"
-    };
-}
-
 /// The next block, if there is one; and the end.
 macro_rules! leave {
     () => {
-        "ldr r2, [sp, #44]\nsubs r2, r2, #1\nstr r2, [sp, #44]\nbne.w 20b\n26:\nadd sp, sp, #52\npop {{r4-r11, lr}}\n"
+        "ldr r2, [sp, #44]\nsubs r2, r2, #1\nstr r2, [sp, #44]\nbne.w 20b\n26:\nadd sp, sp, #56\npop {{r4-r11, lr}}\n"
     };
 }
 
-/// The tile's requantised sums, with r2 and r3 as both channels' factors.
+/// The next two factors, for r2 and r3; shift and zero point are in r12 and lr.
+macro_rules! factors {
+    () => {
+        "ldr r1, [sp, #20]\nldrd r2, r3, [r1], #8\nstr r1, [sp, #20]\nldrd r12, lr, [sp, #32]\n"
+    };
+}
+
+/// The tile's requantised sums.
 macro_rules! requantize {
-    ($even:literal, $odd:literal, $last:literal) => {
+    ($last:literal) => {
         concat!(
-            "ldr r1, [sp, #20]\nldrd r2, r3, [r1], #8\nstr r1, [sp, #20]\nldrd r12, lr, [sp, #32]\n",
-            ".irp sum, ",
-            $even,
-            "\nlsl \\sum, \\sum, r12\nsmmlar \\sum, \\sum, r2, lr\n",
+            factors!(),
+            // Mostly there is no shift.
+            "cmp r12, #0\nbeq 28f\n.irp sum, r4, r5, r6, r7, r8, r9, r10, r11\nlsl \\sum, \\sum, r12\n.endr\n28:\n",
+            ".irp sum, r4, r6, r8, r10\nsmmlar \\sum, \\sum, r2, lr\n",
+            $last,
+            "\n.endr\n.irp sum, r5, r7, r9, r11\nsmmlar \\sum, \\sum, r3, lr\n",
             $last,
             "\n.endr\n",
-            ".irp sum, ",
-            $odd,
-            "\nlsl \\sum, \\sum, r12\nsmmlar \\sum, \\sum, r3, lr\n",
-            $last,
-            "\n.endr\n",
+        )
+    };
+}
+
+/// Four pixels' products with a pair of taps of both channels, from r2 and r3.
+macro_rules! products {
+    () => {
+        concat!(
+            "smlad r4, r2, r12, r4\nsmlad r5, r3, r12, r5\nsmlad r6, r2, lr, r6\nsmlad r7, r3, lr, r7\n",
+            "ldrd r12, lr, [r1], #8\n",
+            "smlad r8, r2, r12, r8\nsmlad r9, r3, r12, r9\nsmlad r10, r2, lr, r10\nsmlad r11, r3, lr, r11\n",
         )
     };
 }
@@ -102,12 +109,16 @@ macro_rules! requantize {
 /// The pointers lead to what they say.
 #[inline(always)]
 pub(super) unsafe fn four_pixels(tile: &Tile) {
-    // Thirteen instructions for 16 products.
+    // Twelve instructions for 16 products; fourteen where they are exact.
     //
     // SAFETY: reads and writes what the caller vouches for, and restores what it pushes.
     unsafe {
         asm!(
-            enter!("rsb r12, r12, #0\nand r12, r12, #31\n", "52"),
+            enter!(concat!(
+                "rsb r12, r12, #0\ncmp r0, #0\nitete eq\nandeq r12, r12, #31\nandne r12, r12, #7\n",
+                "moveq r1, #48\nmovne r1, #56\nmul r12, r12, r1\n",
+                "adr.w r1, 21f + 1\nadr.w r2, 31f + 1\nite eq\naddeq r0, r1, r12\naddne r0, r2, r12\n"
+            )),
             "ldr r0, [sp, #4]",
             "20:",
             "ldr r1, [sp, #8]",
@@ -121,19 +132,36 @@ pub(super) unsafe fn four_pixels(tile: &Tile) {
             "ldr.w r3, [r0], #4",
             "ldrd r12, lr, [r1], #8",
             "sxtb16 r2, r3",
-            "sxtb16 r3, r3, ror #8",
-            "smlad r4, r2, r12, r4",
-            "smlad r5, r3, r12, r5",
-            "smlad r6, r2, lr, r6",
-            "smlad r7, r3, lr, r7",
+            products!(),
+            ".endr",
+            "ldr r12, [sp, #12]",
+            "cmp r1, r12",
+            "bne.w 21b",
+            "sub r5, r5, r4",
+            "sub r7, r7, r6",
+            "sub r9, r9, r8",
+            "sub r11, r11, r10",
+            ".irp sum, r5, r7, r9, r11",
+            "asr \\sum, \\sum, #8",
+            ".endr",
+            "ldr pc, [sp, #48]",
+            ".p2align 2",
+            "31:",
+            ".rept 8",
+            "ldr.w r3, [r0], #4",
             "ldrd r12, lr, [r1], #8",
-            "smlad r8, r2, r12, r8",
-            "smlad r9, r3, r12, r9",
-            "smlad r10, r2, lr, r10",
-            "smlad r11, r3, lr, r11",
-            pass!(),
+            "sxtb16 r2, r3",
+            "ssub16 r3, r3, r2",
+            "sxtb16 r3, r3, ror #8",
+            products!(),
+            ".endr",
+            "ldr r12, [sp, #12]",
+            "cmp r1, r12",
+            "bne.w 31b",
+            "ldr pc, [sp, #48]",
+            ".p2align 2",
             "22:",
-            requantize!("r4, r6, r8, r10", "r5, r7, r9, r11", "ssat \\sum, #8, \\sum"),
+            requantize!("ssat \\sum, #8, \\sum"),
             "25:",
             "ldrd r2, r3, [sp, #24]",
             "add r1, r2, r3, lsl #1",
@@ -150,7 +178,7 @@ pub(super) unsafe fn four_pixels(tile: &Tile) {
             "b 27f",
             ".p2align 2",
             "23:",
-            requantize!("r4, r6, r8, r10", "r5, r7, r9, r11", "ssat \\sum, #10, \\sum"),
+            requantize!("ssat \\sum, #10, \\sum"),
             "ldr r12, [sp, #40]",
             ".irp sum, r4, r5, r6, r7, r8, r9, r10, r11",
             "ldrb \\sum, [r12, \\sum]",
@@ -171,18 +199,43 @@ pub(super) unsafe fn four_pixels(tile: &Tile) {
     }
 }
 
+/// A requantised sum.
+macro_rules! one_sum {
+    ($sum:literal, $factor:literal, $bits:literal) => {
+        concat!(
+            "lsl ",
+            $sum,
+            ", ",
+            $sum,
+            ", r12\nsmmlar ",
+            $sum,
+            ", ",
+            $sum,
+            ", ",
+            $factor,
+            ", lr\nssat ",
+            $sum,
+            ", #",
+            $bits,
+            ", ",
+            $sum,
+            "\n"
+        )
+    };
+}
+
 /// One pixel.
 ///
 /// # Safety
 /// The pointers lead to what they say.
 #[inline(always)]
 pub(super) unsafe fn one_pixel(tile: &Tile) {
-    // Eighteen instructions for 16 products; the body's pairs are a fourth of a pass each.
+    // Fourteen instructions for 16 products; the body's pairs are a fourth of a pass each.
     //
     // SAFETY: reads and writes what the caller vouches for, and restores what it pushes.
     unsafe {
         asm!(
-            enter!("and r12, r12, #15\nrsb r12, r12, #16\n", "24"),
+            enter!("and r12, r12, #15\nrsb r12, r12, #16\nmov r1, #20\nmul r12, r12, r1\nadr.w r0, 21f + 1\nadd r0, r0, r12\n"),
             "ldr r0, [sp, #4]",
             "20:",
             "ldr r1, [sp, #8]",
@@ -197,9 +250,8 @@ pub(super) unsafe fn one_pixel(tile: &Tile) {
             "ldr.w r6, [r0], #4",
             "ldr.w r10, [r1], #4",
             "sxtb16 r2, r6",
-            "sxtb16 r3, r6, ror #8",
             "smlad r4, r2, r10, r4",
-            "smlad r5, r3, r10, r5",
+            "smlad r5, r6, r10, r5",
             ".endr",
             "b 29f",
             // The others, four pairs at once.
@@ -208,30 +260,30 @@ pub(super) unsafe fn one_pixel(tile: &Tile) {
             "ldm r0!, {{r6-r9}}",
             "ldm r1!, {{r10-r12, lr}}",
             "sxtb16 r2, r6",
-            "sxtb16 r3, r6, ror #8",
             "smlad r4, r2, r10, r4",
-            "smlad r5, r3, r10, r5",
+            "smlad r5, r6, r10, r5",
             "sxtb16 r2, r7",
-            "sxtb16 r3, r7, ror #8",
             "smlad r4, r2, r11, r4",
-            "smlad r5, r3, r11, r5",
+            "smlad r5, r7, r11, r5",
             "sxtb16 r2, r8",
-            "sxtb16 r3, r8, ror #8",
             "smlad r4, r2, r12, r4",
-            "smlad r5, r3, r12, r5",
+            "smlad r5, r8, r12, r5",
             "sxtb16 r2, r9",
-            "sxtb16 r3, r9, ror #8",
             "smlad r4, r2, lr, r4",
-            "smlad r5, r3, lr, r5",
+            "smlad r5, r9, lr, r5",
             ".endr",
             "29:",
             "ldr r12, [sp, #12]",
             "cmp r1, r12",
             "bne.w 28b",
+            "sub r5, r5, r4",
+            "asr r5, r5, #8",
             "ldr pc, [sp, #48]",
             ".p2align 2",
             "22:",
-            requantize!("r4", "r5", "ssat \\sum, #8, \\sum"),
+            factors!(),
+            one_sum!("r4", "r2", "8"),
+            one_sum!("r5", "r3", "8"),
             "25:",
             "ldr r2, [sp, #24]",
             "strb r4, [r2], #1",
@@ -241,7 +293,9 @@ pub(super) unsafe fn one_pixel(tile: &Tile) {
             "b 27f",
             ".p2align 2",
             "23:",
-            requantize!("r4", "r5", "ssat \\sum, #10, \\sum"),
+            factors!(),
+            one_sum!("r4", "r2", "10"),
+            one_sum!("r5", "r3", "10"),
             "ldr r12, [sp, #40]",
             "ldrb r4, [r12, r4]",
             "ldrb r5, [r12, r5]",
@@ -261,12 +315,12 @@ pub(super) unsafe fn one_pixel(tile: &Tile) {
     }
 }
 
-/// Widens quadruples of int8 into the columns of one pixel of `P`.
+/// Widens quadruples of int8 into the columns of one pixel of four.
 ///
 /// # Safety
-/// `quads` > 0 quadruples are at `input`; twice as many words, every `P`th, at `output`.
+/// `quads` > 0 quadruples are at `input`; twice as many words, every fourth, at `output`.
 #[inline(always)]
-pub(super) unsafe fn widen<const P: usize>(input: *const i8, output: *mut u32, quads: usize) {
+pub(super) unsafe fn widen(input: *const i8, output: *mut u32, quads: usize) {
     // SAFETY: reads and writes what the caller vouches for.
     unsafe {
         asm!(
@@ -301,7 +355,7 @@ pub(super) unsafe fn widen<const P: usize>(input: *const i8, output: *mut u32, q
             even = out(reg) _,
             odd = out(reg) _,
             rest = out(reg) _,
-            step = const 4 * P,
+            step = const 16,
             options(nostack),
         );
     }

@@ -30,6 +30,8 @@ instructions! {
     sadd16(a, b): "sadd16 {out}, {a}, {b}";
     /// Differences of halves.
     ssub16(a, b): "ssub16 {out}, {a}, {b}";
+    /// The products of the low and of the high halves, and a summand.
+    smlad(a, b, sum): "smlad {out}, {a}, {b}, {sum}";
     /// The product of the low halves, and a summand.
     smlabb(a, b, sum): "smlabb {out}, {a}, {b}, {sum}";
     /// The product of the high halves, and a summand.

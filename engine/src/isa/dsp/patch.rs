@@ -8,6 +8,9 @@ use crate::geometry::{Geometry, Piece};
 use crate::maps::{Code, Maps};
 use crate::shape::Shape;
 
+/// Pixels of a tile.
+const PIXELS: usize = Dsp::PACKING.pixels;
+
 /// Most taps that are gathered one by one.
 const FEW: usize = 32;
 
@@ -32,21 +35,15 @@ impl<'a, X: Code> Patches<'a, X> {
         Self { geometry, input, plain, quads }
     }
 
-    /// Writes the patch under an output pixel into the columns of pixel `pixel` of `P`.
+    /// Writes the patch under an output pixel into the columns of pixel `pixel`.
     #[inline(never)]
-    pub(super) fn place<const P: usize>(
-        &self,
-        position: (usize, usize),
-        few: &mut Few,
-        columns: &mut [u32],
-        pixel: usize,
-    ) {
+    pub(super) fn place(&self, position: (usize, usize), few: &mut Few, columns: &mut [u32], pixel: usize) {
         let taps = self.geometry.patch_len();
         match self.quads {
-            Some(map) => self.quads::<P>(map, position, columns, pixel),
-            None if self.plain && taps <= FEW => self.few::<P>(position, few, columns, pixel),
+            Some(map) => self.quads(map, position, columns, pixel),
+            None if self.plain && taps <= FEW => self.few(position, few, columns, pixel),
             None => {
-                self.geometry.pieces(position, self.input, |tap, piece| put::<P, X>(piece, columns, pixel, tap, taps));
+                self.geometry.pieces(position, self.input, |tap, piece| put(piece, columns, pixel, tap, taps));
             }
         }
     }
@@ -85,9 +82,9 @@ impl<'a, X: Code> Patches<'a, X> {
 
     /// Four values at a time.
     #[inline(always)]
-    fn quads<const P: usize>(&self, map: &[i8], position: (usize, usize), columns: &mut [u32], pixel: usize) {
+    fn quads(&self, map: &[i8], position: (usize, usize), columns: &mut [u32], pixel: usize) {
         let Some(mut words) = columns.get_mut(pixel..) else { return };
-        if words.len() + P <= self.geometry.patch_len() / 2 * P {
+        if words.len() + PIXELS <= self.geometry.patch_len() / 2 * PIXELS {
             return;
         }
         if let Some(start) = self.inside(position) {
@@ -95,27 +92,27 @@ impl<'a, X: Code> Patches<'a, X> {
             let (mut input, mut output) = (map.as_ptr().wrapping_add(start), words.as_mut_ptr());
             for _ in 0..k_h {
                 // SAFETY: the patch is on the map, which `of` has found to be whole; there are words for all of it.
-                unsafe { widen::<P>(input, output, k_w * channels / 4) };
+                unsafe { widen(input, output, k_w * channels / 4) };
                 input = input.wrapping_add(width * channels);
-                output = output.wrapping_add(k_w * channels / 2 * P);
+                output = output.wrapping_add(k_w * channels / 2 * PIXELS);
             }
             return;
         }
         let nothing = u32::from(self.input.zero_points[0] as u16) * 0x1_0001;
         self.rows(position, |len, start| {
             match start {
-                None => words.iter_mut().step_by(P).take(len / 2).for_each(|word| *word = nothing),
+                None => words.iter_mut().step_by(PIXELS).take(len / 2).for_each(|word| *word = nothing),
                 // SAFETY: the row's columns are on the map, which `of` has found to be whole; there are words for the
                 // whole patch.
-                Some(start) => unsafe { widen::<P>(map.as_ptr().wrapping_add(start), words.as_mut_ptr(), len / 4) },
+                Some(start) => unsafe { widen(map.as_ptr().wrapping_add(start), words.as_mut_ptr(), len / 4) },
             }
-            words = core::mem::take(&mut words).get_mut(len / 2 * P..).unwrap_or_default();
+            words = core::mem::take(&mut words).get_mut(len / 2 * PIXELS..).unwrap_or_default();
         });
     }
 
     /// Value by value, and then into pairs.
     #[inline(always)]
-    fn few<const P: usize>(&self, position: (usize, usize), few: &mut Few, columns: &mut [u32], pixel: usize) {
+    fn few(&self, position: (usize, usize), few: &mut Few, columns: &mut [u32], pixel: usize) {
         let taps = self.geometry.patch_len();
         let flat: &mut [i16] = bytemuck::must_cast_slice_mut(few);
         let mut flat = flat.iter_mut();
@@ -127,7 +124,7 @@ impl<'a, X: Code> Patches<'a, X> {
                 values.iter().zip(flat.by_ref()).for_each(|(value, out)| *out = (*value).into());
             }
         });
-        let mut words = columns.get_mut(pixel..).unwrap_or_default().iter_mut().step_by(P);
+        let mut words = columns.get_mut(pixel..).unwrap_or_default().iter_mut().step_by(PIXELS);
         let pairs = few.get(..taps.div_ceil(2)).unwrap_or_default();
         let (quads, rest) = pairs.split_at(pairs.len().min(taps / 4 * 2));
         for quad in quads.chunks_exact(2) {
@@ -143,13 +140,13 @@ impl<'a, X: Code> Patches<'a, X> {
     }
 }
 
-/// Writes a piece into the columns of a tile of `P` pixels, a word at a time where it can.
+/// Writes a piece into the columns of a tile, a word at a time where it can.
 #[inline(always)]
-fn put<const P: usize, X: Code>(piece: Piece<'_, X>, columns: &mut [u32], pixel: usize, tap: usize, taps: usize) {
+fn put<X: Code>(piece: Piece<'_, X>, columns: &mut [u32], pixel: usize, tap: usize, taps: usize) {
     let one = |columns: &mut [u32], tap: usize, value: i16| {
         let place = Dsp::PACKING.order(taps, tap);
         let columns: &mut [i16] = bytemuck::must_cast_slice_mut(columns);
-        if let Some(column) = columns.get_mut((place / 2 * P + pixel) * 2 + place % 2) {
+        if let Some(column) = columns.get_mut((place / 2 * PIXELS + pixel) * 2 + place % 2) {
             *column = value;
         }
     };
@@ -164,8 +161,8 @@ fn put<const P: usize, X: Code>(piece: Piece<'_, X>, columns: &mut [u32], pixel:
         Piece::Padding(value, _) => {
             (tap..quads_start).for_each(|tap| one(columns, tap, value));
             let word = u32::from(value as u16) * 0x1_0001;
-            let words = columns.get_mut(quads_start / 2 * P + pixel..).unwrap_or_default();
-            words.iter_mut().step_by(P).take((quads_end - quads_start) / 2).for_each(|column| *column = word);
+            let words = columns.get_mut(quads_start / 2 * PIXELS + pixel..).unwrap_or_default();
+            words.iter_mut().step_by(PIXELS).take((quads_end - quads_start) / 2).for_each(|column| *column = word);
             (quads_end..end).for_each(|tap| one(columns, tap, value));
         }
         Piece::Values(values) => {
@@ -175,12 +172,12 @@ fn put<const P: usize, X: Code>(piece: Piece<'_, X>, columns: &mut [u32], pixel:
             };
             (tap..quads_start).zip(bytes).for_each(|(tap, value)| one(columns, tap, (*value).into()));
             let quads = (quads_end - quads_start) / 4;
-            let first = quads_start / 2 * P + pixel;
-            if quads > 0 && first + (2 * quads - 1) * P < columns.len() {
+            let first = quads_start / 2 * PIXELS + pixel;
+            if quads > 0 && first + (2 * quads - 1) * PIXELS < columns.len() {
                 let input = bytes.as_ptr().wrapping_add(quads_start - tap);
                 // SAFETY: the piece has whole quadruples from `quads_start` to `quads_end`, and the last word has just
                 // been found to lie within the columns.
-                unsafe { widen::<P>(input, columns.as_mut_ptr().wrapping_add(first), quads) };
+                unsafe { widen(input, columns.as_mut_ptr().wrapping_add(first), quads) };
             }
             let rest = bytes.get(quads_end - tap..).unwrap_or_default();
             (quads_end..end).zip(rest).for_each(|(tap, value)| one(columns, tap, (*value).into()));

@@ -115,13 +115,15 @@ impl<'a> Finisher<'a> {
                 Residual::None | Residual::InOutput => output,
                 Residual::From(map) => map.as_ptr(),
             },
-            run: match (residual, epilogue.table.is_some(), two) {
-                (true, false, _) => run::<true, false, false>,
-                (true, true, _) => run::<true, true, false>,
-                (false, false, false) => run::<false, false, false>,
-                (false, true, false) => run::<false, true, false>,
-                (false, false, true) => run::<false, false, true>,
-                (false, true, true) => run::<false, true, true>,
+            run: match (residual, epilogue.table.is_some(), two, epilogue.requantize.shift > 0) {
+                (true, false, _, _) => run::<true, false, false, true>,
+                (true, true, _, _) => run::<true, true, false, true>,
+                (false, false, false, _) => run::<false, false, false, true>,
+                (false, true, false, _) => run::<false, true, false, true>,
+                (false, false, true, false) => run::<false, false, true, false>,
+                (false, false, true, true) => run::<false, false, true, true>,
+                (false, true, true, false) => run::<false, true, true, false>,
+                (false, true, true, true) => run::<false, true, true, true>,
             },
             lifetime: PhantomData,
         }
@@ -157,11 +159,11 @@ macro_rules! requantize {
     ($low:literal, $high:literal) => {
         concat!(
             "vldrw.u32 q2, [q6, #8]!\n",
-            "vshl.s32 ",
+            ".if {SHIFT}\nvshl.s32 ",
             $low,
             ", {shift}\nvshl.s32 ",
             $high,
-            ", {shift}\n",
+            ", {shift}\n.endif\n",
             "vrmulh.s32 ",
             $low,
             ", ",
@@ -213,14 +215,14 @@ macro_rules! look_up {
 
 /// [`crate::epilogue::Epilogue`] on vectors: VRMULH is its rounding; narrowing to int16 before the zero point is
 /// added changes no value that is not clamped; a saturating shift by 6 and back clamps a table's index to ten bits.
-/// Instructions for eight elements: 15, or 13 with `TWO` pairs at once; a table 2 more, a residual 10 more; 8 for a tile.
+/// Instructions for eight elements: 15, or 13 with `TWO` pairs at once and 11 where these need no `SHIFT`; a table 2 more, a residual 10 more; 8 for a tile.
 ///
 /// # Safety
 /// The part's pointers lead to all its pairs' multipliers, `sums`, `residual` and `output` to their part of `tiles`
 /// tiles, elements outside the mask excepted; neither turns nor tiles are 0.
 // Only compiled where it is used: other chips lack the registers that it names.
 #[inline]
-unsafe fn run<const RESIDUAL: bool, const TABLE: bool, const TWO: bool>(
+unsafe fn run<const RESIDUAL: bool, const TABLE: bool, const TWO: bool, const SHIFT: bool>(
     part: &Part,
     sums: *const i32,
     residual: *const i8,
@@ -293,7 +295,7 @@ unsafe fn run<const RESIDUAL: bool, const TABLE: bool, const TWO: bool>(
             ".endif",
             "subs {tiles}, {tiles}, #1",
             "bne 2b",
-            RESIDUAL = const RESIDUAL as u8, TABLE = const TABLE as u8, TWO = const TWO as u8,
+            RESIDUAL = const RESIDUAL as u8, TABLE = const TABLE as u8, TWO = const TWO as u8, SHIFT = const SHIFT as u8,
             part = in(reg) part, mask = in(reg) mask, sums = inout(reg) sums => _,
             residual = inout(reg) residual => _, output = inout(reg) output => _, tiles = inout(reg) tiles => _,
             shift = out(reg) _, zero_point = out(reg) _, table = out(reg) _, step = out(reg) _,
