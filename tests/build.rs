@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use grano_codegen::load::load;
 use grano_codegen::{Build, Precision, Result, Target};
 use grano_networks::{layers, mixer, toy, unet, write};
 
@@ -17,8 +18,10 @@ fn main() {
         ("layers", layers::model, &["ddim-1"]),
     ];
     let fashion = Path::new("../models/fashion.safetensors");
-    // The model's own sampler, and that of the golden trajectory.
-    emit(fashion, "fashion", &["ddim-20", "ddim-20-eta0.5"]);
+    match own_samplers(fashion) {
+        Ok(samplers) => emit(fashion, "fashion", &samplers.each_ref().map(String::as_str)),
+        Err(error) => println!("cargo::error={error}"),
+    }
     emit_algorithms(Build::new(fashion), "fashion", 209_000);
     for (name, model, samplers) in made_up {
         match write(&folder, name, model) {
@@ -31,6 +34,14 @@ fn main() {
             Err(error) => println!("cargo::error={error}"),
         }
     }
+}
+
+/// The sampler that a model is meant for, and that of its golden trajectory.
+fn own_samplers(model: &Path) -> Result<[String; 2]> {
+    let header = load(model)?.header;
+    let own = header.defaults.sampler.clone();
+    let noisy = format!("ddim-{}-eta0.5", header.sampler(&own)?.steps);
+    Ok([own, noisy])
 }
 
 fn emit(model: &Path, name: &str, samplers: &[&str]) {

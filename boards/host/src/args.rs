@@ -171,12 +171,19 @@ fn choose<'a, T>(flag: &str, name: &str, known: &'a [T], name_of: impl Fn(&T) ->
 
 /// What can be chosen, for `--help`.
 fn known() -> String {
-    let line = |model: &Model| {
-        let samplers: Vec<_> = model.samplers.iter().map(|table| table.name).collect();
-        format!("Labels of {}: {}\nSamplers: {}\n", model.name, model.labels.join(", "), samplers.join(", "))
-    };
-    let precisions: Vec<_> = MODELS.iter().map(|model| model.precision).collect();
-    format!("{}Precisions: {}", line(&MODELS[0]), precisions.join(", "))
+    // A network's precisions stand one behind another.
+    let lines = MODELS.chunk_by(|a, b| a.name == b.name).map(|models| {
+        let samplers: Vec<_> = models[0].samplers.iter().map(|table| table.name).collect();
+        let precisions: Vec<_> = models.iter().map(|model| model.precision).collect();
+        format!(
+            "{}\n  labels: {}\n  samplers: {}\n  precisions: {}\n",
+            models[0].name,
+            models[0].labels.join(", "),
+            samplers.join(", "),
+            precisions.join(", ")
+        )
+    });
+    lines.collect()
 }
 
 fn finite(text: &str) -> Result<f32> {

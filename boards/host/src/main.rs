@@ -24,7 +24,7 @@ use batch::Picture;
 const TRY_NEXT: &str = "
 Try next:
   cargo run --release -- sample --label sneaker --seed 7 -o sneakers.png
-  cargo run --release -- sample --label bag --count 1 --sampler ancestral-250
+  cargo run --release -- sample --model fashion-fast --label bag --sampler fast-2
   cargo run --release -- sample --count 1000 -o pictures.npy --labels-out labels.npy
   cargo run --release -- sample --help
 ";

@@ -97,4 +97,10 @@ models! {
     fashion_f16: FashionF16, "fashion" in "f16";
     #[cfg(feature = "floats")]
     fashion_f32: FashionF32, "fashion" in "f32";
+    #[cfg(feature = "floats")]
+    fashion_fast_int8: FashionFastInt8, "fashion-fast" in "int8";
+    #[cfg(feature = "floats")]
+    fashion_fast_f16: FashionFastF16, "fashion-fast" in "f16";
+    #[cfg(feature = "floats")]
+    fashion_fast_f32: FashionFastF32, "fashion-fast" in "f32";
 }
