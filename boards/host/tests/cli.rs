@@ -58,7 +58,7 @@ fn without_words_it_draws_a_sheet_of_all_classes() {
     let sheet = image::open(folder.path().join("samples.png")).unwrap();
     assert_eq!((sheet.width(), sheet.height()), (8 * (84 + 2) + 2, 10 * (84 + 2) + 2));
     assert!(matches!(sheet, image::DynamicImage::ImageLuma8(_)));
-    for expected in ["80 × fashion", "int8", "ddim-20", "Wrote samples.png", "Try next"] {
+    for expected in ["80 × fashion", "int8", "dpm-8-searched", "Wrote samples.png", "Try next"] {
         assert!(said.contains(expected), "{said}");
     }
 }
