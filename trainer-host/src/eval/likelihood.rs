@@ -48,6 +48,9 @@ pub struct Query {
     pub x: Vec<f32>,
 }
 
+/// A network: its outputs for some queries.
+pub type Ask<'a, E> = dyn FnMut(&[Query]) -> Result<Vec<Vec<f32>>, E> + 'a;
+
 /// The bound's parts for one picture, in nats.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Terms {
@@ -107,16 +110,11 @@ impl Process {
         (0..=strata).map(|k| 1 + k.max(times * k * k / (strata * strata))).collect()
     }
 
-    /// The parts of the bound for picture number `i`, bytes `[H, W, C]`. `network` gives its outputs for queries.
+    /// The parts of the bound for picture number `i`, bytes `[H, W, C]`. `network` is asked once.
     ///
     /// # Errors
     /// Those of the network.
-    pub fn terms<E>(
-        &self,
-        i: u64,
-        picture: &[u8],
-        network: &mut dyn FnMut(&[Query]) -> Result<Vec<Vec<f32>>, E>,
-    ) -> Result<Terms, E> {
+    pub fn terms<E>(&self, i: u64, picture: &[u8], network: &mut Ask<'_, E>) -> Result<Terms, E> {
         let x0: Vec<f64> = picture.iter().map(|&byte| f64::from(byte) / 127.5 - 1.0).collect();
         let mut rng = Philox::new(self.seed, i);
         let bounds = self.bounds();

@@ -54,13 +54,13 @@ impl Drawing {
     /// All that the pictures depend on.
     ///
     /// # Errors
-    /// When no such network was generated.
+    /// When no such network was generated or the sampler is wrong.
     pub fn settings(&self, model: &Model) -> Result<String> {
         let network = match self.precision.as_str() {
             "torch" => &model.sha256,
             precision => Generated::of(model, precision)?.fingerprint,
         };
-        Ok(format!("{network} {self:?}"))
+        Ok(format!("{network} {self:?} {:?}", rows(&model.header, &self.sampler)?))
     }
 
     /// Draws the pictures, or finds them: u8 `[count, C, H, W]`.
