@@ -140,3 +140,47 @@ impl Task for Guided {
         sample::sheet(averaged, &self.table, path)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use grano::noise::{Gaussian, Philox};
+
+    use super::*;
+    use crate::eval::device::Generated;
+
+    /// Fake quantisation against the generated int8 network, value by value, in units of a code. They differ where a
+    /// float sum and an integer sum fall on two sides of a tie: biases are whole units of a sum on the chip.
+    #[test]
+    fn codes_are_those_of_the_generated_network() {
+        let model = load(Path::new("../models/fashion.safetensors")).unwrap();
+        let ranges = &model.header.ranges[DENOISER];
+        let codes = codes(&fold(model.denoiser().unwrap(), &ranges.times).unwrap(), ranges).unwrap();
+        let network = with_int8_codes(sample::from_model(&model).unwrap(), &model, &model.header).unwrap();
+        let mut runner = (Generated::of(&model, "int8").unwrap().runner)();
+        let [channels, height, width] = network.graph().input.map(|n| n as i64);
+        let (mut all, mut equal, mut furthest) = (0usize, 0usize, 0.0f64);
+        for (t, class) in [(20, 3), (400, 7), (950, 10)] {
+            let mut streams = [Gaussian(Philox::new(9, t as u64))];
+            let x = sample::noise(&mut streams, [1, channels, height, width]);
+            let mut traced = BTreeMap::new();
+            let mut keep = |name: &str, value: &Tensor| drop(traced.insert(name.to_string(), value.copy()));
+            let [time, label] = [t as i64, class as i64].map(|value| Tensor::from_slice(&[value]));
+            tch::no_grad(|| network.trace(&x, &time, &label, Kind::Float, &mut keep));
+            let input = Vec::<f32>::try_from(x.permute([0, 2, 3, 1]).contiguous().reshape([-1])).unwrap();
+            runner.evaluate(&input, t, class, &mut |tap, memory| {
+                let (Some(code), Some(value)) = (codes.get(tap.name), traced.get(tap.name)) else { return };
+                let float = value.permute([0, 2, 3, 1]).contiguous().reshape([-1]);
+                for (i, float) in Vec::<f32>::try_from(float).unwrap().into_iter().enumerate() {
+                    let off = f64::from(float - tap.value(memory, i).unwrap()) / code.affine.scale;
+                    all += 1;
+                    equal += usize::from(off.abs() < 0.5);
+                    furthest = furthest.max(off.abs());
+                }
+            });
+        }
+        println!("{equal} of {all} codes are equal, the furthest are {furthest:.1} apart");
+        assert!(all > 100_000 && equal as f64 > 0.98 * all as f64 && furthest < 8.0, "{equal} of {all}, {furthest}");
+    }
+}

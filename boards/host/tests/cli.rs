@@ -103,7 +103,7 @@ fn a_picture_depends_on_seed_label_and_index_alone() {
     assert_eq!(ten[..3], checksums("--label bag --count 3"));
     let different: BTreeMap<_, _> = ten.iter().map(|line| (line.rsplit_once(' ').unwrap().1, line)).collect();
     assert_eq!(different.len(), 10);
-    for other in ["--seed 1 --label bag", "--label coat", "--label bag --guidance 1", "--label bag --guidance -2.5"] {
+    for other in ["--seed 1 --label bag", "--label coat", "--label bag --guidance 1.5", "--label bag --guidance -2.5"] {
         assert_ne!(
             checksums(&format!("{other} --count 1"))[0].rsplit_once(' ').unwrap().1,
             ten[0].rsplit_once(' ').unwrap().1

@@ -5,7 +5,7 @@
 //! precisions; [`bits`] and [`likelihood`] bound −log p of test pictures; [`report`] shows it all with [`svg`].
 
 mod bits;
-mod device;
+pub mod device;
 mod fidelity;
 mod frechet;
 mod interval;
