@@ -19,10 +19,12 @@ fn main() {
     ];
     let fashion = Path::new("../models/fashion.safetensors");
     match own_samplers(fashion) {
-        Ok(samplers) => emit(fashion, "fashion", &samplers.each_ref().map(String::as_str)),
+        Ok(samplers) => {
+            emit(fashion, "fashion", &samplers.each_ref().map(String::as_str));
+            emit_algorithms(Build::new(fashion).samplers(samplers), "fashion", 209_000);
+        }
         Err(error) => println!("cargo::error={error}"),
     }
-    emit_algorithms(Build::new(fashion), "fashion", 209_000);
     for (name, model, samplers) in made_up {
         match write(&folder, name, model) {
             Ok(path) => {
