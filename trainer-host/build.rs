@@ -33,11 +33,11 @@ fn main() -> Result<()> {
 /// Generates one network into a folder: its entry in the table of models.
 ///
 /// A sampler of T steps gives it a row of biases for every time index, so that whatever sampler is asked for finds its
-/// rows; one of two steps that remembers, memory for that. Nothing else of the network depends on a build's samplers.
+/// rows; one of three steps remembers the step before, and gives it the memory for that. Nothing else of the network depends on a build's samplers.
 fn network(file: &Path, precision: Precision, target: Target, folder: &Path, module: &str) -> Result<String> {
     let model = load(file)?;
     let every = format!("ancestral-{}", model.header.schedule.steps);
-    let build = Build::new(file).precision(precision).target(target).samplers([&every, "dpm-2"]);
+    let build = Build::new(file).precision(precision).target(target).samplers([&every, "dpm-3"]);
     let output = build.write("network", folder)?;
     let mut hash = Sha256::new();
     hash.update(&output.generated.source);

@@ -150,37 +150,40 @@ mod tests {
     use super::*;
     use crate::eval::device::Generated;
 
-    /// Fake quantisation against the generated int8 network, value by value, in units of a code. They differ where a
-    /// float sum and an integer sum fall on two sides of a tie: biases are whole units of a sum on the chip.
+    /// Fake quantisation against the generated int8 network, in the first layers: biases are whole units of a sum on the
+    /// chip, so that here and there a value falls on the other side of a tie. Later layers amplify what differs.
     #[test]
-    fn codes_are_those_of_the_generated_network() {
+    fn the_first_layers_codes_are_those_of_the_generated_network() {
         let model = load(Path::new("../models/fashion.safetensors")).unwrap();
         let ranges = &model.header.ranges[DENOISER];
         let codes = codes(&fold(model.denoiser().unwrap(), &ranges.times).unwrap(), ranges).unwrap();
         let network = with_int8_codes(sample::from_model(&model).unwrap(), &model, &model.header).unwrap();
         let mut runner = (Generated::of(&model, "int8").unwrap().runner)();
         let [channels, height, width] = network.graph().input.map(|n| n as i64);
-        let (mut all, mut equal, mut furthest) = (0usize, 0usize, 0.0f64);
+        let (mut all, mut equal) = (0usize, 0usize);
         for (t, class) in [(20, 3), (400, 7), (950, 10)] {
             let mut streams = [Gaussian(Philox::new(9, t as u64))];
             let x = sample::noise(&mut streams, [1, channels, height, width]);
             let mut traced = BTreeMap::new();
             let mut keep = |name: &str, value: &Tensor| drop(traced.insert(name.to_string(), value.copy()));
             let [time, label] = [t as i64, class as i64].map(|value| Tensor::from_slice(&[value]));
-            tch::no_grad(|| network.trace(&x, &time, &label, Kind::Float, &mut keep));
+            let _ = tch::no_grad(|| network.trace(&x, &time, &label, Kind::Float, &mut keep));
             let input = Vec::<f32>::try_from(x.permute([0, 2, 3, 1]).contiguous().reshape([-1])).unwrap();
             runner.evaluate(&input, t, class, &mut |tap, memory| {
-                let (Some(code), Some(value)) = (codes.get(tap.name), traced.get(tap.name)) else { return };
+                let early = ["stem.silu", "down0.add_class.silu", "down0"].contains(&tap.name);
+                let (true, Some(code), Some(value)) = (early, codes.get(tap.name), traced.get(tap.name)) else {
+                    return;
+                };
                 let float = value.permute([0, 2, 3, 1]).contiguous().reshape([-1]);
                 for (i, float) in Vec::<f32>::try_from(float).unwrap().into_iter().enumerate() {
                     let off = f64::from(float - tap.value(memory, i).unwrap()) / code.affine.scale;
                     all += 1;
                     equal += usize::from(off.abs() < 0.5);
-                    furthest = furthest.max(off.abs());
+                    assert!(off.abs() < 1.5, "{}: {off} codes apart", tap.name);
                 }
             });
         }
-        println!("{equal} of {all} codes are equal, the furthest are {furthest:.1} apart");
-        assert!(all > 100_000 && equal as f64 > 0.98 * all as f64 && furthest < 8.0, "{equal} of {all}, {furthest}");
+        assert_eq!(all, 3 * 3 * 32 * 14 * 14);
+        assert!(equal as f64 > 0.99 * all as f64, "{equal} of {all} codes are equal");
     }
 }
