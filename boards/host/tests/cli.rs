@@ -111,6 +111,16 @@ fn a_picture_depends_on_seed_label_and_index_alone() {
     }
 }
 
+#[cfg(feature = "floats")]
+#[test]
+fn the_fast_network_draws_in_one_two_and_four_evaluations() {
+    let folder = folder();
+    let drawn = |words: &str| text(folder.path(), &format!("sample --crc --model fashion-fast --count 3 {words}"));
+    let [one, two, four] = [1, 2, 4].map(|n| drawn(&format!("--sampler fast-{n}")));
+    assert!(one != two && two != four && four == drawn(""), "{one}{two}{four}");
+    refused("sample --model fashion-fast --sampler dpm-8-searched", &["fast-4", "fast-2", "fast-1"]);
+}
+
 /// That every flag reaches every network; how close they are is measured elsewhere.
 #[cfg(feature = "floats")]
 #[test]
