@@ -77,7 +77,10 @@ pub fn distill(args: &Args) -> Result<()> {
     let (most, m) = (usize::from(args.evaluations[0]), usize::from(args.substeps));
     ensure!(most * m <= total, "{most} evaluations of {m} substeps are more than the teacher's T = {total}");
     let counts: Vec<usize> = args.evaluations.iter().map(|&n| n.into()).collect();
-    ensure!(counts.iter().all(|n| most % n == 0), "--evaluations {counts:?}: the first must be a multiple of the rest");
+    ensure!(
+        counts.is_sorted_by(|a, b| a > b) && counts.iter().all(|n| most % n == 0),
+        "--evaluations {counts:?}: give falling numbers, of which the first is a multiple of the rest"
+    );
     let arguments = serde_json::to_value(args)?;
     let (header, mut state) = match checkpoint::load(&args.settings.run, &arguments, device)? {
         Some(begun) => begun,

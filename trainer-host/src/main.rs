@@ -1,7 +1,7 @@
-//! `grano-train`: trains, exports and samples the networks that grano puts on chips, with libtorch.
+//! `grano-train`: trains, teaches, exports, samples and evaluates the networks that grano puts on chips, with libtorch.
 //!
 //! It is linked with the libtorch 2.11 in `$LIBTORCH` (or that of a Python environment, with `LIBTORCH_USE_PYTORCH=1`).
-//! `train`, `judge` and `eval` run on the first GPU when libtorch has its CUDA part: `build.rs` links
+//! `train`, `finetune`, `distill`, `judge` and `eval` run on the first GPU when libtorch has its CUDA part: `build.rs` links
 //! `$LIBTORCH/lib/libtorch_cuda.so` where it exists; elsewhere start with `LD_PRELOAD=…/libtorch_cuda.so`.
 //! `OMP_NUM_THREADS` sets the CPU's threads; results repeat to the bit only with the same number of them.
 
@@ -26,7 +26,7 @@ mod unet;
 
 use clap::Parser;
 
-/// Trains, exports and samples small diffusion models with libtorch.
+/// Trains, teaches, exports, samples and evaluates small diffusion models with libtorch.
 #[derive(Parser)]
 #[command(version)]
 enum Command {

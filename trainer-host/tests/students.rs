@@ -97,6 +97,8 @@ fn impossible_students_are_refused() {
     assert!(error.contains("T = 50"), "{error}");
     let error = fail(&[&distill[..3], &["--evaluations=4,3"], &places].concat());
     assert!(error.contains("[4, 3]"), "{error}");
+    let error = fail(&[&distill[..3], &["--evaluations=2,2"], &places].concat());
+    assert!(error.contains("[2, 2]"), "{error}");
     let other = common::image_folder(root.path());
     let finetune = ["finetune", "--model", model.to_str().unwrap(), "--data", other.to_str().unwrap()];
     let error = fail(&[&finetune[..], &places].concat());
