@@ -13,17 +13,12 @@ const MODELS: &str = "../models";
 fn main() -> Result<()> {
     find_libtorch();
     println!("cargo::rerun-if-changed={MODELS}");
-    let target = match std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() {
-        Ok("x86_64") => Target::X86,
-        Ok("aarch64") => Target::Aarch64,
-        _ => Target::Portable,
-    };
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
     let mut entries = String::new();
     for (index, file) in model_files()?.iter().enumerate() {
         for precision in Precision::ALL {
             let module = format!("network{index}_{}", precision.name());
-            entries += &network(file, precision, target, &folder.join(&module), &module)?;
+            entries += &network(file, precision, &folder.join(&module), &module)?;
         }
     }
     std::fs::write(folder.join("models.rs"), format!("models! {{\n{entries}}}\n"))?;
@@ -33,11 +28,12 @@ fn main() -> Result<()> {
 /// Generates one network into a folder: its entry in the table of models.
 ///
 /// A sampler of T steps gives it a row of biases for every time index, so that whatever sampler is asked for finds its
-/// rows; one of three steps remembers the step before, and gives it the memory for that. Nothing else of the network depends on a build's samplers.
-fn network(file: &Path, precision: Precision, target: Target, folder: &Path, module: &str) -> Result<String> {
+/// rows; one of three steps remembers the step before, and gives it the memory for that. Nothing else of the network
+/// depends on a build's samplers.
+fn network(file: &Path, precision: Precision, folder: &Path, module: &str) -> Result<String> {
     let model = load(file)?;
     let every = format!("ancestral-{}", model.header.schedule.steps);
-    let build = Build::new(file).precision(precision).target(target).samplers([&every, "dpm-3"]);
+    let build = Build::new(file).precision(precision).target(Target::desktop()).samplers([&every, "dpm-3"]);
     let output = build.write("network", folder)?;
     let mut hash = Sha256::new();
     hash.update(&output.generated.source);

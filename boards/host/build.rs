@@ -8,11 +8,6 @@ const MORE: [&str; 6] = ["dpm-20", "ddim-10", "ddim-20", "ddim-50", "ancestral-1
 
 fn main() {
     let precisions = if cfg!(feature = "floats") { &Precision::ALL[..] } else { &[Precision::Int8] };
-    let target = match std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() {
-        Ok("x86_64") => Target::X86,
-        Ok("aarch64") => Target::Aarch64,
-        _ => Target::Portable,
-    };
     // A program for one precision holds one network.
     let fast = cfg!(feature = "floats").then_some(("fashion-fast", &[][..]));
     for (name, more) in std::iter::once(("fashion", &MORE[..])).chain(fast) {
@@ -25,23 +20,15 @@ fn main() {
             }
         };
         for &precision in precisions {
-            let build = Build::new(&path).precision(precision).target(target).samplers(&samplers);
+            let build = Build::new(&path).precision(precision).target(Target::desktop()).samplers(&samplers);
             build.emit(&format!("{}_{}", name.replace('-', "_"), precision.name()));
         }
     }
 }
 
-/// The sampler that a model is meant for, the others that it brings, and `more`.
+/// A model's own samplers, and `more`.
 fn samplers(path: &str, more: &[&str]) -> Result<Vec<String>> {
-    let header = load(path.as_ref())?.header;
-    let mut samplers = vec![header.defaults.sampler];
-    // Those of most steps first.
-    let mut own: Vec<_> = header.samplers.into_iter().collect();
-    own.sort_by_key(|(_, list)| std::cmp::Reverse(list.times.len()));
-    for name in own.into_iter().map(|(name, _)| name).chain(more.iter().map(ToString::to_string)) {
-        if !samplers.contains(&name) {
-            samplers.push(name);
-        }
-    }
+    let mut samplers = load(path.as_ref())?.header.own_samplers();
+    samplers.extend(more.iter().map(ToString::to_string));
     Ok(samplers)
 }

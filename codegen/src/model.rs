@@ -96,6 +96,14 @@ pub struct Model {
 }
 
 impl Header {
+    /// Names of the model's own samplers: the one that it is meant for, then its step lists, those of most steps first.
+    #[must_use]
+    pub fn own_samplers(&self) -> Vec<String> {
+        let mut lists: Vec<_> = self.samplers.iter().filter(|(name, _)| **name != self.defaults.sampler).collect();
+        lists.sort_by_key(|(_, list)| std::cmp::Reverse(list.times.len()));
+        std::iter::once(&self.defaults.sampler).chain(lists.into_iter().map(|(name, _)| name)).cloned().collect()
+    }
+
     /// The sampler of a name: one of the model's own, else what [`SamplerSpec`] reads in it.
     ///
     /// # Errors

@@ -55,6 +55,16 @@ pub enum Target {
 }
 
 impl Target {
+    /// In a build script: the desktop that the program is compiled for, as [`grano::isa::desktop`] runs it.
+    #[must_use]
+    pub fn desktop() -> Self {
+        match std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() {
+            Ok("x86_64") => Self::X86,
+            Ok("aarch64") => Self::Aarch64,
+            _ => Self::Portable,
+        }
+    }
+
     /// All of them.
     pub const ALL: [Self; 10] = [
         Self::Portable,

@@ -46,6 +46,14 @@ impl Geometry {
         self.output.len() * self.patch_len()
     }
 
+    /// Whether the kernel is 3×3 and the output as high and wide as the input: stride 1, padding 1, no enlargement.
+    #[inline]
+    pub(crate) fn is_same_3x3(&self) -> bool {
+        self.kernel == [3; 2]
+            && [self.stride, self.padding, self.upsample] == [[1; 2]; 3]
+            && [self.output.height, self.output.width] == [self.input.height, self.input.width]
+    }
+
     /// Whether no dimension is 0.
     pub(crate) const fn is_valid(&self) -> bool {
         let [stride, upsample] = [self.stride, self.upsample];

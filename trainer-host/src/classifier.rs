@@ -78,12 +78,7 @@ impl Classifier {
 
     fn save(&self, path: &Path) -> Result<()> {
         files::make_parent(path)?;
-        let partial = path.with_extension("partial.safetensors");
-        let save = || -> Result<()> {
-            self.vars.save(&partial)?;
-            Ok(std::fs::rename(&partial, path)?)
-        };
-        save().with_context(|| format!("{}", path.display()))
+        files::replace(path, |partial| Ok(self.vars.save(partial)?))
     }
 
     fn learn(&self, train: &Dataset, epochs: i64) -> Result<()> {

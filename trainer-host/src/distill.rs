@@ -22,7 +22,7 @@ use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use crate::finetune::with_int8_codes;
+use crate::finetune::fake_quantized;
 use crate::network::Network;
 use crate::optimize::{self, Settings, State, Task, seed_of};
 use crate::sample::{self, Trajectory};
@@ -96,18 +96,22 @@ pub fn distill(args: &Args) -> Result<()> {
         }
     };
     if args.int8 {
-        state.network = with_int8_codes(state.network, &begun_as, &header)?;
+        state.network = fake_quantized(state.network, &begun_as, &header)?;
     }
     let table =
         |n: usize| -> Result<Table> { Ok(header.sampler(&name(n))?.table(&header.schedule, header.prediction)?) };
-    let mut leaps = Vec::new();
+    let mut steps = Vec::new();
     for &n in &counts {
         let stride = (most / n) as i64;
-        leaps.extend((0..).zip(table(n)?.rows).map(|(i, row)| Leap { from: i * stride, to: (i + 1) * stride, row }));
+        steps.extend((0..).zip(table(n)?.rows).map(|(i, row)| StudentStep {
+            from: i * stride,
+            to: (i + 1) * stride,
+            row,
+        }));
     }
-    let task = Few {
-        drawn: Drawn::load_or_draw(args, &teacher, device)?,
-        leaps: Leaps::new(&leaps, device),
+    let task = ProgressiveDistillation {
+        trajectories: Trajectories::load_or_draw(args, &teacher, device)?,
+        steps: StudentSteps::new(&steps, device),
         table: table(most)?,
         batch: args.settings.batch,
     };
@@ -119,7 +123,7 @@ fn name(evaluations: usize) -> String {
     format!("fast-{evaluations}")
 }
 
-/// The student's samplers. The time index tells the network how far to leap: sampler i's lie i below those of the
+/// The student's samplers. The time index tells the network how far to go: sampler i's lie i below those of the
 /// first, which changes nothing else to speak of.
 fn samplers(total: usize, counts: &[usize]) -> BTreeMap<String, StepList> {
     let list = |(i, &n): (usize, &usize)| {
@@ -129,8 +133,8 @@ fn samplers(total: usize, counts: &[usize]) -> BTreeMap<String, StepList> {
     counts.iter().enumerate().map(list).collect()
 }
 
-/// Time indices of `n` leaps from T − 1, evenly spaced, each in `m` steps; falling. The very first of several steps
-/// is taken half of it later, because near T − 1 an ε-prediction says nothing about x̂0.
+/// Time indices of `n` steps of the student from T − 1, evenly spaced, each in `m` of the teacher's; falling. The very
+/// first of several is taken half of it later, because near T − 1 an ε-prediction says nothing about x̂0.
 fn times(total: usize, n: usize, m: usize) -> Vec<usize> {
     let mut times: Vec<usize> = (0..n * m).map(|i| total - 1 - i * total / (n * m)).collect();
     if m > 1 {
@@ -140,17 +144,17 @@ fn times(total: usize, n: usize, m: usize) -> Vec<usize> {
 }
 
 /// What the teacher drew.
-struct Drawn {
-    /// x before the first leap and after each, f16 `[N, leaps + 1, C, H, W]`.
+struct Trajectories {
+    /// x before the student's first step and after each, f16 `[N, steps + 1, C, H, W]`.
     x: Tensor,
     /// i64 `[N]`; the number of classes where there was no label.
     labels: Tensor,
 }
 
-impl Drawn {
+impl Trajectories {
     /// From the run's folder, or drawn now and kept there.
     fn load_or_draw(args: &Args, teacher: &Model, device: Device) -> Result<Self> {
-        let path = args.settings.run.join("drawn.safetensors");
+        let path = args.settings.run.join("trajectories.safetensors");
         let on_device = |tensor: &Tensor| tensor.to_device(device);
         if path.exists() {
             let tensors = Tensor::read_safetensors(&path).with_context(|| format!("{}", path.display()))?;
@@ -159,13 +163,11 @@ impl Drawn {
             let wrong = || format!("{}: not what a teacher drew; delete it", path.display());
             return Ok(Self { x: find("x").with_context(wrong)?, labels: find("labels").with_context(wrong)? });
         }
-        let drawn = Self::draw(args, teacher, device)?;
+        let trajectories = Self::draw(args, teacher, device)?;
+        let Self { x, labels } = &trajectories;
         files::make_parent(&path)?;
-        let partial = path.with_extension("partial.safetensors");
-        Tensor::write_safetensors(&[("x", &drawn.x), ("labels", &drawn.labels)], &partial)
-            .and_then(|()| Ok(std::fs::rename(&partial, &path)?))
-            .with_context(|| format!("{}", path.display()))?;
-        Ok(drawn)
+        files::replace(&path, |partial| Ok(Tensor::write_safetensors(&[("x", x), ("labels", labels)], partial)?))?;
+        Ok(trajectories)
     }
 
     fn draw(args: &Args, teacher: &Model, device: Device) -> Result<Self> {
@@ -214,7 +216,7 @@ impl Drawn {
 }
 
 /// A step of the student.
-struct Leap {
+struct StudentStep {
     /// Numbers of the kept x.
     from: i64,
     to: i64,
@@ -222,7 +224,7 @@ struct Leap {
 }
 
 /// All steps of the student, one element each of every vector.
-struct Leaps {
+struct StudentSteps {
     /// i64: where it begins and ends, and what time index says so.
     from: Tensor,
     to: Tensor,
@@ -234,19 +236,19 @@ struct Leaps {
     k1: Tensor,
 }
 
-impl Leaps {
-    fn new(leaps: &[Leap], device: Device) -> Self {
-        let numbers = |value: fn(&Leap) -> i64| {
-            Tensor::from_slice(&leaps.iter().map(value).collect::<Vec<_>>()).to_device(device)
+impl StudentSteps {
+    fn new(steps: &[StudentStep], device: Device) -> Self {
+        let numbers = |value: fn(&StudentStep) -> i64| {
+            Tensor::from_slice(&steps.iter().map(value).collect::<Vec<_>>()).to_device(device)
         };
         let factors = |value: fn(&Row) -> f64| {
-            let values: Vec<f64> = leaps.iter().map(|leap| value(&leap.row)).collect();
+            let values: Vec<f64> = steps.iter().map(|step| value(&step.row)).collect();
             Tensor::from_slice(&values).to_kind(Kind::Float).to_device(device)
         };
         Self {
-            from: numbers(|leap| leap.from),
-            to: numbers(|leap| leap.to),
-            t: numbers(|leap| leap.row.t as i64),
+            from: numbers(|step| step.from),
+            to: numbers(|step| step.to),
+            t: numbers(|step| step.row.t as i64),
             a: factors(|row| row.a),
             b: factors(|row| row.b),
             k0: factors(|row| row.k0),
@@ -256,26 +258,27 @@ impl Leaps {
 }
 
 /// What is learnt.
-struct Few {
-    drawn: Drawn,
-    leaps: Leaps,
+struct ProgressiveDistillation {
+    trajectories: Trajectories,
+    steps: StudentSteps,
     table: Table,
     batch: i64,
 }
 
-impl Task for Few {
+impl Task for ProgressiveDistillation {
     fn loss(&self, network: &Network, kind: Kind) -> Tensor {
-        let Leaps { from, to, t, a, b, k0, k1 } = &self.leaps;
-        let draw = |count: i64| Tensor::randint(count, [self.batch], (Kind::Int64, self.drawn.x.device()));
-        let (picture, leap) = (draw(self.drawn.x.size()[0]), draw(t.size()[0]));
-        let number = |numbers: &Tensor| numbers.index_select(0, &leap);
-        let factor = |factors: &Tensor| factors.index_select(0, &leap).reshape([-1, 1, 1, 1]);
-        let x_at =
-            |numbers: &Tensor| self.drawn.x.index(&[Some(&picture), Some(&number(numbers))]).to_kind(Kind::Float);
+        let StudentSteps { from, to, t, a, b, k0, k1 } = &self.steps;
+        let draw = |count: i64| Tensor::randint(count, [self.batch], (Kind::Int64, self.trajectories.x.device()));
+        let (picture, step) = (draw(self.trajectories.x.size()[0]), draw(t.size()[0]));
+        let number = |numbers: &Tensor| numbers.index_select(0, &step);
+        let factor = |factors: &Tensor| factors.index_select(0, &step).reshape([-1, 1, 1, 1]);
+        let x_at = |numbers: &Tensor| {
+            self.trajectories.x.index(&[Some(&picture), Some(&number(numbers))]).to_kind(Kind::Float)
+        };
         let x = x_at(from);
         let x0 = ((x_at(to) - &x * factor(b)) / factor(a)).clamp(-1.0, 1.0);
         let target = (&x * factor(k0) - x0) / factor(k1);
-        let labels = self.drawn.labels.index_select(0, &picture);
+        let labels = self.trajectories.labels.index_select(0, &picture);
         network.forward(&x, &number(t), &labels, kind).mse_loss(&target, tch::Reduction::Mean)
     }
 

@@ -58,10 +58,8 @@ pub fn export(args: &Args) -> Result<()> {
     let table = header.sampler(&header.defaults.sampler)?.table(&header.schedule, header.prediction)?;
     // A network that has learnt to live with int8 codes keeps them.
     if header.ranges.is_empty() {
-        let mut samplers: BTreeSet<&String> = header.samplers.keys().collect();
-        samplers.insert(&header.defaults.sampler);
-        let tables =
-            samplers.iter().map(|name| Ok(header.sampler(name)?.table(&header.schedule, header.prediction)?));
+        let own = header.own_samplers();
+        let tables = own.iter().map(|name| Ok(header.sampler(name)?.table(&header.schedule, header.prediction)?));
         let ranges = calibrate(&network, &tables.collect::<Result<Vec<_>>>()?, header.defaults.guidance, args)?;
         header.ranges.insert(DENOISER.to_string(), ranges);
     }

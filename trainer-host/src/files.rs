@@ -9,20 +9,32 @@ use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use tch::Tensor;
 
-/// Writes a file under another name first, `NAME.partial`, and then moves it into place.
+/// Writes a file whole or not at all.
 ///
 /// # Errors
 /// Names the file.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&partial)?;
+    replace(path, |partial| {
+        let mut file = File::create(partial)?;
         file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&partial, path)
-    };
-    write().with_context(|| format!("{}: cannot be written", path.display()))
+        Ok(file.sync_all()?)
+    })
+}
+
+/// Lets `save` write a file under the name that it is given, `NAME.partial.ENDING`, and then moves
+/// it into place.
+///
+/// # Errors
+/// Names the file.
+pub fn replace(path: &Path, save: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let mut ending = std::ffi::OsString::from("partial");
+    if let Some(own) = path.extension() {
+        ending.push(".");
+        ending.push(own);
+    }
+    let partial = path.with_extension(ending);
+    let moved = save(&partial).and_then(|()| Ok(fs::rename(&partial, path)?));
+    moved.with_context(|| format!("{}: cannot be written", path.display()))
 }
 
 /// Makes the folder that `path` is to stand in.

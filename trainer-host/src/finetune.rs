@@ -82,9 +82,9 @@ pub fn finetune(args: &Args) -> Result<()> {
         }
     };
     if args.int8 {
-        state.network = with_int8_codes(state.network, &model, &header)?;
+        state.network = fake_quantized(state.network, &model, &header)?;
     }
-    let task = Guided {
+    let task = SelfDistillation {
         process: Process::new(&header.schedule, device)?,
         guidance: args.guidance,
         label_dropout: args.label_dropout,
@@ -102,14 +102,14 @@ pub fn finetune(args: &Args) -> Result<()> {
 ///
 /// # Errors
 /// When there are no ranges, or int8 has no kernel for a node.
-pub fn with_int8_codes(network: Network, model: &Model, header: &Header) -> Result<Network> {
+pub fn fake_quantized(network: Network, model: &Model, header: &Header) -> Result<Network> {
     let ranges: &Ranges = header.ranges.get(DENOISER).context("--int8: the model has no ranges; export it first")?;
     let folded = fold(model.denoiser()?, &ranges.times)?;
-    Ok(network.with_codes(codes(&folded, ranges)?))
+    Ok(network.with_fake_quantization(codes(&folded, ranges)?))
 }
 
 /// What is learnt.
-struct Guided {
+struct SelfDistillation {
     data: Dataset,
     process: Process,
     teacher: Network,
@@ -120,7 +120,7 @@ struct Guided {
     table: Table,
 }
 
-impl Task for Guided {
+impl Task for SelfDistillation {
     fn loss(&self, network: &Network, kind: Kind) -> Tensor {
         let noisy = self.process.noisy(&self.data, self.batch, self.label_dropout, self.prediction);
         let teacher = |labels: &Tensor| self.teacher.forward(&noisy.x, &noisy.t, labels, kind);
@@ -157,7 +157,7 @@ mod tests {
         let model = load(Path::new("../models/fashion.safetensors")).unwrap();
         let ranges = &model.header.ranges[DENOISER];
         let codes = codes(&fold(model.denoiser().unwrap(), &ranges.times).unwrap(), ranges).unwrap();
-        let network = with_int8_codes(sample::from_model(&model).unwrap(), &model, &model.header).unwrap();
+        let network = fake_quantized(sample::from_model(&model).unwrap(), &model, &model.header).unwrap();
         let mut runner = (Generated::of(&model, "int8").unwrap().runner)();
         let [channels, height, width] = network.graph().input.map(|n| n as i64);
         let (mut all, mut equal) = (0usize, 0usize);

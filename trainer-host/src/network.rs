@@ -65,7 +65,7 @@ impl Network {
     /// The same network that rounds its values to an int8 network's codes, by node, as the chip does (fake
     /// quantisation). Gradients pass as if only what lies beyond a code's ends were cut off (straight-through, Bengio et
     /// al. 2013).
-    pub fn with_codes(self, codes: BTreeMap<String, Code>) -> Self {
+    pub fn with_fake_quantization(self, codes: BTreeMap<String, Code>) -> Self {
         Self { codes, ..self }
     }
 
@@ -74,7 +74,7 @@ impl Network {
     /// # Errors
     /// When the vector's length is not the number of parameters.
     pub fn with_flat(&self, flat: Tensor) -> Result<Self> {
-        Ok(Self::from_flat(self.graph.clone(), flat)?.with_codes(self.codes.clone()))
+        Ok(Self::from_flat(self.graph.clone(), flat)?.with_fake_quantization(self.codes.clone()))
     }
 
     /// The same network on another device.
@@ -120,7 +120,7 @@ impl Network {
     /// A node's value, rounded where the network has a code for it.
     fn rounded(&self, node: &str, value: Tensor) -> Tensor {
         match self.codes.get(node) {
-            Some(code) => round_to(code, &value),
+            Some(code) => fake_quantize(code, &value),
             None => value,
         }
     }
@@ -188,8 +188,8 @@ impl Network {
     }
 }
 
-/// The nearest values that codes stand for, ties upwards.
-fn round_to(code: &Code, value: &Tensor) -> Tensor {
+/// Fake quantisation: the nearest values that codes stand for, ties upwards.
+fn fake_quantize(code: &Code, value: &Tensor) -> Tensor {
     let Code { affine: Affine { scale, zero_point }, ends } = *code;
     let [low, high] = ends.map(|end| f64::from(end - zero_point) * scale);
     let held = value.clamp(low, high);

@@ -8,7 +8,7 @@ use grano_codegen::forward::{NoiseSchedule, ScheduleKind};
 use grano_codegen::graph::Graph;
 use grano_codegen::load::load;
 use grano_codegen::model::{DENOISER, Data, Defaults, Header, VERSION};
-use grano_codegen::schedule::{Prediction, SamplerSpec};
+use grano_codegen::schedule::{Prediction, SamplerSpec, Table};
 use grano_networks::unet::graph as reference_unet;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -139,11 +139,13 @@ pub fn train(args: &Args) -> Result<()> {
     let device = Device::cuda_if_available();
     let data = Dataset::load(&args.data, Split::Train, args.labels.as_deref())?.on_device(device);
     let (schedule, prediction) = (args.noise_schedule(), args.prediction.into());
+    let sampler = format!("ddim-{}", schedule.steps.min(20));
+    let spec: SamplerSpec = sampler.parse()?;
     let task = Denoise {
         process: Process::new(&schedule, device)?,
         label_dropout: args.label_dropout,
         batch: args.settings.batch,
-        schedule: schedule.clone(),
+        table: spec.table(&schedule, prediction)?,
         prediction,
         data,
     };
@@ -170,7 +172,7 @@ pub fn train(args: &Args) -> Result<()> {
                 data: Data { labels: data.names.clone(), range: [-1.0, 1.0] },
                 ranges: BTreeMap::new(),
                 samplers: BTreeMap::new(),
-                defaults: Defaults { sampler: format!("ddim-{}", args.timesteps.min(20)), guidance: 1.0 },
+                defaults: Defaults { sampler, guidance: 1.0 },
             };
             (header, State::new(network))
         }
@@ -200,7 +202,8 @@ pub fn train(args: &Args) -> Result<()> {
 struct Denoise {
     data: Dataset,
     process: Process,
-    schedule: NoiseSchedule,
+    /// Of sample sheets.
+    table: Table,
     prediction: Prediction,
     label_dropout: f64,
     batch: i64,
@@ -213,8 +216,7 @@ impl Task for Denoise {
     }
 
     fn sheet(&self, averaged: &Network, path: &Path) -> Result<()> {
-        let spec: SamplerSpec = format!("ddim-{}", self.schedule.steps.min(20)).parse()?;
-        sample::sheet(averaged, &spec.table(&self.schedule, self.prediction)?, path)
+        sample::sheet(averaged, &self.table, path)
     }
 }
 

@@ -61,9 +61,9 @@ fn few_evaluations_are_learnt() {
         ["--evaluations=2,1", "--substeps=4", "--pictures=60", "--batch=16", "--learning-rate=0.01", "--ema=0.9"];
     let distill = |more: &[&str]| succeed(&[&places[..], &rest, more].concat());
     distill(&["--steps=50"]);
-    let drawn = fs::read(run.join("drawn.safetensors")).unwrap();
+    let drawn = fs::read(run.join("trajectories.safetensors")).unwrap();
     distill(&["--steps=800"]);
-    assert_eq!(fs::read(run.join("drawn.safetensors")).unwrap(), drawn, "the teacher draws once");
+    assert_eq!(fs::read(run.join("trajectories.safetensors")).unwrap(), drawn, "the teacher draws once");
     assert_eq!(checkpoint(&run).unwrap().0, 800);
     assert_eq!(metric_steps(&run).len(), 16);
     let [first, last] = losses(&run);
@@ -80,9 +80,9 @@ fn few_evaluations_are_learnt() {
     let drawn = ["-o", pictures.to_str().unwrap(), "--count=3"];
     succeed(&[&["sample", "--model", student.to_str().unwrap()], &drawn[..]].concat());
 
-    fs::write(run.join("drawn.safetensors"), "cut off").unwrap();
+    fs::write(run.join("trajectories.safetensors"), "cut off").unwrap();
     let error = fail(&[&places[..], &rest, &["--steps=900"]].concat());
-    assert!(error.contains("drawn.safetensors"), "{error}");
+    assert!(error.contains("trajectories.safetensors"), "{error}");
 }
 
 #[test]

@@ -2,19 +2,12 @@
 
 use grano::denoiser::Denoiser;
 use grano::isa::Isa;
+use grano::isa::desktop::{Best, Common};
 use grano::noise::{Gaussian, Philox};
 use grano::picture;
 use grano::sampler::{Progress, Request, SampleError, Sampler};
 use grano::schedule::StepTable;
 use grano::shape::Shape;
-
-// The instructions that the build script names, and those that read the same weights and not every machine has.
-#[cfg(target_arch = "x86_64")]
-use grano::isa::{Avx2 as Common, Avx512Vnni as Best};
-#[cfg(target_arch = "aarch64")]
-use grano::isa::{Neon as Common, NeonDot as Best};
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-use grano::isa::{Portable as Common, Portable as Best};
 
 /// A network of one precision.
 pub struct Model {

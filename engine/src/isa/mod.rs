@@ -40,6 +40,17 @@ pub use riscv32::Riscv32;
 pub use simd128::Simd128;
 pub use x86::{Avx2, Avx512Vnni};
 
+/// The desktop that the program is compiled for: a network for its packing runs with `Best` where
+/// [`Isa::is_native`] says so, and with `Common` everywhere.
+pub mod desktop {
+    #[cfg(target_arch = "x86_64")]
+    pub use super::{Avx2 as Common, Avx512Vnni as Best};
+    #[cfg(target_arch = "aarch64")]
+    pub use super::{Neon as Common, NeonDot as Best};
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    pub use super::{Portable as Best, Portable as Common};
+}
+
 /// An instruction set.
 pub trait Isa: Copy + 'static {
     /// For people.

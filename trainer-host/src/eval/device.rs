@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use grano::denoiser::{Denoiser, Map};
 use grano::isa::Isa;
+use grano::isa::desktop::{Best, Common};
 use grano::kernel::Condition;
 use grano::noise::{Gaussian, Philox};
 use grano::picture;
@@ -11,14 +12,6 @@ use grano::schedule::{StepRow, StepTable};
 use grano::tap::Tap;
 use grano_codegen::model::{Header, Model};
 use grano_codegen::schedule::Table;
-
-// The instructions that the build script names, and those that read the same weights and not every machine has.
-#[cfg(target_arch = "x86_64")]
-use grano::isa::{Avx2 as Common, Avx512Vnni as Best};
-#[cfg(target_arch = "aarch64")]
-use grano::isa::{Neon as Common, NeonDot as Best};
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-use grano::isa::{Portable as Common, Portable as Best};
 
 /// A network that was generated when this program was built.
 pub struct Generated {

@@ -37,7 +37,8 @@ pub struct Losses {
     pub layers: Vec<Layer>,
     /// Time indices of the steps, as they are run.
     pub times: Vec<usize>,
-    /// By how much each step's error of the output moves the picture: root mean square, pixels in [−1, 1].
+    /// By how much each step's error of the output moves the picture in that step (a multistep sampler draws on it once
+    /// more): root mean square, pixels in [−1, 1].
     pub moved: Vec<f64>,
 }
 

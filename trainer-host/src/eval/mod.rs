@@ -55,7 +55,7 @@ pub struct Args {
     /// Pictures of every set
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(10..))]
     pub count: u64,
-    /// Samplers to measure; else the model's own
+    /// Samplers to measure; else all of the model's own
     #[arg(long, value_delimiter = ',')]
     pub sampler: Vec<String>,
     /// Weights of classifier-free guidance to measure; else the model's own
@@ -233,9 +233,9 @@ pub fn eval(args: &Args) -> Result<()> {
 
 /// All that is drawn, the reference first.
 fn drawings(args: &Args, model: &Model) -> Vec<Drawing> {
-    let defaults = &model.header.defaults;
-    let samplers = if args.sampler.is_empty() { vec![defaults.sampler.clone()] } else { args.sampler.clone() };
-    let guidances = if args.guidance.is_empty() { vec![defaults.guidance] } else { args.guidance.clone() };
+    let header = &model.header;
+    let samplers = if args.sampler.is_empty() { header.own_samplers() } else { args.sampler.clone() };
+    let guidances = if args.guidance.is_empty() { vec![header.defaults.guidance] } else { args.guidance.clone() };
     let mut drawings: Vec<Drawing> = reference(args).into_iter().collect();
     for sampler in &samplers {
         for &guidance in &guidances {

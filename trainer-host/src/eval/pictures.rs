@@ -126,11 +126,7 @@ impl Drawing {
 /// # Errors
 /// When the file has no denoiser.
 pub fn on_best_device(model: &Model) -> Result<Network> {
-    let network = from_model(model)?;
-    match Device::cuda_if_available() {
-        Device::Cpu => Ok(network),
-        device => Network::from_flat(network.graph().clone(), network.flat().to_device(device)),
-    }
+    from_model(model)?.on_device(Device::cuda_if_available())
 }
 
 /// `count` of `0..of`, each at most once, i64 `[count]`; the same for a seed.

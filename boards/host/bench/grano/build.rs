@@ -11,13 +11,8 @@ fn main() {
         Ok(path) => path,
         Err(error) => return println!("cargo::error={error}"),
     };
-    let target = match std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() {
-        Ok("x86_64") => Target::X86,
-        Ok("aarch64") => Target::Aarch64,
-        _ => Target::Portable,
-    };
     for precision in Precision::ALL {
-        let build = Build::new(&model).target(target).precision(precision);
+        let build = Build::new(&model).target(Target::desktop()).precision(precision);
         build.samplers(["ddim-20"]).emit(&format!("unet_{}", precision.name()));
     }
 }

@@ -26,11 +26,7 @@ pub(super) fn run(depthwise: &Depthwise<'_>, finish: &ToInt8<'_>, output: &mut [
     let geometry = depthwise.geometry;
     let Shape { height, width, channels } = geometry.input;
     let requantize = &finish.epilogue.requantize;
-    let fits = geometry.kernel == [SIDE; 2]
-        && geometry.stride == [1; 2]
-        && geometry.padding == [1; 2]
-        && geometry.upsample == [1; 2]
-        && geometry.output == geometry.input
+    let fits = geometry.is_same_3x3()
         && channels.is_multiple_of(CHANNELS)
         && width > PIXELS
         && height > 0

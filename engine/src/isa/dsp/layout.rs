@@ -11,12 +11,7 @@ pub(super) const WORDS: usize = 7;
 
 /// Whether the loop is made for the shape.
 pub(super) fn fits(geometry: &Geometry) -> bool {
-    let Geometry { input, output, kernel, stride, padding, upsample } = *geometry;
-    input.channels == 1
-        && kernel == [SIDE; 2]
-        && [stride, padding, upsample] == [[1; 2]; 3]
-        && [output.height, output.width] == [input.height, input.width]
-        && output.channels.is_multiple_of(CHANNELS)
+    geometry.is_same_3x3() && geometry.input.channels == 1 && geometry.output.channels.is_multiple_of(CHANNELS)
 }
 
 /// 32-bit words of a row of int16 with its padding.

@@ -78,10 +78,8 @@ impl<'a> Rows<'a> {
         weights: &'a [i8],
         scratch: &'a mut [i32],
     ) -> Option<Self> {
-        let Geometry { input, output, kernel, stride, padding, upsample } = *geometry;
-        let fits = kernel == [SIDE; 2]
-            && [stride, padding, upsample] == [[1; 2]; 3]
-            && [output.height, output.width] == [input.height, input.width]
+        let input = geometry.input;
+        let fits = geometry.is_same_3x3()
             && matches!(input.channels, 16 | 32)
             && input.width >= PIXELS + 2
             && map.len() >= input.len()

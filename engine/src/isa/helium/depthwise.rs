@@ -45,9 +45,7 @@ pub(super) fn run(depthwise: &Depthwise<'_>, finish: &ToInt8<'_>, output: &mut [
     let Depthwise { geometry, zero_point, weights, biases: [steps, classes], input } = *depthwise;
     let Shape { height, width, channels } = geometry.input;
     let requantize = &finish.epilogue.requantize;
-    let fits = geometry.kernel == [SIDE; 2]
-        && [geometry.stride, geometry.padding, geometry.upsample] == [[1; 2]; 3]
-        && geometry.output == geometry.input
+    let fits = geometry.is_same_3x3()
         && matches!(finish.residual, Residual::None)
         && requantize.multipliers.len() >= channels
         && weights.len() >= channels * SIDE * SIDE

@@ -215,7 +215,8 @@ macro_rules! look_up {
 
 /// [`crate::epilogue::Epilogue`] on vectors: VRMULH is its rounding; narrowing to int16 before the zero point is
 /// added changes no value that is not clamped; a saturating shift by 6 and back clamps a table's index to ten bits.
-/// Instructions for eight elements: 15, or 13 with `TWO` pairs at once and 11 where these need no `SHIFT`; a table 2 more, a residual 10 more; 8 for a tile.
+/// Instructions for eight elements: 15, or 13 with `TWO` pairs at once and 11 where these need no `SHIFT`; a table 2
+/// more, a residual 10 more; 8 for a tile.
 ///
 /// # Safety
 /// The part's pointers lead to all its pairs' multipliers, `sums`, `residual` and `output` to their part of `tiles`

@@ -3,19 +3,12 @@
 use anyhow::{Context, Result, bail};
 use grano::denoiser::{Denoiser, Map};
 use grano::isa::Isa;
+use grano::isa::desktop::{Best, Common};
 use grano::kernel::Condition;
 use grano::noise::{Gaussian, Noise, Philox};
 use grano::sampler::{Request, Sampler};
 use grano::schedule::StepTable;
 use grano_bench_protocol::protocol::Runner;
-
-// The instructions that the build script names, and those that read the same weights and not every machine has.
-#[cfg(target_arch = "x86_64")]
-use grano::isa::{Avx2 as Common, Avx512Vnni as Best};
-#[cfg(target_arch = "aarch64")]
-use grano::isa::{Neon as Common, NeonDot as Best};
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-use grano::isa::{Portable as Common, Portable as Best};
 
 macro_rules! networks {
     ($($module:ident: $network:ident in $precision:literal;)*) => {
