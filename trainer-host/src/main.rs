@@ -21,6 +21,8 @@ mod process;
 mod progress;
 mod sample;
 mod steps;
+#[cfg(test)]
+mod testing;
 mod train;
 mod unet;
 

@@ -229,6 +229,7 @@ fn sinusoid(t: &Tensor, dim: i64, max_period: f64) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
     use crate::unet::{Config, unet};
     use grano_codegen::graph::Builder;
     use grano_codegen::{model, reference};
@@ -265,7 +266,7 @@ mod tests {
         ];
         for graph in graphs {
             let (input, classes) = (graph.input, graph.classes);
-            tch::manual_seed(0);
+            let _alone = testing::seed(0);
             // Fresh gains and biases are 0: shaken, they count.
             let fresh = Network::new(graph.clone(), Device::Cpu).unwrap();
             let shaken = fresh.flat() + fresh.flat().randn_like() * 0.1;
@@ -298,7 +299,7 @@ mod tests {
     fn gradients_are_taken_once() {
         let config =
             Config { input: [1, 4, 4], classes: 2, channels: [2, 2], blocks: [0, 1, 0], embedding: 4, limit: 4.0 };
-        tch::manual_seed(0);
+        let _alone = testing::seed(0);
         let network = Network::new(unet(&config).unwrap(), Device::Cpu).unwrap();
         let x = Tensor::randn([1, 1, 4, 4], (Kind::Float, Device::Cpu));
         let gradient = || {

@@ -187,6 +187,7 @@ fn descend(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
     use crate::unet::{Config, unet};
     use grano_codegen::forward::ScheduleKind;
     use tch::Device;
@@ -212,7 +213,7 @@ mod tests {
             Config { input: [1, 4, 8], classes: 3, channels: [2, 4], blocks: [1, 0, 1], embedding: 4, limit: 4.0 };
         let schedule = NoiseSchedule { kind: ScheduleKind::Cosine, steps: 60 };
         for (seed, prediction) in [(0, Prediction::Epsilon), (1, Prediction::Velocity)] {
-            tch::manual_seed(seed);
+            let _alone = testing::seed(seed);
             let network = Network::new(unet(&config).unwrap(), Device::Cpu).unwrap();
             let goal = Goal::new(&network, &schedule, prediction, 5, 2.0).unwrap();
             for name in ["dpm-3", "ddim-2"] {

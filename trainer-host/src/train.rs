@@ -139,16 +139,11 @@ pub fn train(args: &Args) -> Result<()> {
     let device = Device::cuda_if_available();
     let data = Dataset::load(&args.data, Split::Train, args.labels.as_deref())?.on_device(device);
     let (schedule, prediction) = (args.noise_schedule(), args.prediction.into());
+    let process = Process::new(&schedule, device)?;
     let sampler = format!("ddim-{}", schedule.steps.min(20));
-    let spec: SamplerSpec = sampler.parse()?;
-    let task = Denoise {
-        process: Process::new(&schedule, device)?,
-        label_dropout: args.label_dropout,
-        batch: args.settings.batch,
-        table: spec.table(&schedule, prediction)?,
-        prediction,
-        data,
-    };
+    let table = sampler.parse::<SamplerSpec>()?.table(&schedule, prediction)?;
+    let (label_dropout, batch) = (args.label_dropout, args.settings.batch);
+    let task = Denoise { data, process, table, prediction, label_dropout, batch };
     let data = &task.data;
     let arguments = serde_json::to_value(args)?;
     let run = &args.settings.run;

@@ -101,6 +101,7 @@ fn root(covariance: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
     use tch::Device;
 
     /// `[2d, d]` with mean `mean` and covariance diag(variance): ± one axis at a time.
@@ -125,7 +126,7 @@ mod tests {
         let real = Real::new(&crosses(&m1, &v1));
         assert!((real.distance(&crosses(&m2, &v2)) - expected).abs() < 1e-7);
         // Turning both sets changes nothing.
-        tch::manual_seed(0);
+        let _alone = testing::seed(0);
         let (turn, _) = Tensor::linalg_qr(&Tensor::randn([4, 4], (Kind::Double, Device::Cpu)), "reduced");
         let turned = Real::new(&crosses(&m1, &v1).matmul(&turn));
         assert!((turned.distance(&crosses(&m2, &v2).matmul(&turn)) - expected).abs() < 1e-7);
@@ -134,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_interval_holds_the_distance_and_a_ratio_to_itself_is_1() {
-        tch::manual_seed(0);
+        let _alone = testing::seed(0);
         let normal = |n| Tensor::randn([n, 8], (Kind::Float, Device::Cpu));
         let frechet = Real::new(&normal(2000)).frechet(&(normal(300) + 0.5), 100);
         let Interval { low, high } = frechet.interval;

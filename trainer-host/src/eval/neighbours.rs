@@ -62,19 +62,19 @@ pub fn closeness(set: &Nearest, test: &Nearest) -> Closeness {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
     use tch::Device;
 
     #[test]
     fn copies_are_found_and_others_are_not() {
-        // One draw: tests that run beside this one seed the same generator.
-        let all = Tensor::randn([1100, 8], (Kind::Float, Device::Cpu));
-        let (training, others, more) = (all.narrow(0, 0, 500), all.narrow(0, 500, 300), all.narrow(0, 800, 300));
-        let test = nearest(&others, &Tensor::zeros([1, 8], (Kind::Float, Device::Cpu)));
+        let _alone = testing::seed(0);
+        let normal = |n| Tensor::randn([n, 8], (Kind::Float, Device::Cpu));
+        let (training, test) = (normal(500), nearest(&normal(300), &Tensor::zeros([1, 8], (Kind::Float, Device::Cpu))));
         assert!(test.index.iter().all(|index| *index == 0));
         let copies = nearest(&training.narrow(0, 100, 150), &training);
         assert_eq!(copies.index, (100..250).collect::<Vec<i64>>());
         assert!(copies.distance.iter().all(|distance| *distance == 0.0));
-        let unseen = nearest(&more, &training);
+        let unseen = nearest(&normal(300), &training);
         assert_eq!(closeness(&copies, &unseen).suspicious, 1.0);
         assert!(closeness(&unseen, &unseen).suspicious <= 0.01);
     }

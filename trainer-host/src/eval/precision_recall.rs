@@ -37,11 +37,12 @@ fn inside(set: &Tensor, points: &Tensor) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
     use tch::Device;
 
     #[test]
     fn equal_sets_have_all_and_distant_ones_nothing() {
-        tch::manual_seed(0);
+        let _alone = testing::seed(0);
         let a = Tensor::randn([200, 6], (Kind::Float, Device::Cpu));
         assert_eq!(precision_recall(&a, &a), PrecisionRecall { precision: 1.0, recall: 1.0 });
         assert_eq!(precision_recall(&(&a + 100.0), &a), PrecisionRecall { precision: 0.0, recall: 0.0 });
@@ -49,7 +50,7 @@ mod tests {
 
     #[test]
     fn a_part_of_the_set_is_precise_and_misses_the_rest() {
-        tch::manual_seed(0);
+        let _alone = testing::seed(0);
         let a = Tensor::randn([100, 6], (Kind::Float, Device::Cpu));
         let real = Tensor::cat(&[&a, &(&a + 50.0)], 0);
         let PrecisionRecall { precision, recall } = precision_recall(&a, &real);
