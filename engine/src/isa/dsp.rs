@@ -23,11 +23,15 @@ mod one_output;
 #[cfg(target_arch = "arm")]
 mod op;
 #[cfg(target_arch = "arm")]
+mod outputs;
+#[cfg(target_arch = "arm")]
 mod patch;
 #[cfg(target_arch = "arm")]
 mod products;
 #[cfg(target_arch = "arm")]
 mod requantize;
+#[cfg(target_arch = "arm")]
+mod residual;
 #[cfg(target_arch = "arm")]
 mod spread;
 #[cfg_attr(not(target_arch = "arm"), allow(dead_code, reason = "elsewhere only the definition's loop reads them"))]

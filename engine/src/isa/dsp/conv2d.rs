@@ -5,7 +5,8 @@ use super::patch::{Few, Patches};
 use super::{Dsp, Isa};
 use super::{one_input, one_output};
 use crate::conditioning::at;
-use crate::isa::{Convolution, Finish, ToInt8};
+use crate::epilogue::Epilogue;
+use crate::isa::{Convolution, Finish};
 use crate::maps::Code;
 use crate::requantize::TABLE_LEN;
 use crate::residual::Residual;
@@ -40,7 +41,8 @@ pub(super) fn run<X: Code, F: Finish>(
         return;
     };
     let mut run = Run { convolution, finish, starts, taps, out_c, exact: X::bytes(&[]).is_none(), single: false };
-    run.single = geometry.output.height * geometry.output.width == 1 && !run.exact;
+    let adds = finish.to_int8().is_some_and(|finish| !matches!(finish.residual, Residual::None));
+    run.single = geometry.output.height * geometry.output.width == 1 && !run.exact && !adds;
     let biases = run.start();
     if !run.exact && run.is_wide(biases) {
         (run.exact, run.single) = (true, false);
@@ -104,10 +106,7 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
 
     /// Whether sums of int8 may be so large that 256 times as much leaves int32.
     fn is_wide(&self, bias: u32) -> bool {
-        let residuals = self.finish.to_int8().filter(|finish| !matches!(finish.residual, Residual::None));
-        let factors = residuals.map_or(&[][..], |finish| finish.epilogue.residual_multipliers);
-        let factor = factors.iter().fold(0, |largest, factor| factor.unsigned_abs().max(largest));
-        let products = (127 * self.taps as u64 + u64::from(factor)) * 128;
+        let products = 127 * self.taps as u64 * 128;
         products + u64::from(bias) > i32::MAX as u64 >> 8
     }
 
@@ -118,27 +117,30 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
         let whole_blocks = if pixels == PIXELS || self.single { self.out_c / CHANNELS } else { 0 };
         let mut done = 0;
         if let (Some(finish), Some(output)) = (self.finish.to_int8(), F::bytes(&mut *output)) {
-            let multipliers = finish.epilogue.requantize.multipliers;
-            if whole_blocks > 0 && multipliers.len() >= self.out_c {
-                let start = first * self.out_c;
-                let added = !matches!(finish.residual, Residual::None) && self.add_residual(finish, output, start);
-                let requantize = &finish.epilogue.requantize;
-                let table = finish.epilogue.table;
+            let Epilogue { requantize, residual_multipliers: factors, table } = finish.epilogue;
+            let start = first * self.out_c;
+            let residual = match finish.residual {
+                Residual::None => Some(core::ptr::null()),
+                _ if factors.len() < self.out_c => None,
+                Residual::InOutput => Some(output.as_ptr().wrapping_add(start)),
+                Residual::From(map) => (map.len() >= output.len()).then(|| map.as_ptr().wrapping_add(start)),
+            };
+            if let Some(residual) = residual.filter(|_| whole_blocks > 0 && requantize.multipliers.len() >= self.out_c)
+            {
                 let tile = Tile {
-                    multipliers: multipliers.as_ptr(),
+                    multipliers: requantize.multipliers.as_ptr(),
                     output: output.as_mut_ptr().wrapping_add(start),
                     shift: requantize.shift,
                     zero_point: requantize.zero_point as u32,
                     table: table.map_or(core::ptr::null(), |table| table.as_ptr().wrapping_add(TABLE_LEN / 2)),
                     blocks: whole_blocks,
                     last: if table.is_some() { Last::LookUp } else { Last::Saturate },
+                    residual,
+                    residual_factors: factors.as_ptr(),
                     ..self.block(columns, 0)
                 };
-                // SAFETY: `run` has found weights, columns and output to be whole.
+                // SAFETY: `run` has found weights, columns and output to be whole; so are residual and factors.
                 unsafe { products(&tile, self.single) };
-                if added {
-                    self.start();
-                }
                 done = whole_blocks;
             }
         }
@@ -155,30 +157,6 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
                 self.finish.finish::<Dsp>(sums, channel, index, outs);
             }
         }
-    }
-
-    /// Adds the residual of four pixels from element `start` on to where sums start, for whole blocks.
-    fn add_residual(&mut self, finish: &ToInt8<'_>, output: &[i8], start: usize) -> bool {
-        let map = match finish.residual {
-            Residual::None => &[],
-            Residual::InOutput => output,
-            Residual::From(map) => map,
-        };
-        let factors = finish.epilogue.residual_multipliers;
-        let pixels = map.get(start..).unwrap_or_default().chunks_exact(self.out_c.max(1)).take(PIXELS);
-        for (pixel, values) in pixels.enumerate() {
-            let blocks = values.as_chunks::<CHANNELS>().0.iter().zip(factors.as_chunks::<CHANNELS>().0);
-            for (block, (values, factors)) in blocks.enumerate() {
-                let [a, b] = [0, 1].map(|channel| factors[channel].wrapping_mul(values[channel].into()));
-                let b = second(self.exact, a, b);
-                let place = block * SUMS + pixel * CHANNELS;
-                if let Some([first, second]) = self.starts.get_mut(place..).and_then(|starts| starts.first_chunk_mut())
-                {
-                    (*first, *second) = (first.wrapping_add(a), second.wrapping_add(b));
-                }
-            }
-        }
-        true
     }
 
     /// Block `block`, whose sums are stored.
@@ -201,6 +179,8 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
             pairs,
             last: Last::Store,
             exact: self.exact.into(),
+            residual: core::ptr::null(),
+            residual_factors: core::ptr::null(),
         }
     }
 }

@@ -45,14 +45,20 @@ pub(super) struct Tile {
     pub last: Last,
     /// 1 where 256·B may leave int32, else 0. Of a single pixel, 0.
     pub exact: usize,
+    /// What is added to the sums of four pixels, places as in the output; null where there is nothing.
+    pub residual: *const i8,
+    /// Its factors, two a block.
+    pub residual_factors: *const i32,
 }
 
 /// Moves the tile onto the stack, from [`Tile::weights`] at 4 to [`Tile::blocks`] at 44. At 0 is where a block begins, so
-/// many bytes before the end of the body that the number of its passes is whole; at 48 what becomes of the sums.
+/// many bytes before the end of the body that the number of its passes is whole; at 48 what becomes of the sums; at 52
+/// the same where a residual is added before; at 56 the residual, at 60 its factors.
 macro_rules! enter {
     ($passes:expr) => {
         concat!(
-            ".arch armv7e-m\npush {{r4-r11, lr}}\nsub sp, sp, #8\nldr lr, [r0, #48]\nldm r0, {{r1-r12}}\n",
+            ".arch armv7e-m\npush {{r4-r11, lr}}\nldrd r1, r2, [r0, #56]\npush {{r1, r2}}\nsub sp, sp, #8\n",
+            "ldr lr, [r0, #48]\nldm r0, {{r1-r12}}\n",
             "ldr r0, [r0, #52]\npush {{r1-r11}}\nsub sp, sp, #4\n",
             $passes,
             "str r0, [sp]\n",
@@ -65,7 +71,7 @@ macro_rules! enter {
 /// The next block, if there is one; and the end.
 macro_rules! leave {
     () => {
-        "ldr r2, [sp, #44]\nsubs r2, r2, #1\nstr r2, [sp, #44]\nbne.w 20b\n26:\nadd sp, sp, #56\npop {{r4-r11, lr}}\n"
+        "ldr r2, [sp, #44]\nsubs r2, r2, #1\nstr r2, [sp, #44]\nbne.w 20b\n26:\nadd sp, sp, #64\npop {{r4-r11, lr}}\n"
     };
 }
 
@@ -103,6 +109,23 @@ macro_rules! products {
     };
 }
 
+/// Adds the residual of two channels of the pixel that r2 leads to, with the factors in r0 and r1.
+macro_rules! residual {
+    ($first:literal, $second:literal) => {
+        concat!(
+            "ldrsb r12, [r2]\nldrsb lr, [r2, #1]\nadd r2, r2, r3\nmla ",
+            $first,
+            ", r12, r0, ",
+            $first,
+            "\nmla ",
+            $second,
+            ", lr, r1, ",
+            $second,
+            "\n"
+        )
+    };
+}
+
 /// Four pixels.
 ///
 /// # Safety
@@ -117,8 +140,14 @@ pub(super) unsafe fn four_pixels(tile: &Tile) {
             enter!(concat!(
                 "rsb r12, r12, #0\ncmp r0, #0\nitete eq\nandeq r12, r12, #31\nandne r12, r12, #7\n",
                 "moveq r1, #48\nmovne r1, #56\nmul r12, r12, r1\n",
-                "adr.w r1, 21f + 1\nadr.w r2, 31f + 1\nite eq\naddeq r0, r1, r12\naddne r0, r2, r12\n"
+                "adr.w r1, 21f + 1\nadr.w r2, 31f + 1\nite eq\naddeq r0, r1, r12\naddne r0, r2, r12\n",
             )),
+            "ldr r1, [sp, #56]",
+            "cmp r1, #0",
+            "adr.w r1, 29f + 1",
+            "itt ne",
+            "strne r0, [sp, #52]",
+            "strne r1, [sp, #48]",
             "ldr r0, [sp, #4]",
             "20:",
             "ldr r1, [sp, #8]",
@@ -189,6 +218,20 @@ pub(super) unsafe fn four_pixels(tile: &Tile) {
             "ldr r12, [sp, #24]",
             "stm r12, {{r4-r11}}",
             "b 26b",
+            ".p2align 2",
+            "29:",
+            "str r0, [sp, #4]",
+            "ldrd r2, r12, [sp, #56]",
+            "ldrd r0, r1, [r12], #8",
+            "add r3, r2, #2",
+            "strd r3, r12, [sp, #56]",
+            "ldr r3, [sp, #28]",
+            residual!("r4", "r5"),
+            residual!("r6", "r7"),
+            residual!("r8", "r9"),
+            residual!("r10", "r11"),
+            "ldr r0, [sp, #4]",
+            "ldr pc, [sp, #52]",
             "27:",
             inout("r0") tile => _,
             out("r1") _,

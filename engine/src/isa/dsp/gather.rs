@@ -1,150 +1,158 @@
-//! The other half of Winograd's way back, along columns, and the outputs of a tile.
+//! The other half of Winograd's way back, along columns, and the outputs of two tiles.
 
 use core::arch::asm;
 
-/// A tile's results along rows, and its outputs.
+/// Where a tile's outputs go, four channels at a time.
+#[derive(Clone, Copy)]
 #[repr(C)]
-pub(super) struct Gather {
-    /// A factor a channel; moves on.
-    pub multipliers: *const i32,
-    /// The first channel of the tile's upper left pixel; moves on.
+pub(super) struct Corners {
+    /// The first channel of the upper left pixel, or null where there is no tile; moves on.
     pub above: *mut i8,
-    /// And of its lower left one, the same as `above` where there is none; moves on.
+    /// And of the lower left one, the same as `above` where there is none; moves on.
     pub below: *mut i8,
-    /// `[rows]` of sixteen words: four channels of a row's left result, and eight words further of the right one.
-    pub rows: *const i32,
     /// From a pixel to the next, in bytes; 0 where there is none.
     pub pixel: usize,
+}
+
+impl Corners {
+    /// No tile.
+    pub(super) const NONE: Self = Self { above: core::ptr::null_mut(), below: core::ptr::null_mut(), pixel: 0 };
+}
+
+/// Results along rows, and their outputs.
+#[repr(C)]
+pub(super) struct Gather {
+    /// A factor a channel.
+    pub multipliers: *const i32,
+    /// The middle of the table, or null.
+    pub table: *const i8,
     /// By how much sums are shifted, up or down; see [`crate::requantize::requantize`].
     pub shift: u32,
     /// Of the output, or of the table's index.
     pub zero_point: u32,
-    /// The middle of the table, or null.
-    pub table: *const i8,
+    /// `[rows][left, right][2 tiles][4 channels]`.
+    pub rows: *const i32,
+    /// Of one or two tiles; the last is none.
+    pub corners: [Corners; 3],
 }
 
-/// What becomes of r5 and r6, and where: results without a place of their own come first, and are overwritten.
-macro_rules! outputs {
-    ($shift:literal, $last:expr, $below:literal, $above:literal) => {
-        concat!(
-            $shift,
-            " r5, r5, r8\n",
-            $shift,
-            " r6, r6, r8\nsmmlar r5, r5, lr, r9\nsmmlar r6, r6, lr, r9\n",
-            $last,
-            "strb r6, ",
-            $below,
-            "\nstrb r5, ",
-            $above,
-            "\n"
-        )
-    };
-}
-
-/// A side's sums.
+/// Two channels' sums of a side, upper ones in r5 and r6, lower ones in r12 and lr.
 macro_rules! side {
     ($a:literal, $b:literal, $c:literal, $d:literal) => {
         concat!(
-            "ldr r10, [r0, #",
+            "ldrd r10, r11, [r0, #",
             $b,
-            "]\nldr r11, [r0, #",
-            $c,
-            "]\nldr r12, [r0, #",
-            $d,
-            "]\n",
+            "]\nldrd r5, r6, [r0",
             $a,
-            "add r5, r6, r10\nsub r6, r6, r10\nadd r5, r5, r11\nadd r6, r6, r12\n"
+            "\nsub r12, r5, r10\nsub lr, r6, r11\nadd r5, r5, r10\nadd r6, r6, r11\nldrd r10, r11, [r0, #",
+            $c,
+            "]\nadd r5, r5, r10\nadd r6, r6, r11\nldrd r10, r11, [r0, #",
+            $d,
+            "]\nadd r12, r12, r10\nadd lr, lr, r11\n"
         )
     };
 }
 
 macro_rules! enlarged_side {
     ($a:literal, $b:literal, $c:literal) => {
-        concat!("ldr r10, [r0, #", $b, "]\nldr r11, [r0, #", $c, "]\n", $a, "add r5, r6, r10\nadd r6, r6, r11\n")
-    };
-}
-
-macro_rules! saturate {
-    () => {
-        "ssat r5, #8, r5\nssat r6, #8, r6\n"
-    };
-}
-
-macro_rules! look_up {
-    () => {
-        "ssat r5, #10, r5\nssat r6, #10, r6\nldrb r5, [r7, r5]\nldrb r6, [r7, r6]\n"
+        concat!(
+            "ldrd r10, r11, [r0, #",
+            $c,
+            "]\nldrd r5, r6, [r0",
+            $a,
+            "\nadd r12, r5, r10\nadd lr, r6, r11\nldrd r10, r11, [r0, #",
+            $b,
+            "]\nadd r5, r5, r10\nadd r6, r6, r11\n"
+        )
     };
 }
 
 /// The sides of a tile of 16 positions, and of one of 9.
 macro_rules! left {
     () => {
-        side!("ldr r6, [r0], #4\n", "64", "128", "192")
+        side!("], #8", "64", "120", "184")
     };
 }
 
 macro_rules! right {
     () => {
-        side!("ldr r6, [r0, #32]\n", "96", "160", "224")
+        side!(", #32]", "96", "160", "224")
     };
 }
 
 macro_rules! enlarged_left {
     () => {
-        enlarged_side!("ldr r6, [r0], #4\n", "64", "128")
+        enlarged_side!("], #8", "56", "128")
     };
 }
 
 macro_rules! enlarged_right {
     () => {
-        enlarged_side!("ldr r6, [r0, #32]\n", "96", "160")
+        enlarged_side!(", #32]", "96", "160")
     };
 }
 
-/// A channel's four outputs.
-macro_rules! channel {
-    ($shift:literal, $left:expr, $right:expr, $last:expr) => {
+/// What becomes of a side's sums, and where: results without a place of their own come first, and are overwritten.
+macro_rules! outputs {
+    ($shift:literal, $multipliers:literal, $last:expr, $below:literal, $above:literal) => {
         concat!(
-            "ldr lr, [r1], #4\n",
-            $right,
-            outputs!($shift, $last, "[r3, r4]", "[r2, r4]"),
-            $left,
-            outputs!($shift, $last, "[r3], #1", "[r2], #1"),
+            "ldrd r10, r11, [r1]",
+            $multipliers,
+            "\n.irp sum, r5, r6, r12, lr\n",
+            $shift,
+            " \\sum, \\sum, r8\n.endr\n",
+            "smmlar r5, r5, r10, r9\nsmmlar r6, r6, r11, r9\nsmmlar r12, r12, r10, r9\nsmmlar lr, lr, r11, r9\n",
+            $last,
+            "bfi r12, lr, #8, #8\nstrh r12, ",
+            $below,
+            "\nbfi r5, r6, #8, #8\nstrh r5, ",
+            $above,
+            "\n"
         )
     };
 }
 
+macro_rules! saturate {
+    () => {
+        ".irp sum, r5, r6, r12, lr\nssat \\sum, #8, \\sum\n.endr\n"
+    };
+}
+
+macro_rules! look_up {
+    () => {
+        ".irp sum, r5, r6, r12, lr\nssat \\sum, #10, \\sum\n.endr\n.irp sum, r5, r6, r12, lr\nldrb \\sum, [r7, \\sum]\n.endr\n"
+    };
+}
+
 macro_rules! gather {
-    ($gather:expr, $count:expr, $shift:literal, $left:expr, $right:expr, $last:expr) => {
+    ($gather:expr, $shift:literal, $left:expr, $right:expr, $last:expr) => {
         asm!(
             ".arch armv7e-m",
             "push {{r4-r11, lr}}",
-            "push {{r0, r1}}",
-            "ldr r7, [r0, #28]",
-            "ldrd r8, r9, [r0, #20]",
-            "ldm r0, {{r1-r4, r10}}",
-            "mov r0, r4",
-            "mov r4, r10",
-            "ldr r10, [sp, #4]",
-            "cmp r10, #4",
-            "beq.w 21f",
+            "ldm r0!, {{r1, r7-r10}}",
+            "ldm r0!, {{r2-r4}}",
+            "push {{r0}}",
+            "mov r0, r10",
             "20:",
-            channel!($shift, $left, $right, $last),
-            "ldr r10, [sp, #4]",
-            "subs r10, r10, #1",
-            "str r10, [sp, #4]",
-            "bne 20b",
-            "b.w 22f",
-            "21:",
-            ".rept 4",
-            channel!($shift, $left, $right, $last),
+            // Two channels, twice.
+            ".rept 2",
+            $right,
+            outputs!($shift, "", $last, "[r3, r4]", "[r2, r4]"),
+            $left,
+            outputs!($shift, ", #8", $last, "[r3], #2", "[r2], #2"),
             ".endr",
-            "22:",
-            "ldr r0, [sp], #8",
-            "stm r0, {{r1-r3}}",
+            // The second tile's rows follow, the factors are the same.
+            "sub r1, r1, #16",
+            "ldr r5, [sp]",
+            "strd r2, r3, [r5, #-12]",
+            "ldm r5!, {{r2-r4}}",
+            "str r5, [sp]",
+            "cmp r2, #0",
+            "bne.w 20b",
+            "add sp, sp, #4",
             "pop {{r4-r11, lr}}",
             inout("r0") &raw mut *$gather => _,
-            inout("r1") $count => _,
+            out("r1") _,
             out("r2") _,
             out("r3") _,
             out("r12") _,
@@ -152,28 +160,25 @@ macro_rules! gather {
     };
 }
 
-/// `out = saturate(…)`, or through the table, for 1 to 4 channels of the corners of a tile.
+/// `out = saturate(…)`, or through the table, for four channels of the corners of the tiles.
 ///
 /// # Safety
-/// The pointers lead to what they say, for `count` channels.
+/// The pointers lead to what they say.
 #[inline(never)]
-pub(super) unsafe fn tile<const ENLARGED: bool, const DOWN: bool, const TABLE: bool>(
-    gather: &mut Gather,
-    count: usize,
-) {
+pub(super) unsafe fn tiles<const ENLARGED: bool, const DOWN: bool, const TABLE: bool>(gather: &mut Gather) {
     // All of them read and write what the caller vouches for, and restore what they push.
     match (ENLARGED, DOWN, TABLE) {
         // SAFETY: see above.
-        (false, false, false) => unsafe { gather!(gather, count, "lsl", left!(), right!(), saturate!()) },
+        (false, false, false) => unsafe { gather!(gather, "lsl", left!(), right!(), saturate!()) },
         // SAFETY: see above.
-        (false, false, true) => unsafe { gather!(gather, count, "lsl", left!(), right!(), look_up!()) },
+        (false, false, true) => unsafe { gather!(gather, "lsl", left!(), right!(), look_up!()) },
         // SAFETY: see above.
-        (false, true, false) => unsafe { gather!(gather, count, "asr", left!(), right!(), saturate!()) },
+        (false, true, false) => unsafe { gather!(gather, "asr", left!(), right!(), saturate!()) },
         // SAFETY: see above.
-        (false, true, true) => unsafe { gather!(gather, count, "asr", left!(), right!(), look_up!()) },
+        (false, true, true) => unsafe { gather!(gather, "asr", left!(), right!(), look_up!()) },
         // SAFETY: see above.
-        (true, _, false) => unsafe { gather!(gather, count, "lsl", enlarged_left!(), enlarged_right!(), saturate!()) },
+        (true, _, false) => unsafe { gather!(gather, "lsl", enlarged_left!(), enlarged_right!(), saturate!()) },
         // SAFETY: see above.
-        (true, _, true) => unsafe { gather!(gather, count, "lsl", enlarged_left!(), enlarged_right!(), look_up!()) },
+        (true, _, true) => unsafe { gather!(gather, "lsl", enlarged_left!(), enlarged_right!(), look_up!()) },
     }
 }

@@ -12,21 +12,51 @@ pub(super) struct Products {
     pub weights: *const i16,
     /// The tiles' v, `[pairs][positions][2 tiles]` of words.
     pub columns: *const i16,
-    /// Pairs of input channels, 1 to [`MAX_PAIRS`].
-    pub pairs: usize,
-    /// What is added to the block's results, in their units.
-    pub bias: *const i32,
+    /// See [`skip`].
+    pub skip: usize,
     /// `[rows][left, right][2 tiles][4 channels]`: a row's two results.
     pub rows: *mut i32,
+    /// What is added to the block's results, in their units.
+    pub bias: *const i32,
+    /// 1 where the last row is wanted, of which lower outputs alone are made; else 0.
+    pub last: usize,
+}
+
+/// Bytes of a pair's instructions.
+const PAIR_BYTES: usize = 44;
+
+/// Where so many pairs of input channels, at least 1, enter the body, which is made for [`MAX_PAIRS`]: so far from its
+/// start, and 1 because its code is Thumb.
+pub(super) const fn skip(pairs: usize) -> usize {
+    MAX_PAIRS.saturating_sub(pairs) * PAIR_BYTES + 1
+}
+
+/// The way to position `$offset`, and where to come back.
+macro_rules! position {
+    ($offset:literal) => {
+        concat!("adr.w r2, 24f + 1\nstr r2, [sp]\nldr r1, [sp, #4]\nadd r1, r1, #", $offset, "\n")
+    };
 }
 
 /// One position's products, added to r4 to r11. They share one body, entered where the number of pairs says.
-macro_rules! position {
+macro_rules! add {
     ($offset:literal) => {
+        concat!(position!($offset), "ldr pc, [sp, #8]\n.p2align 2\n24:\n")
+    };
+}
+
+/// One position's products in r4 to r11: those of the first pair start the sums.
+macro_rules! start {
+    ($offset:literal, $stride:literal) => {
         concat!(
-            "adr.w r2, 24f + 1\nstr r2, [sp]\nldr r1, [sp, #12]\nadd r1, r1, #",
-            $offset,
-            "\nldr pc, [sp, #4]\n.p2align 2\n24:\n"
+            position!($offset),
+            "ldrd r12, lr, [r1], #",
+            $stride,
+            "\nldrd r2, r3, [r0], #8\n",
+            "smuad r4, r2, r12\nsmuad r5, r3, r12\nsmuad r8, r2, lr\nsmuad r9, r3, lr\n",
+            "ldrd r2, r3, [r0], #8\n",
+            "smuad r6, r2, r12\nsmuad r7, r3, r12\nsmuad r10, r2, lr\nsmuad r11, r3, lr\n",
+            "ldr pc, [sp, #16]\n.p2align 2\n24:\n"
         )
     };
 }
@@ -34,19 +64,19 @@ macro_rules! position {
 /// Stores r4 to r11 as the next row's result.
 macro_rules! result {
     () => {
-        "ldr r2, [sp, #8]\nstm r2!, {{r4-r11}}\nstr r2, [sp, #8]\n"
+        "ldr r2, [sp, #12]\nstm r2!, {{r4-r11}}\nstr r2, [sp, #12]\n"
     };
 }
 
 macro_rules! keep {
     () => {
-        "add r2, sp, #16\nstm r2, {{r4-r11}}\n"
+        "add r2, sp, #24\nstm r2, {{r4-r11}}\n"
     };
 }
 
 macro_rules! recall {
     () => {
-        "add r2, sp, #16\nldm r2, {{r4-r11}}\n"
+        "add r2, sp, #24\nldm r2, {{r4-r11}}\n"
     };
 }
 
@@ -54,70 +84,55 @@ macro_rules! recall {
 macro_rules! reflect {
     () => {
         concat!(
-            "ldrd r2, r3, [sp, #16]\nrsb r2, r4, r2, lsl #1\nrsb r3, r5, r3, lsl #1\nstrd r2, r3, [sp, #16]\n",
-            "ldrd r2, r3, [sp, #24]\nrsb r2, r6, r2, lsl #1\nrsb r3, r7, r3, lsl #1\nstrd r2, r3, [sp, #24]\n",
-            "ldrd r2, r3, [sp, #32]\nrsb r2, r8, r2, lsl #1\nrsb r3, r9, r3, lsl #1\nstrd r2, r3, [sp, #32]\n",
-            "ldrd r2, r3, [sp, #40]\nrsb r2, r10, r2, lsl #1\nrsb r3, r11, r3, lsl #1\nstrd r2, r3, [sp, #40]\n",
+            "add r2, sp, #24\n",
+            "ldm r2, {{r1, r3, r12, lr}}\n",
+            "rsb r1, r4, r1, lsl #1\nrsb r3, r5, r3, lsl #1\nrsb r12, r6, r12, lsl #1\nrsb lr, r7, lr, lsl #1\n",
+            "stm r2!, {{r1, r3, r12, lr}}\n",
+            "ldm r2, {{r1, r3, r12, lr}}\n",
+            "rsb r1, r8, r1, lsl #1\nrsb r3, r9, r3, lsl #1\nrsb r12, r10, r12, lsl #1\nrsb lr, r11, lr, lsl #1\n",
+            "stm r2, {{r1, r3, r12, lr}}\n",
         )
-    };
-}
-
-macro_rules! clear {
-    () => {
-        "mov r4, #0\nmov r5, #0\nmov r6, #0\nmov r7, #0\nmov r8, #0\nmov r9, #0\nmov r10, #0\nmov r11, #0\n"
     };
 }
 
 /// n0 → A; A + n1 → B, 2·A − B; B + n2 → left; 2·A − B + n3 → right.
 macro_rules! row {
-    ($a:literal, $b:literal, $c:literal, $d:literal) => {
-        concat!(
-            position!($a),
-            keep!(),
-            position!($b),
-            reflect!(),
-            position!($c),
-            result!(),
-            recall!(),
-            position!($d),
-            result!(),
-        )
+    ($first:expr, $b:literal, $c:literal, $d:literal) => {
+        concat!($first, keep!(), add!($b), reflect!(), add!($c), result!(), recall!(), add!($d), result!())
     };
 }
 
 /// n0 → A; A + n1 → left; A + n2 → right.
 macro_rules! enlarged_row {
-    ($a:literal, $b:literal, $c:literal) => {
-        concat!(position!($a), keep!(), position!($b), result!(), recall!(), position!($c), result!())
+    ($first:expr, $b:literal, $c:literal) => {
+        concat!($first, keep!(), add!($b), result!(), recall!(), add!($c), result!())
     };
 }
 
 /// All rows of a block.
 macro_rules! block {
-    ($products:expr, $stride:literal, $rows:expr) => {
+    ($products:expr, $stride:literal, $rows:expr, $last:expr) => {
         asm!(
             ".arch armv7e-m",
             "push {{r4-r11, lr}}",
-            "sub sp, sp, #52",
-            "ldr r12, [r0, #8]",
-            "rsb r12, r12, #32",
-            "mov r2, #44",
-            "mul r12, r12, r2",
-            "adr.w r2, 25f",
-            "add r12, r12, r2",
-            "add r12, r12, #1",
-            "ldr r2, [r0, #16]",
-            "str r12, [sp, #4]",
-            "str r2, [sp, #8]",
-            "ldr r2, [r0, #12]",
-            "ldm r2, {{r4-r7}}",
+            "sub sp, sp, #56",
+            "ldm r0, {{r0-r3, r12, lr}}",
+            "ldm r12, {{r4-r7}}",
             "mov r8, r4",
             "mov r9, r5",
             "mov r10, r6",
             "mov r11, r7",
-            "ldrd r0, r1, [r0]",
-            "str r1, [sp, #12]",
+            "adr.w r12, 25f",
+            "add r2, r2, r12",
+            "add r12, r2, #44",
+            "strd r1, r2, [sp, #4]",
+            "strd r3, r12, [sp, #12]",
+            "str lr, [sp, #20]",
             $rows,
+            "ldr r2, [sp, #20]",
+            "cmp r2, #0",
+            "beq.w 26f",
+            $last,
             "b 26f",
             // Eleven instructions for 16 products.
             ".p2align 2",
@@ -137,7 +152,7 @@ macro_rules! block {
             ".endr",
             "ldr pc, [sp]",
             "26:",
-            "add sp, sp, #52",
+            "add sp, sp, #56",
             "pop {{r4-r11, lr}}",
             inout("r0") $products => _,
             out("r1") _,
@@ -160,14 +175,11 @@ pub(super) unsafe fn block(products: &Products) {
             products,
             "128",
             concat!(
-                row!("0", "8", "16", "24"),
-                clear!(),
-                row!("32", "40", "48", "56"),
-                clear!(),
-                row!("64", "72", "80", "88"),
-                clear!(),
-                row!("96", "104", "112", "120")
-            )
+                row!(add!("0"), "8", "16", "24"),
+                row!(start!("32", "128"), "40", "48", "56"),
+                row!(start!("64", "128"), "72", "80", "88"),
+            ),
+            row!(start!("96", "128"), "104", "112", "120")
         );
     }
 }
@@ -183,13 +195,8 @@ pub(super) unsafe fn enlarged_block(products: &Products) {
         block!(
             products,
             "72",
-            concat!(
-                enlarged_row!("0", "8", "16"),
-                clear!(),
-                enlarged_row!("24", "32", "40"),
-                clear!(),
-                enlarged_row!("48", "56", "64")
-            )
+            concat!(enlarged_row!(add!("0"), "8", "16"), enlarged_row!(start!("24", "72"), "32", "40")),
+            enlarged_row!(start!("48", "72"), "56", "64")
         );
     }
 }

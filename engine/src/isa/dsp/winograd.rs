@@ -1,22 +1,18 @@
 //! Winograd's method on pairs of channels, two tiles and four output channels at a time.
 
-use super::gather::{self, Gather};
+use super::gather;
 use super::op::{sadd16, ssub16, sxtb16, sxtb16_odd};
-use super::products::{MAX_PAIRS, Products, block, enlarged_block};
+use super::outputs::{CHANNELS, Finisher, Outputs, Place, SHIFT, TILES};
+use super::products::{MAX_PAIRS, Products, block, enlarged_block, skip};
 use super::spread::{self, Spread};
 use crate::conditioning::at;
 use crate::epilogue::Epilogue;
 use crate::geometry::Geometry;
 use crate::isa::winograd::{self, Winograd, block_len, positions};
 use crate::isa::{Isa, ToInt8};
-use crate::requantize::TABLE_LEN;
 use crate::residual::Residual;
 use crate::shape::Shape;
 
-/// Output channels of a block.
-const CHANNELS: usize = 4;
-/// Tiles at once.
-const TILES: usize = 2;
 /// Rows and columns of a tile of inputs, at most.
 const SIDE: usize = 4;
 /// The most input channels.
@@ -41,16 +37,17 @@ pub(super) fn run<I: Isa>(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch:
         && winograd.weights.len() >= blocks * block_len(&I::WIDE, geometry)
         && scratch.len() >= winograd::scratch_words(&I::WIDE, geometry, None)
         && output.len() >= geometry.output.len()
+        && !matches!(finish.residual, Residual::From(map) if map.len() < geometry.output.len())
         && (enlarged || finish.epilogue.requantize.shift >= 2 || are_small(winograd, finish.epilogue))
         && finish.epilogue.requantize.multipliers.len() >= geometry.output.channels;
     let down = !enlarged && finish.epilogue.requantize.shift < 2;
     let gather: Finisher = match (enlarged, down, finish.epilogue.table.is_some()) {
-        (false, false, false) => gather::tile::<false, false, false>,
-        (false, false, true) => gather::tile::<false, false, true>,
-        (false, true, false) => gather::tile::<false, true, false>,
-        (false, true, true) => gather::tile::<false, true, true>,
-        (true, _, false) => gather::tile::<true, false, false>,
-        (true, _, true) => gather::tile::<true, false, true>,
+        (false, false, false) => gather::tiles::<false, false, false>,
+        (false, false, true) => gather::tiles::<false, false, true>,
+        (false, true, false) => gather::tiles::<false, true, false>,
+        (false, true, true) => gather::tiles::<false, true, true>,
+        (true, _, false) => gather::tiles::<true, false, false>,
+        (true, _, true) => gather::tiles::<true, false, true>,
     };
     match (fits, enlarged) {
         (false, _) => winograd::run::<I>(winograd, finish, scratch, output),
@@ -58,9 +55,6 @@ pub(super) fn run<I: Isa>(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch:
         (true, true) => tiles::<I, true>(winograd, finish, gather, scratch, output),
     }
 }
-
-/// A [`gather::tile`].
-type Finisher = unsafe fn(&mut Gather, usize);
 
 /// Whether four times every sum fits int32, as products of so few channels leave room for biases and residuals.
 fn are_small(winograd: &Winograd<'_>, epilogue: &Epilogue) -> bool {
@@ -81,30 +75,27 @@ fn tiles<I: Isa, const ENLARGED: bool>(
     let positions = positions(geometry.upsample);
     let pairs = I::WIDE.padded_taps(geometry.input.channels) / 2;
     let block_len = block_len(&I::WIDE, geometry);
-    let shift = if ENLARGED { 0 } else { 2 };
     let out_c = geometry.output.channels.next_multiple_of(CHANNELS);
     let Some((biases, scratch)) = scratch.split_at_mut_checked(out_c) else { return };
-    winograd.fill_bias(biases, shift);
+    winograd.fill_bias(biases, if ENLARGED { 0 } else { SHIFT });
     let Some((rows, columns)) = scratch.split_first_chunk_mut::<64>() else { return };
-    let residual = !matches!(finish.residual, Residual::None);
-    let last_count = winograd.count - winograd.count.saturating_sub(1) / CHANNELS * CHANNELS;
-    let blocks = winograd.count.div_ceil(CHANNELS);
     let all = winograd.tiles();
     let mut patch = [[0; MAX_CHANNELS / 4]; SIDE * COLUMNS];
     let (mut y, mut x) = (0, 0);
     while y < all.height {
-        let mut outputs = [const { None }; TILES];
+        // The second tile is no higher up: where the first has no lower outputs, nor has the second.
+        let last = usize::from(2 * y + 1 < geometry.output.height);
+        let mut places = [None; TILES];
         let neighbours = !ENLARGED && x + 1 < all.width;
         if neighbours {
             spread::<ENLARGED>(winograd, (y, x), [0, TILES], &mut patch, columns, positions);
         }
-        for (tile, out) in outputs.iter_mut().enumerate() {
+        for (tile, place) in places.iter_mut().enumerate() {
             if y < all.height {
                 if !neighbours {
                     spread::<ENLARGED>(winograd, (y, x), [tile, 1], &mut patch, columns, positions);
                 }
-                let results = rows.as_ptr().wrapping_add(tile * CHANNELS);
-                *out = Some(Output::of(geometry, (y, x), winograd.first, finish, results, shift, output));
+                *place = Some(Place::of(geometry, (y, x), winograd.first));
                 x += 1;
                 if x == all.width {
                     (y, x) = (y + 1, 0);
@@ -114,11 +105,14 @@ fn tiles<I: Isa, const ENLARGED: bool>(
         let mut products = Products {
             weights: winograd.weights.as_ptr(),
             columns: columns.as_ptr().cast(),
-            pairs,
-            bias: biases.as_ptr(),
+            skip: skip(pairs),
             rows: rows.as_mut_ptr(),
+            bias: biases.as_ptr(),
+            last,
         };
-        for block_index in 1..=blocks {
+        let mut outputs = Outputs::<ENLARGED>::of(finish, gather, &places, winograd.first, rows, output.as_mut_ptr());
+        let mut left = winograd.count;
+        while left > 0 {
             if ENLARGED {
                 // SAFETY: a block of weights; columns and rows of 9 positions, no more than scratch holds.
                 unsafe { enlarged_block(&products) };
@@ -128,102 +122,16 @@ fn tiles<I: Isa, const ENLARGED: bool>(
             }
             products.weights = products.weights.wrapping_add(block_len);
             products.bias = products.bias.wrapping_add(CHANNELS);
-            let count = if block_index == blocks { last_count } else { CHANNELS };
-            for (tile, out) in outputs.iter_mut().enumerate() {
-                let Some(out) = out else { continue };
-                if residual {
-                    let channel = winograd.first + (block_index - 1) * CHANNELS;
-                    let results = rows.get_mut(tile * CHANNELS..).unwrap_or_default();
-                    add_residual::<ENLARGED>([channel, count], out.places, results, finish, output);
-                    out.places[0] += CHANNELS;
-                    out.places[1] += CHANNELS;
-                }
-                // SAFETY: rows are those of a tile, there are as many multipliers as channels, and `run` has found the
-                // output to be whole, so that the pixels, which the map has, lie within it.
-                unsafe { gather(&mut out.gather, count) };
+            if left < CHANNELS {
+                outputs.rest(finish, &places, [winograd.first, winograd.count - left, left], output);
+                break;
             }
+            // SAFETY: there are as many multipliers and factors as channels, and `run` has found output and residual to be
+            // whole, so that the pixels, which the map has, lie within them.
+            unsafe { outputs.four() };
+            left -= CHANNELS;
         }
     }
-}
-
-/// Where a tile's outputs go.
-struct Output {
-    gather: Gather,
-    /// The place in the map of the upper and of the lower left pixel's next channel, and from a pixel to the next.
-    places: [usize; 3],
-}
-
-impl Output {
-    #[inline(always)]
-    fn of(
-        geometry: &Geometry,
-        (y, x): (usize, usize),
-        channel: usize,
-        finish: &ToInt8<'_>,
-        rows: *const i32,
-        shift: u32,
-        output: &mut [i8],
-    ) -> Self {
-        let Shape { height, width, channels: out_c } = geometry.output;
-        let (down, right) = (2 * y + 1 < height, 2 * x + 1 < width);
-        let above = (2 * y * width + 2 * x) * out_c + channel;
-        let below = if down { above + width * out_c } else { above };
-        let pixel = if right { out_c } else { 0 };
-        let requantize = &finish.epilogue.requantize;
-        let table = finish.epilogue.table;
-        let gather = Gather {
-            multipliers: requantize.multipliers.as_ptr().wrapping_add(channel),
-            above: output.as_mut_ptr().wrapping_add(above),
-            below: output.as_mut_ptr().wrapping_add(below),
-            rows,
-            pixel,
-            shift: requantize.shift.abs_diff(shift),
-            zero_point: requantize.zero_point as u32,
-            table: table.map_or(core::ptr::null(), |table| table.as_ptr().wrapping_add(TABLE_LEN / 2)),
-        };
-        Self { gather, places: [above, below, pixel] }
-    }
-}
-
-/// Adds a residual to what either output of a column alone is made of: the third and the fourth row, or the second and
-/// the third.
-#[inline(always)]
-fn add_residual<const ENLARGED: bool>(
-    [channel, count]: [usize; 2],
-    [above, below, pixel]: [usize; 3],
-    results: &mut [i32],
-    finish: &ToInt8<'_>,
-    output: &[i8],
-) {
-    let map = match finish.residual {
-        Residual::None => return,
-        Residual::InOutput => output,
-        Residual::From(map) => map,
-    };
-    let first_row = if ENLARGED { 1 } else { 2 };
-    let factors = finish.epilogue.residual_multipliers.get(channel..).unwrap_or_default();
-    for (row, start) in [above, below].into_iter().enumerate() {
-        for (side, start) in [start, start + pixel].into_iter().enumerate() {
-            let sums = results.get_mut((first_row + row) * 16 + side * 8..).unwrap_or_default();
-            let values = map.get(start..).unwrap_or_default();
-            let whole = (sums.first_chunk_mut::<CHANNELS>(), values.first_chunk::<CHANNELS>(), factors.first_chunk());
-            if let (CHANNELS, (Some(sums), Some(values), Some(factors))) = (count, whole) {
-                for ((sum, value), factor) in sums.iter_mut().zip(values).zip::<&[i32; CHANNELS]>(factors) {
-                    *sum = sum.wrapping_add(scaled_product::<ENLARGED>(*value, *factor));
-                }
-                continue;
-            }
-            for ((sum, value), factor) in sums.iter_mut().zip(values).zip(factors).take(count) {
-                *sum = sum.wrapping_add(scaled_product::<ENLARGED>(*value, *factor));
-            }
-        }
-    }
-}
-
-/// In units of the sums before the output transform's shift.
-#[inline(always)]
-fn scaled_product<const ENLARGED: bool>(value: i8, factor: i32) -> i32 {
-    factor.wrapping_mul(if ENLARGED { value.into() } else { i32::from(value) << 2 })
 }
 
 /// Writes v of a tile, for tile `tile` of the two, or of both where they are neighbours, as [`Products::columns`] says.
