@@ -30,7 +30,8 @@ pub(super) enum Method {
 ///
 /// Weights, filled up with 0 to whole steps and to whole pairs of channels, lie as
 /// `[groups][out_c / 2][steps of the group][2][16]`. For [`Method::Windows`] a group is 16 input channels under all
-/// nine places of the kernel, else [`GROUP`] steps of the patch as it is (fewer in the last group). For
+/// nine places of the kernel; at stride 1 odd pairs have the kernel's rows in reverse, so that the loop turns round where
+/// it is. Else it is [`GROUP`] steps of the patch as it is (fewer in the last group). For
 /// [`Method::Single`] they lie as `[out_c / 8][steps][8][16]`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
@@ -74,8 +75,10 @@ impl Layout {
         let tap = match self.method {
             Method::Windows => {
                 let in_c = at_least_one(self.geometry.input.channels);
-                let (place, channel) = (tap / in_c, tap % in_c);
-                (channel / STEP * 9 + place) * STEP + channel % STEP
+                let (place, in_channel) = (tap / in_c, tap % in_c);
+                let reverse = self.geometry.stride[0] == 1 && channel / CHANNELS % 2 == 1;
+                let place = if reverse { (2 - place / 3) * 3 + place % 3 } else { place };
+                (in_channel / STEP * 9 + place) * STEP + in_channel % STEP
             }
             Method::Pixels | Method::Single | Method::Patches => tap,
         };

@@ -12,7 +12,7 @@ use super::weights;
 /// A row of [`super::layout::Method::Windows`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
-    /// `[groups][pairs][9][2][16]`.
+    /// `[groups][pairs][9][2][16]`; at stride 1 every other pair's rows lie the other way round, see [`super::layout`].
     pub weights: *const i8,
     /// Its first pixel's place in the halo's first group.
     pub columns: *const i8,
@@ -85,30 +85,33 @@ macro_rules! column {
     };
 }
 
-/// One row of the kernel at stride 1. Columns 0 and 1 are in `$c0` and `$c1`, 2 and 3 in q2 and q3, 4 and 5 in q0 and q1.
+/// One row of the kernel at stride 1. Columns 0 to 5 are in q6, q7, q2, q3, q0, q1, and are loaded on the way where `$load`
+/// is 1.
 macro_rules! row_of_stride_1 {
-    ($row:literal, $c0:literal, $c1:literal) => {
+    ($row:literal, $load:literal) => {
         concat!(
+            next_column!($load, "0", "q6", "0", $row),
+            next_column!($load, "0", "q7", "1", $row),
             weights!("q4"),
-            product!("0", "r0", $c0, "q4"),
-            column!("0", "q2", "2", $row),
-            product!("1", "r4", $c1, "q4"),
+            product!("0", "r0", "q6", "q4"),
+            next_column!($load, "0", "q2", "2", $row),
+            product!("1", "r4", "q7", "q4"),
             weights!("q5"),
             product!("2", "r8", "q2", "q4"),
-            column!("1", "q3", "3", $row),
-            product!("0", "r2", $c0, "q5"),
+            next_column!($load, "1", "q3", "3", $row),
+            product!("0", "r2", "q6", "q5"),
             product!("3", "r12", "q3", "q4"),
-            product!("1", "r6", $c1, "q5"),
+            product!("1", "r6", "q7", "q5"),
             product!("2", "r10", "q2", "q5"),
             weights!("q4"),
             product!("3", "lr", "q3", "q5"),
-            column!("2", "q0", "4", $row),
-            product!("0", "r0", $c1, "q4"),
+            next_column!($load, "2", "q0", "4", $row),
+            product!("0", "r0", "q7", "q4"),
             weights!("q5"),
             product!("1", "r4", "q2", "q4"),
-            product!("0", "r2", $c1, "q5"),
+            product!("0", "r2", "q7", "q5"),
             product!("2", "r8", "q3", "q4"),
-            column!("3", "q1", "5", $row),
+            next_column!($load, "3", "q1", "5", $row),
             product!("3", "r12", "q0", "q4"),
             product!("1", "r6", "q2", "q5"),
             weights!("q4"),
@@ -124,6 +127,13 @@ macro_rules! row_of_stride_1 {
             product!("2", "r10", "q0", "q5"),
             product!("3", "lr", "q1", "q5"),
         )
+    };
+}
+
+/// [`column!`], where `$load` is 1.
+macro_rules! next_column {
+    ($load:literal, $guard:literal, $register:literal, $x:literal, $row:literal) => {
+        concat!(".if ", $load, "\n", column!($guard, $register, $x, $row), ".endif\n")
     };
 }
 
@@ -177,11 +187,11 @@ macro_rules! row_of_stride_2 {
 /// Sixteen input channels of a 3×3 convolution: `tiles` tiles of `P` neighbouring pixels at stride `STRIDE`.
 ///
 /// Sums start from `before`, which steps back by `back` bytes after every tile, and go `back` bytes behind it.
-/// Instructions for a tile and pair of channels at stride 1: 110 with four pixels, 89, 68 or 50 with fewer; at stride 2
-/// 121 with four; 9 more for a tile.
+/// Instructions for a tile and pair of channels at stride 1: 106 with four pixels, 86, 66 or 49 with fewer; at stride 2
+/// 121 with four; 13 more for a tile, 7 at stride 2.
 ///
 /// # Safety
-/// Reads weights `[pairs][9][2][16]`; reads and writes `[tiles][pairs][4][2]` sums; reads a halo, on a word, of the
+/// Reads weights `[pairs][9][2][16]` as [`Row::weights`] lie; reads and writes `[tiles][pairs][4][2]` sums; reads a halo, on a word, of the
 /// columns under these windows and three rows from `columns` on.
 #[inline(always)]
 unsafe fn windows<const P: usize, const STRIDE: usize, const ROWS: usize>(
@@ -201,21 +211,28 @@ unsafe fn windows<const P: usize, const STRIDE: usize, const ROWS: usize>(
             "mov r7, r2",
             "2:",
             "ldrd r3, r9, [sp, #4]",
-            // They stay for all channels.
             ".if {STRIDE} == 1",
             column!("0", "q6", "0", "0"),
             column!("0", "q7", "1", "0"),
+            column!("0", "q2", "2", "0"),
+            column!("1", "q3", "3", "0"),
+            column!("2", "q0", "4", "0"),
+            column!("3", "q1", "5", "0"),
             ".endif",
             "3:",
             "ldm r5!, {{r0, r2, r4, r6, r8, r10, r12, lr}}",
             ".if {STRIDE} == 1",
-            row_of_stride_1!("0", "q6", "q7"),
-            column!("0", "q0", "0", "1"),
-            column!("0", "q1", "1", "1"),
-            row_of_stride_1!("1", "q0", "q1"),
-            column!("0", "q0", "0", "2"),
-            column!("0", "q1", "1", "2"),
-            row_of_stride_1!("2", "q0", "q1"),
+            row_of_stride_1!("0", "0"),
+            row_of_stride_1!("1", "1"),
+            row_of_stride_1!("2", "1"),
+            "stm r11!, {{r0, r2, r4, r6, r8, r10, r12, lr}}",
+            "subs r9, r9, #1",
+            "beq.w 4f",
+            // The next pair's weights are the other way round: it starts with the row whose columns are loaded.
+            "ldm r5!, {{r0, r2, r4, r6, r8, r10, r12, lr}}",
+            row_of_stride_1!("2", "0"),
+            row_of_stride_1!("1", "1"),
+            row_of_stride_1!("0", "1"),
             ".else",
             row_of_stride_2!("0"),
             row_of_stride_2!("1"),
@@ -223,12 +240,13 @@ unsafe fn windows<const P: usize, const STRIDE: usize, const ROWS: usize>(
             ".endif",
             "stm r11!, {{r0, r2, r4, r6, r8, r10, r12, lr}}",
             "subs r9, r9, #1",
-            "bne 3b",
+            "bne.w 3b",
+            "4:",
             "ldr r0, [sp]",
             "sub r5, r5, r0",
             "add r1, r1, #({P} * {STRIDE} * {R} * 16)",
             "subs r7, r7, #1",
-            "bne 2b",
+            "bne.w 2b",
             "pop {{r0, r3, r4, r6, r7}}",
             P = const P, STRIDE = const STRIDE, R = const ROWS,
             inout("r0") back => _, inout("r1") columns => _, inout("r2") tiles => _, inout("r3") weights => _,
