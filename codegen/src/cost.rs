@@ -115,9 +115,9 @@ const DSP: Cost = Cost {
     column: 1.2,
     output: 13.0,
     wide_product: 11.0 / 16.0,
-    transform: 3.0,
-    wide_output: 22.0,
-    weight: 6.2,
+    transform: 3.2,
+    wide_output: 16.0,
+    weight: 3.0,
     element: 7.0,
 };
 

@@ -33,6 +33,8 @@ mod requantize;
 #[cfg(target_arch = "arm")]
 mod residual;
 #[cfg(target_arch = "arm")]
+mod rise;
+#[cfg(target_arch = "arm")]
 mod spread;
 #[cfg_attr(not(target_arch = "arm"), allow(dead_code, reason = "elsewhere only the definition's loop reads them"))]
 mod weights;

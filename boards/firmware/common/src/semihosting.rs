@@ -7,9 +7,13 @@ use core::ffi::CStr;
 
 use grano::denoiser::Denoiser;
 use semihosting::{
-    io::{Write, stdout},
+    fd::AsFd,
+    io::stdout,
     process::exit,
-    sys::arm_compat::syscall::{OperationNumber, ParamRegW, syscall},
+    sys::arm_compat::{
+        sys_write_orig,
+        syscall::{OperationNumber, ParamRegW, syscall},
+    },
 };
 
 use crate::{
@@ -24,10 +28,10 @@ const COMMAND_LINE_BYTES: usize = 96;
 
 /// Prints a line to the emulator's standard output.
 pub fn print_line(text: &str) {
-    if let Ok(mut stdout) = stdout() {
+    if let Ok(stdout) = stdout() {
         // Nobody is left to tell when the emulator does not take it.
-        let _ = stdout.write(text.as_bytes());
-        let _ = stdout.write(b"\n");
+        let _ = sys_write_orig(stdout.as_fd(), text.as_bytes());
+        let _ = sys_write_orig(stdout.as_fd(), b"\n");
     }
 }
 

@@ -28,8 +28,6 @@ instructions! {
     sxtb16_odd(a): "sxtb16 {out}, {a}, ror #8";
     /// Sums of halves.
     sadd16(a, b): "sadd16 {out}, {a}, {b}";
-    /// Differences of halves.
-    ssub16(a, b): "ssub16 {out}, {a}, {b}";
     /// The products of the low and of the high halves, and a summand.
     smlad(a, b, sum): "smlad {out}, {a}, {b}, {sum}";
     /// The product of the low halves, and a summand.

@@ -14,8 +14,10 @@ use crate::shape::Shape;
 pub(super) const CHANNELS: usize = 4;
 /// Tiles at once.
 pub(super) const TILES: usize = 2;
-/// Sums of tiles of 16 positions are 2^this times the results.
-pub(super) const SHIFT: u32 = 2;
+/// Sums are 2^this times the results.
+pub(super) const fn shift(enlarged: bool) -> u32 {
+    if enlarged { 0 } else { 2 }
+}
 
 /// A [`super::gather::tiles`].
 pub(super) type Finisher = unsafe fn(&mut Gather);
@@ -56,16 +58,18 @@ fn corners(places: &[Option<Place>; TILES], map: *mut i8) -> [Corners; TILES + 1
 }
 
 /// What finishes the blocks of a pair of tiles.
-pub(super) struct Outputs<const ENLARGED: bool> {
+pub(super) struct Outputs {
+    enlarged: bool,
     residuals: Option<Residuals>,
     gather: Gather,
     finish: Finisher,
 }
 
-impl<const ENLARGED: bool> Outputs<ENLARGED> {
+impl Outputs {
     #[inline(always)]
     pub(super) fn of(
         to: &ToInt8<'_>,
+        enlarged: bool,
         finish: Finisher,
         places: &[Option<Place>; TILES],
         channel: usize,
@@ -81,18 +85,18 @@ impl<const ENLARGED: bool> Outputs<ENLARGED> {
         let rows = rows.as_mut_ptr();
         let residuals = map.filter(|_| !factors.is_empty()).map(|map| Residuals {
             factors: factors.as_ptr().wrapping_add(channel),
-            rows: rows.wrapping_add(if ENLARGED { 16 } else { 32 }),
+            rows: rows.wrapping_add(if enlarged { 16 } else { 32 }),
             corners: corners(places, map),
         });
         let gather = Gather {
             multipliers: requantize.multipliers.as_ptr().wrapping_add(channel),
             table: table.map_or(core::ptr::null(), |table| table.as_ptr().wrapping_add(TABLE_LEN / 2)),
-            shift: requantize.shift.abs_diff(if ENLARGED { 0 } else { SHIFT }),
+            shift: requantize.shift.abs_diff(shift(enlarged)),
             zero_point: requantize.zero_point as u32,
             rows,
             corners: corners(places, output),
         };
-        Self { residuals, gather, finish }
+        Self { enlarged, residuals, gather, finish }
     }
 
     /// Finishes the next four channels.
@@ -102,12 +106,12 @@ impl<const ENLARGED: bool> Outputs<ENLARGED> {
     #[inline(always)]
     pub(super) unsafe fn four(&mut self) {
         if let Some(residuals) = &mut self.residuals {
-            if ENLARGED {
+            if self.enlarged {
                 // SAFETY: as the caller says.
-                unsafe { residual::add::<0>(residuals) };
+                unsafe { residual::add::<{ shift(true) }>(residuals) };
             } else {
                 // SAFETY: as the caller says.
-                unsafe { residual::add::<SHIFT>(residuals) };
+                unsafe { residual::add::<{ shift(false) }>(residuals) };
             }
             residuals.factors = residuals.factors.wrapping_add(CHANNELS);
         }

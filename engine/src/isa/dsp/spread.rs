@@ -1,4 +1,4 @@
-//! From a tile of inputs to v, for four channels.
+//! From a tile of inputs to v, for four channels; and copies of pixels.
 
 use core::arch::asm;
 
@@ -20,7 +20,7 @@ pub(super) struct Spread {
 ///
 /// # Safety
 /// The pointers lead to as much as that, and `quads` > 0.
-#[inline(always)]
+#[inline(never)]
 pub(super) unsafe fn tile(spread: &Spread, quads: usize) {
     // Columns first, each onto the stack as `[row][column][2 pairs]`; then rows.
     //
@@ -100,7 +100,7 @@ pub(super) unsafe fn tile(spread: &Spread, quads: usize) {
 ///
 /// # Safety
 /// The pointers lead to as much as that, and `quads` > 0.
-#[inline(always)]
+#[inline(never)]
 pub(super) unsafe fn pair(spread: &Spread, quads: usize) {
     // As for one, but onto the stack as `[2 pairs][row][column]`.
     //
@@ -180,7 +180,7 @@ pub(super) unsafe fn pair(spread: &Spread, quads: usize) {
 ///
 /// # Safety
 /// The pointers lead to as much as that, and `quads` > 0.
-#[inline(always)]
+#[inline(never)]
 pub(super) unsafe fn enlarged_tile(spread: &Spread, quads: usize) {
     // As above.
     //
@@ -236,6 +236,56 @@ pub(super) unsafe fn enlarged_tile(spread: &Spread, quads: usize) {
             "pop {{r0-r11, lr}}",
             in("r0") spread,
             in("r1") quads,
+            out("r12") _,
+        );
+    }
+}
+
+/// Copies `pixels` pixels of `quads` quadruples of channels, the next one `step` bytes behind, each to 32 bytes of its own.
+///
+/// # Safety
+/// The pointers lead to as much as that; neither `quads` nor `pixels` is 0.
+#[inline(never)]
+pub(super) unsafe fn copy(from: *const i8, to: *mut u32, quads: usize, pixels: usize, step: usize) {
+    // SAFETY: reads and writes what the caller vouches for, and restores what it pushes.
+    unsafe {
+        asm!(
+            ".arch armv7e-m",
+            "push {{r4-r10}}",
+            "mov r10, r4",
+            "20:",
+            "mov r8, r0",
+            "mov r9, r1",
+            "subs r12, r2, #4",
+            "blt 22f",
+            "21:",
+            // The map's words may lie anywhere.
+            "ldr r4, [r8], #4",
+            "ldr r5, [r8], #4",
+            "ldr r6, [r8], #4",
+            "ldr r7, [r8], #4",
+            "stm r9!, {{r4-r7}}",
+            "subs r12, r12, #4",
+            "bge 21b",
+            "22:",
+            "adds r12, r12, #4",
+            "beq 24f",
+            "23:",
+            "ldr r4, [r8], #4",
+            "str r4, [r9], #4",
+            "subs r12, r12, #1",
+            "bne 23b",
+            "24:",
+            "add r0, r0, r10",
+            "add r1, r1, #32",
+            "subs r3, r3, #1",
+            "bne 20b",
+            "pop {{r4-r10}}",
+            inout("r0") from => _,
+            inout("r1") to => _,
+            in("r2") quads,
+            inout("r3") pixels => _,
+            in("r4") step,
             out("r12") _,
         );
     }
