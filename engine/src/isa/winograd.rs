@@ -221,11 +221,10 @@ pub(super) fn run<I: Isa>(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch:
             let first = winograd.first + block * channels;
             let count = channels.min((winograd.first + winograd.count).saturating_sub(first));
             let bias = biases.get(block * channels..).unwrap_or_default();
-            for position in 0..positions {
-                let part = |len: usize| position * len..(position + 1) * len;
-                let weights = weights.get(part(I::WIDE.block_len(geometry.input.channels))).unwrap_or_default();
-                let products = products.get_mut(part(pixels * channels)).unwrap_or_default();
-                I::wide_dot(weights, columns.get(part(step)).unwrap_or_default(), products);
+            let weights = weights.chunks_exact(I::WIDE.block_len(geometry.input.channels).max(1));
+            let products_of = products.chunks_exact_mut((pixels * channels).max(1));
+            for ((products, weights), columns) in products_of.zip(weights).zip(columns.chunks_exact(step.max(1))) {
+                I::wide_dot(weights, columns, products);
             }
             for pixel in 0..pixels {
                 let Some(tile) = tile_of(pixel) else { continue };
