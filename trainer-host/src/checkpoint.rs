@@ -1,7 +1,7 @@
 //! The training state as one safetensors file, replaced in one move: a run that is killed loses at most
 //! the updates since its last checkpoint, never the checkpoint.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -13,9 +13,12 @@ use tch::{Device, Tensor};
 
 use crate::files;
 use crate::network::Network;
-use crate::optimize::State;
+use crate::optimize::{Adam, State};
 
 const FLAT: [&str; 4] = ["parameters", "ema", "adam.first", "adam.second"];
+
+/// Before the names of the task's own tensors.
+const TASK: &str = "task.";
 
 /// What stands beside the tensors.
 #[derive(Serialize, Deserialize)]
@@ -38,12 +41,13 @@ pub fn path(run: &Path) -> PathBuf {
 pub fn save(run: &Path, arguments: &Value, model: &model::Header, state: &State) -> Result<()> {
     let (arguments, model) = (arguments.clone(), model.clone());
     let header = Header { arguments, model, step: state.step, seconds: state.seconds };
-    let flats = [state.network.flat(), &state.ema, &state.first, &state.second];
-    let flats = flats.into_iter().map(bytes).collect::<Result<Vec<_>>>()?;
-    let tensors = FLAT
+    let flats = [state.network.flat(), &state.ema, &state.adam.first, &state.adam.second];
+    let task = state.tensors.iter().map(|(name, tensor)| (format!("{TASK}{name}"), tensor));
+    let all = FLAT.iter().map(ToString::to_string).zip(flats).chain(task);
+    let all = all.map(|(name, tensor)| Ok((name, bytes(tensor)?))).collect::<Result<Vec<_>>>()?;
+    let tensors = all
         .iter()
-        .zip(&flats)
-        .map(|(name, bytes)| Ok((*name, TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes)?)))
+        .map(|(name, bytes)| Ok((name, TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes)?)))
         .collect::<Result<Vec<_>>>()?;
     let metadata = HashMap::from([("checkpoint".to_string(), serde_json::to_string(&header)?)]);
     files::write(&path(run), &safetensors::serialize(tensors, Some(metadata))?)
@@ -112,8 +116,12 @@ fn parse(bytes: &[u8], device: Device) -> Result<(Header, State)> {
         [&ema, &first, &second].iter().all(|flat| flat.size() == network.flat().size()),
         "its tensors differ in length"
     );
+    let task = tensors.names().into_iter().filter_map(|name| Some((name, name.strip_prefix(TASK)?)));
+    let own = task.map(|(name, own)| Ok((own.to_string(), flat(name)?))).collect::<Result<BTreeMap<_, _>>>()?;
+    let mut adam = Adam::new(network.flat(), Adam::BETA1);
+    (adam.first, adam.second) = (first, second);
     let (step, seconds) = (header.step, header.seconds);
-    Ok((header, State { network, ema, first, second, step, seconds }))
+    Ok((header, State { network, ema, adam, tensors: own, step, seconds }))
 }
 
 /// A tensor's values as little-endian f32.

@@ -1,9 +1,9 @@
 //! Few evaluations: a student learns to do in one step what its teacher does in several (progressive distillation,
 //! Salimans & Ho 2022, in one go instead of by halves).
 //!
-//! The teacher draws pictures by DDIM once, with guidance, and x is kept at the student's time indices. At index t of
-//! these the student is to say the v, or ε, with which one DDIM step leads to the x that the teacher reached at the
-//! next index s:
+//! The teacher draws pictures by DPM-Solver++(2M) once, with guidance, and x is kept at the student's time indices. At
+//! index t of these the student is to say the v, or ε, with which one DDIM step leads to the x that the teacher reached
+//! at the next index s:
 //!
 //! ```text
 //! x̂0 = (x_s − σ_s/σ_t·x_t) / (a_s − σ_s/σ_t·a_t)        Salimans & Ho 2022, eq. 9 of appendix G
@@ -109,14 +109,14 @@ pub fn distill(args: &Args) -> Result<()> {
             row,
         }));
     }
-    let task = ProgressiveDistillation {
+    let mut task = ProgressiveDistillation {
         trajectories: Trajectories::load_or_draw(args, &teacher, device)?,
         steps: StudentSteps::new(&steps, device),
         table: table(most)?,
         batch: args.settings.batch,
     };
     println!("{} parameters, {device:?}, step {} of {}", state.ema.size()[0], state.step, args.settings.steps);
-    optimize::run(&args.settings, &arguments, &header, &mut state, &task)
+    optimize::run(&args.settings, &arguments, &header, &mut state, &mut task)
 }
 
 fn name(evaluations: usize) -> String {
@@ -175,7 +175,7 @@ impl Trajectories {
         let network = sample::from_model(teacher)?.on_device(device)?;
         let (n, m) = (usize::from(args.evaluations[0]), usize::from(args.substeps));
         let times = times(header.schedule.steps, n, m);
-        let spec = SamplerSpec { spacing: Spacing::Listed(times), ..format!("ddim-{}", n * m).parse()? };
+        let spec = SamplerSpec { spacing: Spacing::Listed(times), ..format!("dpm-{}", n * m).parse()? };
         let table = spec.table(&header.schedule, header.prediction)?;
         let guidance = args.guidance.unwrap_or(header.defaults.guidance);
         tch::manual_seed(seed_of(args.settings.seed, 0));
@@ -266,7 +266,7 @@ struct ProgressiveDistillation {
 }
 
 impl Task for ProgressiveDistillation {
-    fn loss(&self, network: &Network, kind: Kind) -> Tensor {
+    fn loss(&mut self, network: &Network, kind: Kind, _update: u64) -> Tensor {
         let StudentSteps { from, to, t, a, b, k0, k1 } = &self.steps;
         let draw = |count: i64| Tensor::randint(count, [self.batch], (Kind::Int64, self.trajectories.x.device()));
         let (picture, step) = (draw(self.trajectories.x.size()[0]), draw(t.size()[0]));

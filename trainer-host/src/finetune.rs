@@ -84,7 +84,7 @@ pub fn finetune(args: &Args) -> Result<()> {
     if args.int8 {
         state.network = fake_quantized(state.network, &model, &header)?;
     }
-    let task = SelfDistillation {
+    let mut task = SelfDistillation {
         process: Process::new(&header.schedule, device)?,
         guidance: args.guidance,
         label_dropout: args.label_dropout,
@@ -95,7 +95,7 @@ pub fn finetune(args: &Args) -> Result<()> {
         teacher,
     };
     println!("{} parameters, {device:?}, step {} of {}", state.ema.size()[0], state.step, args.settings.steps);
-    optimize::run(&args.settings, &arguments, &header, &mut state, &task)
+    optimize::run(&args.settings, &arguments, &header, &mut state, &mut task)
 }
 
 /// A network that rounds as int8 networks of `model` do, with the ranges that `header` holds.
@@ -121,7 +121,7 @@ struct SelfDistillation {
 }
 
 impl Task for SelfDistillation {
-    fn loss(&self, network: &Network, kind: Kind) -> Tensor {
+    fn loss(&mut self, network: &Network, kind: Kind, _update: u64) -> Tensor {
         let noisy = self.process.noisy(&self.data, self.batch, self.label_dropout, self.prediction);
         let teacher = |labels: &Tensor| self.teacher.forward(&noisy.x, &noisy.t, labels, kind);
         let target = tch::no_grad(|| {

@@ -1,7 +1,7 @@
 //! `grano-train`: trains, teaches, exports, samples and evaluates the networks that grano puts on chips, with libtorch.
 //!
 //! It is linked with the libtorch 2.11 in `$LIBTORCH` (or that of a Python environment, with `LIBTORCH_USE_PYTORCH=1`).
-//! `train`, `finetune`, `distill`, `judge` and `eval` run on the first GPU when libtorch has its CUDA part: `build.rs` links
+//! `train`, `finetune`, `distill`, `refine`, `judge` and `eval` run on the first GPU when libtorch has its CUDA part: `build.rs` links
 //! `$LIBTORCH/lib/libtorch_cuda.so` where it exists; elsewhere start with `LD_PRELOAD=…/libtorch_cuda.so`.
 //! `OMP_NUM_THREADS` sets the CPU's threads; results repeat to the bit only with the same number of them.
 
@@ -9,6 +9,7 @@ mod checkpoint;
 mod classifier;
 mod curve;
 mod data;
+mod discriminator;
 mod distill;
 mod eval;
 mod export;
@@ -19,6 +20,7 @@ mod network;
 mod optimize;
 mod process;
 mod progress;
+mod refine;
 mod sample;
 mod steps;
 #[cfg(test)]
@@ -35,6 +37,7 @@ enum Command {
     Train(train::Args),
     Finetune(finetune::Args),
     Distill(distill::Args),
+    Refine(refine::Args),
     Export(export::Args),
     Sample(sample::Args),
     Steps(steps::Args),
@@ -47,6 +50,7 @@ fn main() -> anyhow::Result<()> {
         Command::Train(args) => train::train(&args),
         Command::Finetune(args) => finetune::finetune(&args),
         Command::Distill(args) => distill::distill(&args),
+        Command::Refine(args) => refine::refine(&args),
         Command::Export(args) => export::export(&args),
         Command::Sample(args) => sample::sample(&args),
         Command::Steps(args) => steps::steps(&args),

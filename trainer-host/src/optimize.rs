@@ -1,5 +1,6 @@
 //! What every training has: Adam, the weights' average, checkpoints, metrics, sheets; resumable to the bit.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -85,22 +86,66 @@ pub struct State {
     pub network: Network,
     /// Moving average of the weights, flat.
     pub ema: Tensor,
-    /// Adam's first moment, flat.
-    pub first: Tensor,
-    /// Adam's second moment, flat.
-    pub second: Tensor,
+    /// The optimiser of the weights.
+    pub adam: Adam,
+    /// What the task changes beside the network, by name.
+    pub tensors: BTreeMap<String, Tensor>,
     /// Updates made.
     pub step: u64,
     /// Seconds of training, over all sittings.
     pub seconds: f64,
 }
 
+/// Adam (Kingma & Ba 2015), β2 = 0.99, for parameters in one flat vector.
+pub struct Adam {
+    /// First moment, flat.
+    pub first: Tensor,
+    /// Second moment, flat.
+    pub second: Tensor,
+    beta1: f64,
+}
+
+impl Adam {
+    /// β1 of networks that learn alone.
+    pub const BETA1: f64 = 0.9;
+    const BETA2: f64 = 0.99;
+
+    /// Before the first update of parameters like `flat`.
+    pub fn new(flat: &Tensor, beta1: f64) -> Self {
+        Self { first: flat.zeros_like(), second: flat.zeros_like(), beta1 }
+    }
+
+    /// The `time`-th update, counted from 1.
+    pub fn step(&mut self, flat: &Tensor, gradient: &Tensor, rate: f64, time: u64) {
+        let (beta1, beta2) = (self.beta1, Self::BETA2);
+        let unbiased = |beta: f64| 1.0 - beta.powf(time as f64);
+        let _ = self.first.lerp_(gradient, 1.0 - beta1);
+        let _ = self.second.lerp_(&gradient.square(), 1.0 - beta2);
+        let root = (&self.second / unbiased(beta2)).sqrt() + 1e-8;
+        let _ = flat.shallow_clone().addcdiv_(&(&self.first * (-rate / unbiased(beta1))), &root);
+    }
+}
+
 impl State {
     /// Before the first update.
     pub fn new(network: Network) -> Self {
-        let zeros = || network.flat().zeros_like();
-        let (ema, first, second) = (network.flat().copy(), zeros(), zeros());
-        Self { network, ema, first, second, step: 0, seconds: 0.0 }
+        let (ema, adam) = (network.flat().copy(), Adam::new(network.flat(), Adam::BETA1));
+        Self { network, ema, adam, tensors: BTreeMap::new(), step: 0, seconds: 0.0 }
+    }
+
+    /// Keeps the task's `tensors` from here on, whose values it shares; they get those of the checkpoint first, where
+    /// there is one.
+    ///
+    /// # Errors
+    /// When the checkpoint has others.
+    pub fn share(&mut self, mut tensors: BTreeMap<String, Tensor>) -> Result<()> {
+        for (name, kept) in &self.tensors {
+            let tensor = tensors.get_mut(name).with_context(|| format!("the checkpoint's `{name}` is not known"))?;
+            tch::no_grad(|| tensor.f_copy_(&kept.f_reshape(tensor.size())?))
+                .with_context(|| format!("the checkpoint's `{name}`"))?;
+        }
+        self.tensors = tensors;
+        Ok(())
     }
 
     /// The network with the averaged weights.
@@ -114,9 +159,9 @@ impl State {
 
 /// What is learnt.
 pub trait Task {
-    /// The loss of one batch, a scalar with its graph of gradients. Draws from libtorch's generator, and from nothing
-    /// else that changes.
-    fn loss(&self, network: &Network, kind: Kind) -> Tensor;
+    /// The loss of one batch, a scalar with its graph of gradients, for the `update`-th update, counted from 1. Draws
+    /// from libtorch's generator, and from nothing else that changes but what lies in [`State::tensors`].
+    fn loss(&mut self, network: &Network, kind: Kind, update: u64) -> Tensor;
     /// Draws what the network can do so far.
     ///
     /// # Errors
@@ -152,7 +197,7 @@ pub fn run(
     arguments: &serde_json::Value,
     header: &Header,
     state: &mut State,
-    task: &dyn Task,
+    task: &mut dyn Task,
 ) -> Result<()> {
     let kind = settings.kind(state.ema.device());
     std::fs::create_dir_all(&settings.run).with_context(|| format!("{}", settings.run.display()))?;
@@ -205,14 +250,13 @@ pub fn run(
     Ok(())
 }
 
-/// One step of Adam (Kingma & Ba 2015; β2 = 0.99) on one batch, and of the weights' average; returns the loss and
-/// the gradient's norm before clipping.
+/// One step of Adam on one batch, and of the weights' average; returns the loss and the gradient's norm before clipping.
 ///
 /// # Errors
 /// When the loss or the gradient is not finite; the state is then as before.
-fn update(settings: &Settings, state: &mut State, task: &dyn Task, kind: Kind) -> Result<(f64, f64)> {
+fn update(settings: &Settings, state: &mut State, task: &mut dyn Task, kind: Kind) -> Result<(f64, f64)> {
     tch::manual_seed(seed_of(settings.seed, state.step + 1));
-    let loss = task.loss(&state.network, kind);
+    let loss = task.loss(&state.network, kind, state.step + 1);
     loss.backward();
     let mut gradient = state.network.take_gradient();
     tch::no_grad(|| {
@@ -229,15 +273,7 @@ fn update(settings: &Settings, state: &mut State, task: &dyn Task, kind: Kind) -
         // Young averages forget the untrained weights faster.
         let ema = settings.ema.min((state.step as f64 + 1.0) / (state.step as f64 + 10.0));
         state.step += 1;
-        let (beta1, beta2, time) = (0.9, 0.99, state.step as i32);
-        let _ = state.first.lerp_(&gradient, 1.0 - beta1);
-        let _ = state.second.lerp_(&gradient.square(), 1.0 - beta2);
-        let root = (&state.second / (1.0 - f64::powi(beta2, time))).sqrt() + 1e-8;
-        let _ = state
-            .network
-            .flat()
-            .shallow_clone()
-            .addcdiv_(&(&state.first * (-rate / (1.0 - f64::powi(beta1, time)))), &root);
+        state.adam.step(state.network.flat(), &gradient, rate, state.step);
         let _ = state.ema.lerp_(state.network.flat(), 1.0 - ema);
         Ok((loss, norm))
     })

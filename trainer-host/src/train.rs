@@ -143,7 +143,7 @@ pub fn train(args: &Args) -> Result<()> {
     let sampler = format!("ddim-{}", schedule.steps.min(20));
     let table = sampler.parse::<SamplerSpec>()?.table(&schedule, prediction)?;
     let (label_dropout, batch) = (args.label_dropout, args.settings.batch);
-    let task = Denoise { data, process, table, prediction, label_dropout, batch };
+    let mut task = Denoise { data, process, table, prediction, label_dropout, batch };
     let data = &task.data;
     let arguments = serde_json::to_value(args)?;
     let run = &args.settings.run;
@@ -190,7 +190,7 @@ pub fn train(args: &Args) -> Result<()> {
         state.step,
         args.settings.steps
     );
-    optimize::run(&args.settings, &arguments, &header, &mut state, &task)
+    optimize::run(&args.settings, &arguments, &header, &mut state, &mut task)
 }
 
 /// To say what of x_t is noise.
@@ -205,7 +205,7 @@ struct Denoise {
 }
 
 impl Task for Denoise {
-    fn loss(&self, network: &Network, kind: Kind) -> Tensor {
+    fn loss(&mut self, network: &Network, kind: Kind, _update: u64) -> Tensor {
         let noisy = self.process.noisy(&self.data, self.batch, self.label_dropout, self.prediction);
         network.forward(&noisy.x, &noisy.t, &noisy.labels, kind).mse_loss(&noisy.target, tch::Reduction::Mean)
     }

@@ -1,4 +1,4 @@
-//! Models that learn from models: guidance in one evaluation, int8 codes, few evaluations.
+//! Models that learn from models: guidance in one evaluation, int8 codes, few evaluations; and from a discriminator.
 
 mod common;
 
@@ -103,5 +103,7 @@ fn impossible_students_are_refused() {
     let finetune = ["finetune", "--model", model.to_str().unwrap(), "--data", other.to_str().unwrap()];
     let error = fail(&[&finetune[..], &places].concat());
     assert!(error.contains("[3, 8, 12]"), "{error}");
+    let error = fail(&[&["refine"], &finetune[1..3], &["--data", data.to_str().unwrap()], &places[..]].concat());
+    assert!(error.contains("guidance 3"), "{error}");
     assert!(!run.exists());
 }

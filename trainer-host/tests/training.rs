@@ -4,6 +4,7 @@ mod common;
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
@@ -28,15 +29,16 @@ fn a_run_leaves_checkpoint_metrics_curve_and_samples() {
     assert_eq!((sheet.width(), sheet.height()), (8 * 12, 3 * 12));
 }
 
-#[test]
-fn a_killed_run_goes_on_to_the_same_end() {
-    let root = tempfile::tempdir().unwrap();
-    let data = idx_folder(root.path());
-    let more = ["--steps=60", "--batch=64", "--checkpoint-every=5"];
-    let [whole, killed] = ["whole", "killed"].map(|name| root.path().join(name));
-    succeed(&train(&data, &whole, &more));
+/// Runs a training of 60 updates twice, once killed on the way and begun again.
+fn go_on_to_the_same_end(root: &Path, arguments: &dyn Fn(&Path) -> Vec<String>) {
+    let [whole, killed] = ["whole", "killed"].map(|name| root.join(name));
+    let run = |run: &Path| {
+        let arguments = arguments(run);
+        command(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    assert!(run(&whole).output().unwrap().status.success());
 
-    let mut child = command(&train(&data, &killed, &more)).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = run(&killed).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     while checkpoint(&killed).is_none_or(|(step, _)| step < 10) {
         assert!(child.try_wait().unwrap().is_none(), "it ended before its tenth step");
         thread::sleep(Duration::from_millis(2));
@@ -50,10 +52,34 @@ fn a_killed_run_goes_on_to_the_same_end() {
     let line = fs::read_to_string(whole.join("metrics.jsonl")).unwrap().lines().next().unwrap().to_string();
     write!(metrics, "{line}\n{}", &line[..line.len() / 2]).unwrap();
 
-    succeed(&train(&data, &killed, &more));
+    assert!(run(&killed).output().unwrap().status.success());
     assert!(checkpoint(&killed) == checkpoint(&whole), "the resumed run ends elsewhere");
     assert_eq!(metric_steps(&whole), [50, 60]);
     assert_eq!(metric_steps(&killed), [50, 60]);
+}
+
+#[test]
+fn a_killed_run_goes_on_to_the_same_end() {
+    let root = tempfile::tempdir().unwrap();
+    let data = idx_folder(root.path());
+    let more = ["--steps=60", "--batch=64", "--checkpoint-every=5"];
+    go_on_to_the_same_end(root.path(), &|run| train(&data, run, &more).into_iter().map(String::from).collect());
+}
+
+#[test]
+fn a_killed_refinement_goes_on_to_the_same_end() {
+    let root = tempfile::tempdir().unwrap();
+    let data = idx_folder(root.path());
+    let (teacher, model) = (root.path().join("teacher"), root.path().join("teacher.safetensors"));
+    succeed(&train(&data, &teacher, &["--steps=40"]));
+    let [from, to] = [&teacher, &model].map(|path| path.to_str().unwrap());
+    succeed(&["export", "--trajectories=7", "--sampler=dpm-3", "--run", from, "-o", to]);
+    go_on_to_the_same_end(root.path(), &|run| {
+        let [data, run] = [data.as_path(), run].map(|path| path.to_str().unwrap());
+        let places = ["refine", "--model", to, "--data", data, "--run", run];
+        let more = ["--int8", "--steps=60", "--batch=16", "--checkpoint-every=5"];
+        places.iter().chain(&more).map(ToString::to_string).collect()
+    });
 }
 
 #[test]
