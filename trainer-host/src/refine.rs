@@ -81,6 +81,11 @@ pub fn refine(args: &Args) -> Result<()> {
         args.model.display(),
         model.header.defaults.guidance
     );
+    ensure!(
+        (0.0..=16.0).contains(&args.diffusion),
+        "--diffusion {}: give 0 to 16 draws from q(x_t | x_0) for a picture that is drawn",
+        args.diffusion
+    );
     let data = Dataset::load(&args.data, Split::Train, Some(&model.header.data.labels))?.on_device(device);
     let anchor = sample::from_model(&model)?.on_device(device)?;
     ensure!(
@@ -136,7 +141,7 @@ pub fn refine(args: &Args) -> Result<()> {
 struct Deck {
     data: Dataset,
     label_dropout: f64,
-    /// i64 `[N]`: pictures by class, then all of them again.
+    /// Pictures by class, i64 `[N]`.
     order: Tensor,
     /// Where in `order` the pictures of a label begin, and how many there are; i64 `[classes + 1]`, the last for none.
     begin: Tensor,

@@ -103,7 +103,15 @@ fn impossible_students_are_refused() {
     let finetune = ["finetune", "--model", model.to_str().unwrap(), "--data", other.to_str().unwrap()];
     let error = fail(&[&finetune[..], &places].concat());
     assert!(error.contains("[3, 8, 12]"), "{error}");
-    let error = fail(&[&["refine"], &finetune[1..3], &["--data", data.to_str().unwrap()], &places[..]].concat());
+    let refine = [&["refine", "--data", data.to_str().unwrap()], &places[..]].concat();
+    let error = fail(&[&refine, &finetune[1..3]].concat());
     assert!(error.contains("guidance 3"), "{error}");
+    let guided = root.path().join("guided.safetensors");
+    export(&root.path().join("teacher"), &guided, &["--sampler=ddim-6"]);
+    let refine = [&refine, &["--model", guided.to_str().unwrap()][..]].concat();
+    let error = fail(&[&refine, &["--diffusion=-1"][..]].concat());
+    assert!(error.contains("--diffusion -1"), "{error}");
+    let error = fail(&[&refine, &["--samplers=ddim-6,fast-4"][..]].concat());
+    assert!(error.contains("fast-4"), "{error}");
     assert!(!run.exists());
 }
