@@ -56,15 +56,8 @@ pub struct Args {
 pub fn finetune(args: &Args) -> Result<()> {
     let device = Device::cuda_if_available();
     let model = load(&args.model)?;
-    let data = Dataset::load(&args.data, Split::Train, Some(&model.header.data.labels))?.on_device(device);
+    let data = pictures_for(&model, &args.data, device)?;
     let teacher = sample::from_model(&model)?.on_device(device)?;
-    ensure!(
-        teacher.graph().input == data.shape(),
-        "{}: pictures of {:?} (channels, height, width), the model's are {:?}",
-        args.data.display(),
-        data.shape(),
-        teacher.graph().input
-    );
     let arguments = serde_json::to_value(args)?;
     let (header, mut state) = match checkpoint::load(&args.settings.run, &arguments, device)? {
         Some(begun) => begun,
@@ -96,6 +89,22 @@ pub fn finetune(args: &Args) -> Result<()> {
     };
     println!("{} parameters, {device:?}, step {} of {}", state.ema.size()[0], state.step, args.settings.steps);
     optimize::run(&args.settings, &arguments, &header, &mut state, &mut task)
+}
+
+/// The training set at `path`, from which a model is to learn further.
+///
+/// # Errors
+/// As [`Dataset::load`]; when the pictures have not the model's shape.
+pub fn pictures_for(model: &Model, path: &Path, device: Device) -> Result<Dataset> {
+    let data = Dataset::load(path, Split::Train, Some(&model.header.data.labels))?.on_device(device);
+    let input = model.denoiser()?.graph.input;
+    ensure!(
+        input == data.shape(),
+        "{}: pictures of {:?} (channels, height, width), the model's are {input:?}",
+        path.display(),
+        data.shape()
+    );
+    Ok(data)
 }
 
 /// A network that rounds as int8 networks of `model` do, with the ranges that `header` holds.

@@ -23,9 +23,9 @@ use grano_codegen::schedule::{Prediction, Table};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use crate::data::{Dataset, Split};
+use crate::data::Dataset;
 use crate::discriminator::{Discriminator, Pairs};
-use crate::finetune::fake_quantized;
+use crate::finetune::{fake_quantized, pictures_for};
 use crate::network::Network;
 use crate::optimize::{self, Settings, State, Task, seed_of};
 use crate::process::Process;
@@ -86,15 +86,8 @@ pub fn refine(args: &Args) -> Result<()> {
         "--diffusion {}: give 0 to 16 draws from q(x_t | x_0) for a picture that is drawn",
         args.diffusion
     );
-    let data = Dataset::load(&args.data, Split::Train, Some(&model.header.data.labels))?.on_device(device);
+    let data = pictures_for(&model, &args.data, device)?;
     let anchor = sample::from_model(&model)?.on_device(device)?;
-    ensure!(
-        anchor.graph().input == data.shape(),
-        "{}: pictures of {:?} (channels, height, width), the model's are {:?}",
-        args.data.display(),
-        data.shape(),
-        anchor.graph().input
-    );
     let arguments = serde_json::to_value(args)?;
     let (header, mut state) = match checkpoint::load(&args.settings.run, &arguments, device)? {
         Some(begun) => begun,

@@ -19,6 +19,15 @@ impl Corners {
     pub(super) const NONE: Self = Self { above: core::ptr::null_mut(), below: core::ptr::null_mut(), pixel: 0 };
 }
 
+/// The corners of this tile are kept, the next one's loaded; the loop's end where there is none. At the top of the stack is
+/// the place of the next corners.
+macro_rules! next_tile {
+    () => {
+        "ldr r5, [sp]\nstrd r2, r3, [r5, #-12]\nldm r5!, {{r2-r4}}\nstr r5, [sp]\ncmp r2, #0\nbne.w 20b\n"
+    };
+}
+pub(super) use next_tile;
+
 /// Results along rows, and their outputs.
 #[repr(C)]
 pub(super) struct Gather {
@@ -143,12 +152,7 @@ macro_rules! gather {
             ".endr",
             // The second tile's rows follow, the factors are the same.
             "sub r1, r1, #16",
-            "ldr r5, [sp]",
-            "strd r2, r3, [r5, #-12]",
-            "ldm r5!, {{r2-r4}}",
-            "str r5, [sp]",
-            "cmp r2, #0",
-            "bne.w 20b",
+            next_tile!(),
             "add sp, sp, #4",
             "pop {{r4-r11, lr}}",
             inout("r0") &raw mut *$gather => _,

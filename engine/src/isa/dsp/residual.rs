@@ -2,7 +2,7 @@
 
 use core::arch::asm;
 
-use super::gather::Corners;
+use super::gather::{Corners, next_tile};
 
 /// Results along rows, and what is added to them.
 #[repr(C)]
@@ -67,12 +67,7 @@ pub(super) unsafe fn add<const SHIFT: u32>(residuals: &mut Residuals) {
             "add r0, r0, #16",
             "add r2, r2, #4",
             "add r3, r3, #4",
-            "ldr r5, [sp]",
-            "strd r2, r3, [r5, #-12]",
-            "ldm r5!, {{r2-r4}}",
-            "str r5, [sp]",
-            "cmp r2, #0",
-            "bne.w 20b",
+            next_tile!(),
             "add sp, sp, #4",
             "pop {{r4-r11, lr}}",
             SHIFT = const SHIFT,

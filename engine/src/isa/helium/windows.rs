@@ -191,8 +191,8 @@ macro_rules! row_of_stride_2 {
 /// 121 with four; 13 more for a tile, 7 at stride 2.
 ///
 /// # Safety
-/// Reads weights `[pairs][9][2][16]` as [`Row::weights`] lie; reads and writes `[tiles][pairs][4][2]` sums; reads a halo, on a word, of the
-/// columns under these windows and three rows from `columns` on.
+/// Reads weights `[pairs][9][2][16]` as [`Row::weights`] lie; reads and writes `[tiles][pairs][4][2]` sums; reads a halo,
+/// on a word, of the columns under these windows and three rows from `columns` on.
 #[inline(always)]
 unsafe fn windows<const P: usize, const STRIDE: usize, const ROWS: usize>(
     columns: *const i8,
