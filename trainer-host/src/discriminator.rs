@@ -1,28 +1,27 @@
-//! The discriminator: tells real pictures at a noise level from those that a model draws, given time and label.
+//! The discriminator: tells real pictures from those that a model draws, given the label.
+
+use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
-use grano_codegen::graph::{Builder, Function, Graph, LABEL, Op, T, X};
+use grano_codegen::graph::{Builder, Function, Graph, LABEL, Op, X};
 use tch::{Device, Kind, Tensor};
 
 use crate::network::Network;
 use crate::optimize::Adam;
 
-/// A network D(x, t, label) with the state of its training.
+/// A network D(x, label) with the state of its training.
 pub struct Discriminator {
     network: Network,
     adam: Adam,
     rate: f64,
 }
 
-/// Pictures of one batch that are compared pair by pair, f32 `[N, C, H, W]` each, at the same `t` and `labels`,
-/// i64 `[N]`.
+/// Pictures of one batch that are compared pair by pair, f32 `[N, C, H, W]` each, of the same `labels`, i64 `[N]`.
 pub struct Pairs<'a> {
     /// Draws from the data.
     pub real: &'a Tensor,
     /// What the model drew.
     pub drawn: &'a Tensor,
-    /// Time indices; 0 where there is no noise left.
-    pub t: &'a Tensor,
     /// The number of classes where there is none.
     pub labels: &'a Tensor,
 }
@@ -48,9 +47,10 @@ impl Discriminator {
     }
 
     /// What changes while it learns, by name; shares its values.
-    pub fn tensors(&self) -> [(&'static str, &Tensor); 3] {
+    pub fn tensors(&self) -> BTreeMap<String, Tensor> {
         let Adam { first, second, .. } = &self.adam;
-        [("discriminator", self.network.flat()), ("discriminator.first", first), ("discriminator.second", second)]
+        let all = [("", self.network.flat()), (".first", first), (".second", second)];
+        all.map(|(name, tensor)| (format!("discriminator{name}"), tensor.shallow_clone())).into()
     }
 
     /// Learns from a batch; `update` counts from 1.
@@ -60,12 +60,12 @@ impl Discriminator {
     /// E(D(x + δ) − D(x))² ≈ |δ|²·|∇D|² (Lin et al. 2025, section 3.3), which need no second derivatives.
     pub fn learn(&mut self, pairs: &Pairs<'_>, update: u64) {
         let both = Tensor::cat(&[pairs.real, pairs.drawn], 0);
-        let (t, labels) = (twice(pairs.t), twice(pairs.labels));
-        let plain = self.logits(&both, &t, &labels);
+        let labels = Tensor::cat(&[pairs.labels, pairs.labels], 0);
+        let plain = self.logits(&both, &labels);
         let [real, drawn] = [0, 1].map(|i| plain.reshape([2, -1]).select(0, i));
         let mut loss = (drawn - real).softplus().mean(Kind::Float);
         if update.is_multiple_of(PENALTY_EVERY) {
-            let nudged = self.logits(&(&both + both.randn_like() * NUDGE), &t, &labels);
+            let nudged = self.logits(&(&both + both.randn_like() * NUDGE), &labels);
             let weight = 0.5 * PENALTY * PENALTY_EVERY as f64 / NUDGE.powi(2);
             loss += (nudged - plain).square().mean(Kind::Float) * (2.0 * weight);
         }
@@ -76,24 +76,20 @@ impl Discriminator {
 
     /// The loss of the model that drew, a scalar, and its gradient with respect to what was drawn, like `pairs.drawn`.
     pub fn judge(&self, pairs: &Pairs<'_>) -> (Tensor, Tensor) {
-        let real = tch::no_grad(|| self.logits(pairs.real, pairs.t, pairs.labels));
+        let real = tch::no_grad(|| self.logits(pairs.real, pairs.labels));
         let drawn = pairs.drawn.detach().set_requires_grad(true);
-        let loss = (real - self.logits(&drawn, pairs.t, pairs.labels)).softplus().mean(Kind::Float);
+        let loss = (real - self.logits(&drawn, pairs.labels)).softplus().mean(Kind::Float);
         let gradient = Tensor::run_backward(&[&loss], &[&drawn], false, false).swap_remove(0);
         (loss.detach(), gradient)
     }
 
     /// f32 `[N]`.
-    fn logits(&self, x: &Tensor, t: &Tensor, labels: &Tensor) -> Tensor {
-        self.network.forward(x, t, labels, Kind::Float).reshape([-1])
+    fn logits(&self, x: &Tensor, labels: &Tensor) -> Tensor {
+        self.network.forward(x, &labels.zeros_like(), labels, Kind::Float).reshape([-1])
     }
 }
 
-fn twice(values: &Tensor) -> Tensor {
-    Tensor::cat(&[values, values], 0)
-}
-
-/// Four convolutions, the first three at strides of two and steered by time and class, the last over all that is left.
+/// Four convolutions, the first three at strides of two and steered by the class, the last over all that is left.
 fn graph([c, h, w]: [usize; 3], classes: usize) -> Result<Graph> {
     const CHANNELS: [usize; 3] = [32, 64, 128];
     const EMBEDDING: usize = 64;
@@ -101,9 +97,6 @@ fn graph([c, h, w]: [usize; 3], classes: usize) -> Result<Graph> {
     ensure!(h >= 8 && w >= 8, "pictures are {h}×{w}; a discriminator needs 8×8");
     let mut b = Builder::new([c, h, w], classes);
     let linear = |out_features| Op::Linear { out_features };
-    b.node("sinusoid", Op::Sinusoid { dim: EMBEDDING, max_period: 10_000.0 }, &[T]);
-    b.node("hidden", linear(EMBEDDING), &["sinusoid"]);
-    b.node("time", SILU, &["hidden"]);
     if classes > 0 {
         b.node("class", Op::Embedding { dim: EMBEDDING }, &[LABEL]);
     }
@@ -119,11 +112,9 @@ fn graph([c, h, w]: [usize; 3], classes: usize) -> Result<Graph> {
     let mut left = [h, w];
     for (i, channels) in CHANNELS.into_iter().enumerate() {
         x = b.node(format!("conv{i}"), conv(channels, [4; 2], 2, 1), &[&x]);
-        for source in ["time", "class"] {
-            if b.has(source) {
-                let vector = b.node(format!("{source}{i}"), linear(channels), &[source]);
-                x = b.node(format!("add_{source}{i}"), Op::ChannelBias, &[&x, &vector]);
-            }
+        if classes > 0 {
+            let vector = b.node(format!("class{i}"), linear(channels), &["class"]);
+            x = b.node(format!("add_class{i}"), Op::ChannelBias, &[&x, &vector]);
         }
         x = b.node(format!("silu{i}"), SILU, &[&x]);
         left = left.map(|side| side / 2);
@@ -146,16 +137,15 @@ mod tests {
         let labels = Tensor::from_slice(&[0i64, 1].repeat(8));
         let sign = (labels.to_kind(Kind::Float) * -2.0 + 1.0).reshape([-1, 1, 1, 1]);
         let draw = |level: f64| Tensor::randn([16, 1, 8, 12], (Kind::Float, Device::Cpu)) * 0.1 + &sign * level;
-        let t = Tensor::zeros([16], (Kind::Int64, Device::Cpu));
         let mut before = None;
         for update in 1..=300 {
             let (real, drawn) = (draw(0.1), draw(-0.1));
-            let pairs = Pairs { real: &real, drawn: &drawn, t: &t, labels: &labels };
+            let pairs = Pairs { real: &real, drawn: &drawn, labels: &labels };
             before = before.or_else(|| Some(discriminator.judge(&pairs).0.double_value(&[])));
             discriminator.learn(&pairs, update);
         }
         let (real, drawn) = (draw(0.1), draw(-0.1));
-        let (loss, gradient) = discriminator.judge(&Pairs { real: &real, drawn: &drawn, t: &t, labels: &labels });
+        let (loss, gradient) = discriminator.judge(&Pairs { real: &real, drawn: &drawn, labels: &labels });
         let (before, after) = (before.unwrap(), loss.double_value(&[]));
         assert!(before < 1.0 && after > before + 0.2, "the loss of who draws went from {before} to {after}");
         let towards = (gradient * &sign).sum_dim_intlist([1i64, 2, 3].as_slice(), false, Kind::Float);

@@ -48,11 +48,6 @@ impl Process {
         self.sigma.index_select(0, t).reshape([-1, 1, 1, 1])
     }
 
-    /// A draw from q(x_t | x_0), like `x0`, f32 `[N, C, H, W]`, at `t`, i64 `[N]`.
-    pub fn diffuse(&self, x0: &Tensor, t: &Tensor) -> Tensor {
-        x0 * self.signal(t) + x0.randn_like() * self.sigma(t)
-    }
-
     /// `n` pictures, of which a share of `label_dropout` have their labels hidden.
     pub fn noisy(&self, data: &Dataset, n: i64, label_dropout: f64, prediction: Prediction) -> Noisy {
         let device = data.images.device();

@@ -145,36 +145,44 @@ impl Trajectory<'_> {
         noise: &mut dyn FnMut([i64; 4]) -> Tensor,
         watch: &mut dyn FnMut(&Tensor, &Tensor),
     ) -> Tensor {
+        tch::no_grad(|| self.run_with_gradients(network, noise, watch))
+    }
+
+    /// As [`Self::run`]; gradients reach the network through all steps.
+    pub fn run_with_gradients(
+        &self,
+        network: &Network,
+        noise: &mut dyn FnMut([i64; 4]) -> Tensor,
+        watch: &mut dyn FnMut(&Tensor, &Tensor),
+    ) -> Tensor {
         let device = network.flat().device();
         let graph = network.graph();
         let [c, h, w] = graph.input.map(|n| n as i64);
         let n = self.labels.size()[0];
         let labels = self.labels.to_device(device);
         let none = Tensor::full_like(&labels, graph.classes as i64);
-        tch::no_grad(|| {
-            let mut x = noise([n, c, h, w]).to_device(device);
-            let mut previous: Option<Tensor> = None;
-            for row in &self.table.rows {
-                let t = Tensor::full([n], row.t as i64, (Kind::Int64, device));
-                let input = &x * row.c_in;
-                let mut out = network.forward(&input, &t, &labels, self.kind);
-                if self.guidance != 1.0 && graph.classes > 0 {
-                    let unlabelled = network.forward(&input, &t, &none, self.kind);
-                    out = &unlabelled + (out - &unlabelled) * f64::from(self.guidance);
-                }
-                let x0 = &x * row.k0 - &out * row.k1;
-                let x0 = self.table.clip.map_or_else(|| x0.shallow_clone(), |clip| x0.clamp(-clip, clip));
-                x = &x0 * row.a + &x * row.b + &out * row.e;
-                if let Some(previous) = previous.replace(x0).filter(|_| row.d != 0.0) {
-                    x += previous * row.d;
-                }
-                if row.c != 0.0 {
-                    x += noise([n, c, h, w]).to_device(device) * row.c;
-                }
-                watch(&input, &x);
+        let mut x = noise([n, c, h, w]).to_device(device);
+        let mut previous: Option<Tensor> = None;
+        for row in &self.table.rows {
+            let t = Tensor::full([n], row.t as i64, (Kind::Int64, device));
+            let input = &x * row.c_in;
+            let mut out = network.forward(&input, &t, &labels, self.kind);
+            if self.guidance != 1.0 && graph.classes > 0 {
+                let unlabelled = network.forward(&input, &t, &none, self.kind);
+                out = &unlabelled + (out - &unlabelled) * f64::from(self.guidance);
             }
-            x
-        })
+            let x0 = &x * row.k0 - &out * row.k1;
+            let x0 = self.table.clip.map_or_else(|| x0.shallow_clone(), |clip| x0.clamp(-clip, clip));
+            x = &x0 * row.a + &x * row.b + &out * row.e;
+            if let Some(previous) = previous.replace(x0).filter(|_| row.d != 0.0) {
+                x += previous * row.d;
+            }
+            if row.c != 0.0 {
+                x += noise([n, c, h, w]).to_device(device) * row.c;
+            }
+            watch(&input, &x);
+        }
+        x
     }
 }
 
@@ -204,4 +212,53 @@ pub fn write_sheet(pictures: &Tensor, columns: i64, path: &Path) -> Result<()> {
     let bytes = Vec::<u8>::try_from(sheet.contiguous().reshape([-1]).to_device(Device::Cpu))?;
     let colour = if c == 1 { image::ExtendedColorType::L8 } else { image::ExtendedColorType::Rgb8 };
     files::write_png(path, &bytes, [(columns * w) as u32, (rows * h) as u32], colour)
+}
+
+#[cfg(test)]
+mod tests {
+    use grano_codegen::forward::{NoiseSchedule, ScheduleKind};
+    use grano_codegen::schedule::{Prediction, SamplerSpec};
+
+    use super::*;
+    use crate::testing;
+    use crate::unet::{Config, unet};
+
+    /// Of the biases, whose values nothing rounds.
+    #[test]
+    fn gradients_through_all_steps_are_the_slopes() {
+        let _alone = testing::seed(0);
+        let config =
+            Config { input: [1, 4, 4], classes: 2, channels: [4, 4], blocks: [1, 1, 1], embedding: 8, limit: 4.0 };
+        let fresh = Network::new(unet(&config).unwrap(), Device::Cpu).unwrap();
+        let network = fresh.with_flat(fresh.flat() + fresh.flat().randn_like() * 0.1).unwrap();
+        let biases = network.named().map(|(parameter, value)| match parameter.name.ends_with(".bias") {
+            true => value.randn_like().reshape([-1]),
+            false => value.zeros_like().reshape([-1]),
+        });
+        let direction = Tensor::cat(&biases.collect::<Vec<_>>(), 0).detach();
+        let schedule = NoiseSchedule { kind: ScheduleKind::Cosine, steps: 100 };
+        for sampler in ["dpm-3", "ancestral-2"] {
+            let spec = sampler.parse::<SamplerSpec>().unwrap();
+            let table = spec.table(&schedule, Prediction::Velocity).unwrap();
+            let labels = Tensor::from_slice(&[0i64, 1, 2]);
+            let trajectory = Trajectory { table: &table, labels: &labels, guidance: 1.0, kind: Kind::Float };
+            let sum = |network: &Network| {
+                let mut streams: Vec<_> = (0..3).map(|i| Gaussian(Philox::new(0, i))).collect();
+                let mut noise = |shape: [i64; 4]| super::noise(&mut streams, shape);
+                trajectory.run_with_gradients(network, &mut noise, &mut |_, _| ()).sum(Kind::Double)
+            };
+            sum(&network).backward();
+            let slope = (network.take_gradient() * &direction).sum(Kind::Double).double_value(&[]);
+            const STEP: f64 = 1e-3;
+            let [above, below] = [STEP, -STEP].map(|step| {
+                let moved = network.with_flat(network.flat() + &direction * step).unwrap();
+                tch::no_grad(|| sum(&moved)).double_value(&[])
+            });
+            let expected = (above - below) / (2.0 * STEP);
+            assert!(
+                (slope - expected).abs() < 0.02 * expected.abs() && expected.abs() > 0.1,
+                "{slope}, not {expected}"
+            );
+        }
+    }
 }
