@@ -1,5 +1,6 @@
 //! A classifier of real pictures, and the features in which sets of pictures are compared.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -47,16 +48,17 @@ impl Classifier {
     /// When the file is another network or cannot be written.
     pub fn load_or_train(args: &ClassifierArgs, train: &Dataset) -> Result<Self> {
         tch::manual_seed(0);
-        let mut vars = nn::VarStore::new(train.images.device());
+        let vars = nn::VarStore::new(train.images.device());
         let path = args.classifier.as_path();
         let (trunk, classes) = layers(&vars.root(), train.names.len() as i64, train.shape());
-        if path.exists() {
-            vars.load(path).with_context(|| format!("{}: not this classifier; delete it", path.display()))?;
-            return Ok(Self { vars, trunk, classes });
+        let mut classifier = Self { vars, trunk, classes };
+        if !path.exists() {
+            classifier.learn(train, args.epochs)?;
+            classifier.save(path)?;
         }
-        let classifier = Self { vars, trunk, classes };
-        classifier.learn(train, args.epochs)?;
-        classifier.save(path)?;
+        let foreign = || format!("{}: not the classifier of such pictures; name another file", path.display());
+        classifier.vars.load(path).with_context(foreign)?;
+        classifier.vars.float();
         Ok(classifier)
     }
 
@@ -76,9 +78,12 @@ impl Classifier {
         Seen { features: Tensor::cat(&features, 0), classes: Tensor::cat(&classes, 0) }
     }
 
+    /// In f16: what is used is what was kept.
     fn save(&self, path: &Path) -> Result<()> {
+        let named = self.vars.variables().into_iter().map(|(name, value)| (name, value.to_kind(Kind::Half)));
+        let named: BTreeMap<_, _> = named.collect();
         files::make_parent(path)?;
-        files::replace(path, |partial| Ok(self.vars.save(partial)?))
+        files::replace(path, |partial| Ok(Tensor::write_safetensors(&named.iter().collect::<Vec<_>>(), partial)?))
     }
 
     fn learn(&self, train: &Dataset, epochs: i64) -> Result<()> {
