@@ -1,7 +1,7 @@
 //! Convolutions: four pixels and two channels at a time.
 
 use super::dot::{Last, Tile, four_pixels, one_pixel};
-use super::patch::{Few, Patches};
+use super::patch::Patches;
 use super::{Dsp, Isa};
 use super::{one_input, one_output};
 use crate::conditioning::at;
@@ -49,13 +49,17 @@ pub(super) fn run<X: Code, F: Finish>(
         run.start();
     }
     let columns: &mut [u32] = bytemuck::must_cast_slice_mut(columns);
-    let mut few = Few::default();
     let patches = Patches::of(geometry, &convolution.input);
-    let (mut first, mut pixels) = (0, 0);
-    let all = geometry.output.height * geometry.output.width;
-    for (index, position) in geometry.output.positions().enumerate() {
-        patches.place(position, &mut few, columns, pixels);
-        pixels += 1;
+    let width = geometry.output.width;
+    let all = geometry.output.height * width;
+    // The last tile makes some pixels once more where that gives the same.
+    let again = !finish.to_int8().is_some_and(|finish| matches!(finish.residual, Residual::InOutput));
+    let mut done = 0;
+    while done < all {
+        let first = if again { done.min(all.saturating_sub(PIXELS)) } else { done };
+        let pixels = PIXELS.min(all - first);
+        let y = first.checked_div(width).unwrap_or_default();
+        patches.place((y, first - y * width), pixels, columns);
         if run.single {
             // Its columns side by side.
             for pair in 1..Dsp::PACKING.padded_taps(taps) / 2 {
@@ -65,11 +69,8 @@ pub(super) fn run<X: Code, F: Finish>(
                 }
             }
         }
-        if pixels == PIXELS || index + 1 == all {
-            run.tile(columns, first, pixels, output);
-            first += pixels;
-            pixels = 0;
-        }
+        run.tile(columns, first, pixels, output);
+        done = first + pixels;
     }
 }
 

@@ -136,19 +136,13 @@ impl Outputs {
             let above = tile * 4 * CHANNELS;
             at(places, tile).map(|_| Place { above, below: above + 2 * CHANNELS, pixel: CHANNELS })
         });
-        let pixels = || {
-            let pairs = places.iter().flatten().zip(copies.iter().flatten());
-            pairs.flat_map(|(place, copy)| place.pixels().into_iter().map(move |start| start + done).zip(copy.pixels()))
-        };
         if self.residuals.is_some() {
             let map = if let Residual::From(map) = to.residual { map } else { &*output };
-            for (start, copied) in pixels() {
-                for channel in 0..count {
-                    if let Some(copy) = copy.get_mut(copied + channel) {
-                        *copy = at(map, start + channel);
-                    }
-                }
-            }
+            each_pixel(places, &copies, |start, copied| {
+                let copy = copy.get_mut(copied..).unwrap_or_default();
+                let map = map.get(start + done..start + done + count).unwrap_or_default();
+                copy.iter_mut().zip(map).for_each(|(copy, value)| *copy = *value);
+            });
         }
         let start = copy.as_mut_ptr();
         if let Some(residuals) = &mut self.residuals {
@@ -157,12 +151,20 @@ impl Outputs {
         (self.gather.multipliers, self.gather.corners) = (multipliers.as_ptr(), corners(&copies, start));
         // SAFETY: four factors and multipliers have just been made, and a place for four channels of each pixel.
         unsafe { self.four() };
-        for (start, copied) in pixels() {
-            for channel in 0..count {
-                if let Some(out) = output.get_mut(start + channel) {
-                    *out = at(&copy, copied + channel);
-                }
-            }
+        each_pixel(places, &copies, |start, copied| {
+            let outs = output.get_mut(start + done..start + done + count).unwrap_or_default();
+            let copy = copy.get(copied..).unwrap_or_default();
+            outs.iter_mut().zip(copy).for_each(|(out, copy)| *out = *copy);
+        });
+    }
+}
+
+/// Calls `take(pixel, copy)` for the pixels of the tiles and those of their copies.
+#[inline(always)]
+fn each_pixel(places: &[Option<Place>; TILES], copies: &[Option<Place>; TILES], mut take: impl FnMut(usize, usize)) {
+    for (place, copy) in places.iter().flatten().zip(copies.iter().flatten()) {
+        for (pixel, copy) in place.pixels().into_iter().zip(copy.pixels()) {
+            take(pixel, copy);
         }
     }
 }

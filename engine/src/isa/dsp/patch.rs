@@ -1,7 +1,7 @@
 //! Patches of the input, widened into a tile's columns.
 
 use super::dot::widen;
-use super::op::{pkhbt, pkhtb};
+use super::op::{pkhbt, pkhtb, sxtb16, sxtb16_odd};
 use super::{Dsp, Isa};
 use crate::conditioning::at;
 use crate::geometry::{Geometry, Piece};
@@ -14,37 +14,46 @@ const PIXELS: usize = Dsp::PACKING.pixels;
 /// Most taps that are gathered one by one.
 const FEW: usize = 32;
 
-/// A patch of few taps, two a word; 0 after the last.
-pub(super) type Few = [u32; FEW / 2];
-
 /// Where a convolution's patches come from.
 pub(super) struct Patches<'a, X> {
     geometry: &'a Geometry,
     input: &'a Maps<'a, X>,
     /// Whether there is one map, whole and not enlarged.
     plain: bool,
-    /// That map, where it is of int8 and has whole quadruples of channels.
-    quads: Option<&'a [i8]>,
+    /// That map, where it is of int8.
+    map: Option<&'a [i8]>,
 }
 
 impl<'a, X: Code> Patches<'a, X> {
     pub(super) fn of(geometry: &'a Geometry, input: &'a Maps<'a, X>) -> Self {
         let whole = input.maps[0].len() >= geometry.input.len();
         let plain = whole && input.channels[1] == 0 && geometry.upsample == [1, 1];
-        let quads = X::bytes(input.maps[0]).filter(|_| plain && geometry.input.channels.is_multiple_of(4));
-        Self { geometry, input, plain, quads }
+        Self { geometry, input, plain, map: X::bytes(input.maps[0]).filter(|_| plain) }
     }
 
-    /// Writes the patch under an output pixel into the columns of pixel `pixel`.
+    /// Writes the patches under so many output pixels, the first of which is at `(y, x)`, into the columns.
     #[inline(never)]
-    pub(super) fn place(&self, position: (usize, usize), few: &mut Few, columns: &mut [u32], pixel: usize) {
-        let taps = self.geometry.patch_len();
-        match self.quads {
-            Some(map) => self.quads(map, position, columns, pixel),
-            None if self.plain && taps <= FEW => self.few(position, few, columns, pixel),
-            None => {
-                self.geometry.pieces(position, self.input, |tap, piece| put(piece, columns, pixel, tap, taps));
+    pub(super) fn place(&self, (mut y, mut x): (usize, usize), pixels: usize, columns: &mut [u32]) {
+        for pixel in 0..pixels {
+            match self.map {
+                Some(map) => self.bytes(map, (y, x), columns, pixel),
+                None => self.others((y, x), columns, pixel),
             }
+            x += 1;
+            if x == self.geometry.output.width {
+                (y, x) = (y + 1, 0);
+            }
+        }
+    }
+
+    /// Of maps that are not of int8, or not one, or enlarged.
+    #[inline(never)]
+    fn others(&self, position: (usize, usize), columns: &mut [u32], pixel: usize) {
+        let taps = self.geometry.patch_len();
+        if X::bytes(&[]).is_none() && self.plain && taps <= FEW {
+            self.few(position, columns, pixel);
+        } else {
+            self.geometry.pieces(position, self.input, |tap, piece| put(piece, columns, pixel, tap, taps));
         }
     }
 
@@ -60,12 +69,15 @@ impl<'a, X: Code> Patches<'a, X> {
         let on = width.saturating_sub(first).min(k_w - left);
         for ky in 0..k_h {
             let row = (y * stride[0] + ky).wrapping_sub(padding[0]);
-            if row < height {
-                let start = (row * width + first) * channels;
-                let pieces = [(left, None), (on, Some(start)), (k_w - left - on, None)];
-                pieces.into_iter().filter(|(columns, _)| *columns > 0).for_each(|(n, at)| take(n * channels, at));
-            } else {
-                take(k_w * channels, None);
+            let [before, on] = if row < height { [left, on] } else { [k_w, 0] };
+            if before > 0 {
+                take(before * channels, None);
+            }
+            if on > 0 {
+                take(on * channels, Some((row * width + first) * channels));
+            }
+            if before + on < k_w {
+                take((k_w - before - on) * channels, None);
             }
         }
     }
@@ -80,41 +92,60 @@ impl<'a, X: Code> Patches<'a, X> {
         Some((row * width + column) * channels)
     }
 
-    /// Four values at a time.
+    /// Of one map of int8, four values at a time.
     #[inline(always)]
-    fn quads(&self, map: &[i8], position: (usize, usize), columns: &mut [u32], pixel: usize) {
-        let Some(mut words) = columns.get_mut(pixel..) else { return };
-        if words.len() + PIXELS <= self.geometry.patch_len() / 2 * PIXELS {
+    fn bytes(&self, map: &[i8], position: (usize, usize), columns: &mut [u32], pixel: usize) {
+        let taps = self.geometry.patch_len();
+        let Some(words) = columns.get_mut(pixel..).filter(|words| words.len() + PIXELS > taps.div_ceil(2) * PIXELS)
+        else {
             return;
-        }
-        if let Some(start) = self.inside(position) {
-            let Geometry { input: Shape { width, channels, .. }, kernel: [k_h, k_w], .. } = *self.geometry;
-            let (mut input, mut output) = (map.as_ptr().wrapping_add(start), words.as_mut_ptr());
-            for _ in 0..k_h {
-                // SAFETY: the patch is on the map, which `of` has found to be whole; there are words for all of it.
-                unsafe { widen(input, output, k_w * channels / 4) };
-                input = input.wrapping_add(width * channels);
-                output = output.wrapping_add(k_w * channels / 2 * PIXELS);
+        };
+        let mut column = Column { next: words.as_mut_ptr(), waiting: 0, count: 0 };
+        let Some(start) = self.inside(position) else {
+            // SAFETY: there are words for the patch.
+            return unsafe { self.edge(map, position, column) };
+        };
+        let Geometry { input: Shape { width, channels, .. }, kernel: [k_h, k_w], .. } = *self.geometry;
+        let (mut input, len) = (map.as_ptr().wrapping_add(start), k_w * channels);
+        for _ in 0..k_h {
+            // SAFETY: the patch is on the map, which `of` has found to be whole; there are words for all of it.
+            unsafe {
+                if channels.is_multiple_of(4) {
+                    widen(input, column.next, len / 4);
+                    column.next = column.next.wrapping_add(len / 2 * PIXELS);
+                } else {
+                    column.take(input, len);
+                }
             }
-            return;
+            input = input.wrapping_add(width * channels);
         }
-        let nothing = u32::from(self.input.zero_points[0] as u16) * 0x1_0001;
-        self.rows(position, |len, start| {
-            match start {
-                None => words.iter_mut().step_by(PIXELS).take(len / 2).for_each(|word| *word = nothing),
-                // SAFETY: the row's columns are on the map, which `of` has found to be whole; there are words for the
-                // whole patch.
-                Some(start) => unsafe { widen(map.as_ptr().wrapping_add(start), words.as_mut_ptr(), len / 4) },
-            }
-            words = core::mem::take(&mut words).get_mut(len / 2 * PIXELS..).unwrap_or_default();
+        // SAFETY: see above.
+        unsafe { column.end() };
+    }
+
+    /// The same where a part of the patch is outside the map.
+    ///
+    /// # Safety
+    /// The column has room for the patch.
+    #[inline(never)]
+    unsafe fn edge(&self, map: &[i8], position: (usize, usize), mut column: Column) {
+        let nothing = u32::from(self.input.zero_points[0] as u8) * 0x0101_0101;
+        self.rows(position, |len, start| match start {
+            // SAFETY: the pieces make up the patch, for which there is room.
+            None => unsafe { column.fill(nothing, len) },
+            // SAFETY: the row's columns are on the map, which `of` has found to be whole; else see above.
+            Some(start) => unsafe { column.take(map.as_ptr().wrapping_add(start), len) },
         });
+        // SAFETY: see above.
+        unsafe { column.end() };
     }
 
     /// Value by value, and then into pairs.
     #[inline(always)]
-    fn few(&self, position: (usize, usize), few: &mut Few, columns: &mut [u32], pixel: usize) {
+    fn few(&self, position: (usize, usize), columns: &mut [u32], pixel: usize) {
         let taps = self.geometry.patch_len();
-        let flat: &mut [i16] = bytemuck::must_cast_slice_mut(few);
+        let mut few = [0u32; FEW / 2];
+        let flat: &mut [i16] = bytemuck::must_cast_slice_mut(&mut few);
         let mut flat = flat.iter_mut();
         let nothing = self.input.zero_points[0];
         self.rows(position, |len, start| match start {
@@ -137,6 +168,115 @@ impl<'a, X: Code> Patches<'a, X> {
             }
         }
         words.zip(rest).for_each(|(word, pair)| *word = *pair);
+    }
+}
+
+/// A pixel's column, to which values are added from the first on.
+struct Column {
+    /// Where the next quadruple goes.
+    next: *mut u32,
+    /// Values that are no quadruple yet, the others being 0.
+    waiting: u32,
+    /// How many.
+    count: usize,
+}
+
+impl Column {
+    /// Adds a quadruple.
+    ///
+    /// # Safety
+    /// There is a place for it.
+    #[inline(always)]
+    unsafe fn push(&mut self, quad: u32) {
+        // SAFETY: as the caller says.
+        unsafe {
+            self.next.write(sxtb16(quad));
+            self.next.add(PIXELS).write(sxtb16_odd(quad));
+        }
+        self.next = self.next.wrapping_add(2 * PIXELS);
+    }
+
+    /// Adds up to three values, the other bytes of `values` being 0.
+    ///
+    /// # Safety
+    /// There is a place for them.
+    #[inline(always)]
+    unsafe fn few(&mut self, values: u32, len: usize) {
+        let bits = 8 * self.count as u32;
+        self.waiting |= values << bits;
+        self.count += len;
+        if self.count >= 4 {
+            // SAFETY: as the caller says.
+            unsafe { self.push(self.waiting) };
+            (self.waiting, self.count) = (values >> (32 - bits), self.count - 4);
+        }
+    }
+
+    /// Adds `len` > 0 values.
+    ///
+    /// # Safety
+    /// They are there, and there is a place for them.
+    #[inline(always)]
+    unsafe fn take(&mut self, mut from: *const i8, mut len: usize) {
+        if len < 4 {
+            let mut values = 0;
+            for value in 0..len {
+                // SAFETY: as the caller says.
+                values |= u32::from(unsafe { from.add(value).read() } as u8) << (8 * value);
+            }
+            // SAFETY: as the caller says.
+            return unsafe { self.few(values, len) };
+        }
+        if self.count > 0 {
+            // SAFETY: as the caller says; there are at least four.
+            unsafe { self.push(self.waiting | from.cast::<u32>().read_unaligned() << (8 * self.count)) };
+            (from, len) = (from.wrapping_add(4 - self.count), len + self.count - 4);
+        }
+        let (quads, rest) = (len / 4, len % 4);
+        if quads > 0 {
+            // SAFETY: as the caller says.
+            unsafe { widen(from, self.next, quads) };
+            self.next = self.next.wrapping_add(2 * PIXELS * quads);
+        }
+        (self.waiting, self.count) = (0, rest);
+        if rest > 0 {
+            let last = from.wrapping_add(len).wrapping_sub(4).cast::<u32>();
+            // SAFETY: there were at least four values.
+            self.waiting = unsafe { last.read_unaligned() } >> (32 - 8 * rest);
+        }
+    }
+
+    /// Adds `len` times the value of which `nothing` are four.
+    ///
+    /// # Safety
+    /// There is a place for them.
+    #[inline(always)]
+    unsafe fn fill(&mut self, nothing: u32, len: usize) {
+        self.waiting |= nothing << (8 * self.count);
+        self.count += len;
+        while self.count >= 4 {
+            // SAFETY: as the caller says.
+            unsafe { self.push(self.waiting) };
+            (self.waiting, self.count) = (nothing, self.count - 4);
+        }
+        self.waiting &= !(u32::MAX << (8 * self.count));
+    }
+
+    /// Adds what waits, which is no quadruple and keeps its order.
+    ///
+    /// # Safety
+    /// There is a place for it.
+    #[inline(always)]
+    unsafe fn end(self) {
+        let [even, odd] = [sxtb16(self.waiting), sxtb16_odd(self.waiting)];
+        if self.count > 0 {
+            // SAFETY: as the caller says.
+            unsafe { self.next.write(pkhbt(even, odd)) };
+        }
+        if self.count > 2 {
+            // SAFETY: as the caller says.
+            unsafe { self.next.add(PIXELS).write(pkhtb(odd, even)) };
+        }
     }
 }
 

@@ -241,51 +241,62 @@ pub(super) unsafe fn enlarged_tile(spread: &Spread, quads: usize) {
     }
 }
 
-/// Copies `pixels` pixels of `quads` quadruples of channels, the next one `step` bytes behind, each to 32 bytes of its own.
+/// Copies `bytes` bytes of each of `pixels` pixels, which lie `steps` bytes apart where they are and where they go.
 ///
 /// # Safety
-/// The pointers lead to as much as that; neither `quads` nor `pixels` is 0.
+/// The pointers lead to as much as that; neither `bytes` nor `pixels` is 0.
 #[inline(never)]
-pub(super) unsafe fn copy(from: *const i8, to: *mut u32, quads: usize, pixels: usize, step: usize) {
+pub(super) unsafe fn copy(from: *const i8, to: *mut i8, bytes: usize, pixels: usize, steps: [usize; 2]) {
     // SAFETY: reads and writes what the caller vouches for, and restores what it pushes.
     unsafe {
         asm!(
             ".arch armv7e-m",
-            "push {{r4-r10}}",
+            "push {{r4-r11}}",
             "mov r10, r4",
+            "mov r11, r5",
             "20:",
             "mov r8, r0",
             "mov r9, r1",
-            "subs r12, r2, #4",
+            "subs r12, r2, #16",
             "blt 22f",
             "21:",
-            // The map's words may lie anywhere.
-            "ldr r4, [r8], #4",
-            "ldr r5, [r8], #4",
-            "ldr r6, [r8], #4",
-            "ldr r7, [r8], #4",
-            "stm r9!, {{r4-r7}}",
-            "subs r12, r12, #4",
+            // Words may lie anywhere.
+            ".irp word, r4, r5, r6, r7",
+            "ldr \\word, [r8], #4",
+            ".endr",
+            ".irp word, r4, r5, r6, r7",
+            "str \\word, [r9], #4",
+            ".endr",
+            "subs r12, r12, #16",
             "bge 21b",
             "22:",
-            "adds r12, r12, #4",
-            "beq 24f",
+            "adds r12, r12, #12",
+            "blt 24f",
             "23:",
             "ldr r4, [r8], #4",
             "str r4, [r9], #4",
-            "subs r12, r12, #1",
-            "bne 23b",
+            "subs r12, r12, #4",
+            "bge 23b",
             "24:",
+            "adds r12, r12, #4",
+            "beq 26f",
+            "25:",
+            "ldrb r4, [r8], #1",
+            "strb r4, [r9], #1",
+            "subs r12, r12, #1",
+            "bne 25b",
+            "26:",
             "add r0, r0, r10",
-            "add r1, r1, #32",
+            "add r1, r1, r11",
             "subs r3, r3, #1",
             "bne 20b",
-            "pop {{r4-r10}}",
+            "pop {{r4-r11}}",
             inout("r0") from => _,
             inout("r1") to => _,
-            in("r2") quads,
+            in("r2") bytes,
             inout("r3") pixels => _,
-            in("r4") step,
+            in("r4") steps[0],
+            in("r5") steps[1],
             out("r12") _,
         );
     }

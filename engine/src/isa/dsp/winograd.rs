@@ -1,11 +1,11 @@
 //! Winograd's method on pairs of channels, two tiles and four output channels at a time.
 
 use super::gather;
+use super::op::{pkhbt, pkhtb};
 use super::outputs::{CHANNELS, Finisher, Outputs, Place, TILES, shift};
 use super::products::{MAX_PAIRS, Products, block, enlarged_block, skip};
 use super::rise;
 use super::spread::{self, Spread};
-use crate::conditioning::at;
 use crate::epilogue::Epilogue;
 use crate::geometry::Geometry;
 use crate::isa::winograd::{self, MAX_POSITIONS, Winograd, block_len, positions};
@@ -21,8 +21,9 @@ const MAX_CHANNELS: usize = 2 * MAX_PAIRS;
 const COLUMNS: usize = SIDE + 2;
 /// Channels of a patch: more are copied in turn.
 const PATCH_CHANNELS: usize = 32;
-/// Tiles of inputs where some are outside the map, four channels a word.
-type Patch = [[u32; PATCH_CHANNELS / 4]; SIDE * COLUMNS];
+/// Tiles of inputs where some are outside the map or channels are no whole quadruples: bytes, `[rows][columns][channels]`,
+/// and as many as the last pixel's last quadruple is longer than its channels.
+type Patch = [u32; SIDE * COLUMNS * PATCH_CHANNELS / 4 + 1];
 
 /// See [`Isa::winograd`].
 pub(super) fn run<I: Isa>(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch: &mut [i32], output: &mut [i8]) {
@@ -91,7 +92,7 @@ fn tiles<I: Isa>(
     winograd.fill_bias(biases, shift(enlarged));
     let Some((rows, columns)) = scratch.split_first_chunk_mut::<64>() else { return };
     let all = winograd.tiles();
-    let mut patch = [[0; PATCH_CHANNELS / 4]; SIDE * COLUMNS];
+    let mut patch = [0; SIDE * COLUMNS * PATCH_CHANNELS / 4 + 1];
     let (mut y, mut x) = (0, 0);
     while y < all.height {
         // The second tile is no higher up: where the first has no lower outputs, nor has the second.
@@ -171,7 +172,7 @@ fn spread(
                 Spread { input: map.as_ptr().wrapping_add(start), row: width * channels, pixel: channels, output }
             } else {
                 copy(winograd, part, [first, count], [y, x], [side, side_x], patch);
-                Spread { input: patch.as_ptr().cast(), row: COLUMNS * PATCH_CHANNELS, pixel: PATCH_CHANNELS, output }
+                Spread { input: patch.as_ptr().cast(), row: COLUMNS * count, pixel: count, output }
             };
             if quads > 0 {
                 // SAFETY: in the map, or the patch, there are `side` rows of `side_x` pixels; the columns are long enough
@@ -182,23 +183,39 @@ fn spread(
             (_, columns) = core::mem::take(&mut columns).split_at_mut_checked(len).unwrap_or_default();
             if rest > 0 {
                 spread.input = spread.input.wrapping_add(quads * 4);
-                last_pairs(spread, [side, tile, tiles], rest.div_ceil(2) * positions * TILES, columns);
+                last_pairs(spread, [side, tile, tiles], rest, columns);
             }
             first += count;
         }
     }
 }
 
-/// v of the last one or two pairs of channels, so many words, where the columns may have no room for two. They are in the
-/// patch.
+/// v of the last `rest` channels, up to three, where the columns may have no room for two pairs. They are in the patch, and
+/// lie as neighbours.
 #[inline(never)]
-fn last_pairs(mut spread: Spread, [side, tile, tiles]: [usize; 3], len: usize, columns: &mut [i32]) {
+fn last_pairs(mut spread: Spread, [side, tile, tiles]: [usize; 3], rest: usize, columns: &mut [i32]) {
     let mut pairs = [0; 2 * MAX_POSITIONS * TILES];
     spread.output = pairs.as_mut_ptr().wrapping_add(tile);
     // SAFETY: the patch has whole quadruples, and there is room for two pairs.
     unsafe { whole(&spread, 1, side, tiles) };
-    let words = columns.iter_mut().zip(&pairs).take(len).skip(tile).step_by(if tiles == 1 { TILES } else { 1 });
-    words.for_each(|(column, word)| *column = *word as i32);
+    let len = side * side * TILES;
+    let Some((even, odd)) = pairs.split_at_checked(len) else { return };
+    let mut write = |start: usize, join: fn(u32, u32) -> u32| {
+        let columns = columns.get_mut(start..start + len).unwrap_or_default().as_chunks_mut::<TILES>().0;
+        let pairs = even.as_chunks::<TILES>().0.iter().zip(odd.as_chunks::<TILES>().0);
+        for (columns, (even, odd)) in columns.iter_mut().zip(pairs) {
+            let pairs = even.iter().zip(odd).skip(tile).take(tiles);
+            columns
+                .iter_mut()
+                .skip(tile)
+                .zip(pairs)
+                .for_each(|(column, (even, odd))| *column = join(*even, *odd) as i32);
+        }
+    };
+    write(0, pkhbt);
+    if rest == 3 {
+        write(len, |even, odd| pkhtb(odd, even));
+    }
 }
 
 /// v of `quads` quadruples of channels.
@@ -230,41 +247,32 @@ fn copy(
 ) {
     let Shape { height, width, .. } = winograd.geometry.input;
     let (map, channels) = (winograd.input.maps[part & 1], winograd.input.channels[part & 1]);
-    let (quads, rest) = (count / 4, count % 4);
-    let nothing = [u32::from(winograd.input.zero_points[part & 1] as u8) * 0x0101_0101; PATCH_CHANNELS / 4];
+    let nothing = [winograd.input.zero_points[part & 1] as i8; PATCH_CHANNELS];
     let left = usize::from(x == 0);
     let on = (width + 1).saturating_sub(x).min(columns).saturating_sub(left);
-    for (row, line) in (y..).zip(patch.chunks_exact_mut(COLUMNS).take(rows)) {
-        let on = if (1..=height).contains(&row) { on } else { 0 };
-        let pixel = row.wrapping_sub(1).wrapping_mul(width).wrapping_add(x + left).wrapping_sub(1);
-        let start = pixel.wrapping_mul(channels).wrapping_add(channel);
-        let mut line = line;
-        for (pixels, start) in [(left, None), (on, Some(start)), (columns - left - on, None)] {
-            let Some((out, others)) = core::mem::take(&mut line).split_at_mut_checked(pixels) else { return };
-            line = others;
-            let (from, step) = match start {
-                Some(start) => (map.as_ptr().wrapping_add(start), channels),
-                None => (nothing.as_ptr().cast(), 0),
-            };
-            if quads > 0 && pixels > 0 {
-                // SAFETY: so many pixels are in the map, which `run` has found to be whole, and in the row of the patch.
-                unsafe { spread::copy(from, out.as_mut_ptr().cast(), quads, pixels, step) };
-            }
-            for (pixel, out) in out.iter_mut().enumerate() {
-                if let Some(out) = out.get_mut(quads).filter(|_| rest > 0) {
-                    let end = |start: usize| start + pixel * channels + count;
-                    let bytes = start.and_then(|start| map.get(end(start) - rest..end(start)));
-                    *out = bytes.map_or(nothing[0], word);
-                }
+    // All channels of neighbours lie side by side.
+    let [pixels, bytes] = if count == channels { [1, on * count] } else { [on, count] };
+    let mut to = patch.as_mut_ptr().cast::<i8>();
+    for row in y..y + rows {
+        let (inside, mut before) = ((1..=height).contains(&row), columns);
+        if inside {
+            before = left;
+            let start = ((row - 1) * width + x + left - 1) * channels + channel;
+            let (from, to) = (map.as_ptr().wrapping_add(start), to.wrapping_add(left * count));
+            // SAFETY: so many pixels are in the map, which `run` has found to be whole, and in the row of the patch.
+            unsafe { spread::copy(from, to, bytes, pixels, [channels, count]) };
+            let after = columns - left - on;
+            if after > 0 {
+                // SAFETY: the row of the patch goes on.
+                unsafe { spread::copy(nothing.as_ptr(), to.wrapping_add(on * count), count, after, [0, count]) };
             }
         }
+        if before > 0 {
+            // SAFETY: so many pixels are in the row of the patch.
+            unsafe { spread::copy(nothing.as_ptr(), to, count, before, [0, count]) };
+        }
+        to = to.wrapping_add(COLUMNS * count);
     }
-}
-
-/// Up to four bytes, neighbours two apart: so SXTB16 makes pairs of neighbours, as the last channels lie.
-#[inline(always)]
-fn word(bytes: &[i8]) -> u32 {
-    u32::from_le_bytes([0, 2, 1, 3].map(|byte| at(bytes, byte) as u8))
 }
 
 /// See [`Isa::winograd_weights`].
