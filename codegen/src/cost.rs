@@ -20,6 +20,8 @@ pub struct Cost {
     pub one_output: Option<f64>,
     /// Per element of the patches that a direct convolution gathers.
     pub column: f64,
+    /// The same where channels are no whole quadruples.
+    pub odd_column: f64,
     /// Per element of a convolution's result: bias, requantisation, activation, store.
     pub output: f64,
     /// Per product of Winograd's method, those with padding channels and tiles included.
@@ -28,6 +30,8 @@ pub struct Cost {
     pub transform: f64,
     /// Per element of the result of Winograd's method: transform back, and as for `output`.
     pub wide_output: f64,
+    /// Per tile of Winograd's method, where input channels are no whole quadruples, and where output channels are none.
+    pub odd_tile: [f64; 2],
     /// Per transformed weight, where weights are transformed when they are used.
     pub weight: f64,
     /// Per element of a layer that has no products, such as a sum.
@@ -78,9 +82,10 @@ impl Cost {
             (Work::Direct, Some(product)) => vec![(outputs * geometry.taps(), product)],
             (Work::Direct, None) => {
                 let columns = out_h * out_w * geometry.taps();
+                let column = if in_c.is_multiple_of(4) { self.column } else { self.odd_column };
                 vec![
                     (products(direct, out_h * out_w, geometry.taps()), self.product),
-                    (columns, self.column),
+                    (columns, column),
                     (outputs, self.output),
                 ]
             }
@@ -89,11 +94,14 @@ impl Cost {
                 let positions = winograd::positions(geometry.upsample);
                 let passes = group.map_or(1, |group| out_c.div_ceil(group));
                 let weights = if group.is_some() { positions * in_c * out_c } else { 0 };
+                let odd = |channels: usize| if channels.is_multiple_of(4) { 0 } else { tiles };
                 vec![
                     (positions * products(wide, tiles, in_c), self.wide_product),
                     (passes * positions * tiles * in_c, self.transform),
                     (outputs, self.wide_output),
                     (weights, self.weight),
+                    (passes * odd(in_c), self.odd_tile[0]),
+                    (odd(out_c), self.odd_tile[1]),
                 ]
             }
         };
@@ -114,10 +122,12 @@ const DSP: Cost = Cost {
     product: 12.0 / 16.0,
     one_output: Some(1.16),
     column: 1.2,
+    odd_column: 4.0,
     output: 13.0,
     wide_product: 11.0 / 16.0,
     transform: 3.2,
     wide_output: 16.0,
+    odd_tile: [800.0, 250.0],
     weight: 3.0,
     element: 7.0,
 };
@@ -125,17 +135,19 @@ const DSP: Cost = Cost {
 /// Two channels × four pixels of VMLADAVA: sixteen products for one instruction, and half a load each. Fitted to
 /// instructions counted on 3×3 convolutions. Winograd's method has no vectors there: with int16 lanes half as many
 /// products fit an instruction, which leaves nothing for its transforms.
-const HELIUM: Cost = Cost { product: 0.1, column: 0.08, output: 2.2, element: 2.0, ..PORTABLE };
+const HELIUM: Cost = Cost { product: 0.1, column: 0.08, odd_column: 0.08, output: 2.2, element: 2.0, ..PORTABLE };
 
 /// One product at a time: two loads shared by a tile, a multiplication, an addition.
 const PORTABLE: Cost = Cost {
     product: 4.0,
     one_output: None,
     column: 4.0,
+    odd_column: 4.0,
     output: 25.0,
     wide_product: 4.0,
     transform: 8.0,
     wide_output: 45.0,
+    odd_tile: [0.0; 2],
     weight: 8.0,
     element: 20.0,
 };
@@ -146,10 +158,12 @@ const CORTEX_M0: Cost = Cost {
     product: 3.64,
     one_output: None,
     column: 8.5,
+    odd_column: 8.5,
     output: 83.0,
     wide_product: 3.53,
     transform: 35.7,
     wide_output: 262.0,
+    odd_tile: [0.0; 2],
     weight: 43.0,
     element: 65.0,
 };
@@ -160,14 +174,16 @@ const RISCV32: Cost = Cost {
     product: 2.3,
     one_output: None,
     column: 7.7,
+    odd_column: 7.7,
     output: 71.0,
     wide_product: 2.47,
     transform: 24.7,
     wide_output: 181.0,
+    odd_tile: [0.0; 2],
     weight: 27.0,
     element: 20.0,
 };
 
 /// 32 or more int8 products an instruction, estimated. Winograd's method has no vectors there: on the reference U-Net it
 /// took an evaluation from 0.35 to 1.8 ms.
-const WIDE_VECTORS: Cost = Cost { product: 0.05, column: 0.1, output: 0.5, element: 0.3, ..PORTABLE };
+const WIDE_VECTORS: Cost = Cost { product: 0.05, column: 0.1, odd_column: 0.1, output: 0.5, element: 0.3, ..PORTABLE };
