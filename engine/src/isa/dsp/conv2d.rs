@@ -50,16 +50,15 @@ pub(super) fn run<X: Code, F: Finish>(
     }
     let columns: &mut [u32] = bytemuck::must_cast_slice_mut(columns);
     let patches = Patches::of(geometry, &convolution.input);
-    let width = geometry.output.width;
-    let all = geometry.output.height * width;
+    let all = geometry.output.height * geometry.output.width;
     // The last tile makes some pixels once more where that gives the same.
     let again = !finish.to_int8().is_some_and(|finish| matches!(finish.residual, Residual::InOutput));
+    let mut whole = run.whole(columns, output.len());
     let mut done = 0;
     while done < all {
         let first = if again { done.min(all.saturating_sub(PIXELS)) } else { done };
         let pixels = PIXELS.min(all - first);
-        let y = first.checked_div(width).unwrap_or_default();
-        patches.place((y, first - y * width), pixels, columns);
+        patches.place(first, pixels, columns);
         if run.single {
             // Its columns side by side.
             for pair in 1..Dsp::PACKING.padded_taps(taps) / 2 {
@@ -69,7 +68,7 @@ pub(super) fn run<X: Code, F: Finish>(
                 }
             }
         }
-        run.tile(columns, first, pixels, output);
+        run.tile(&mut whole, columns, [first, pixels], output);
         done = first + pixels;
     }
 }
@@ -111,41 +110,52 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
         products + u64::from(bias) > i32::MAX as u64 >> 8
     }
 
+    /// All whole blocks of a tile, but for where its pixels and their residuals are; none where there are none, or where
+    /// pixels are finished one by one.
+    fn whole(&self, columns: &[u32], outputs: usize) -> Option<Tile> {
+        let finish = self.finish.to_int8()?;
+        let Epilogue { requantize, residual_multipliers: factors, table } = finish.epilogue;
+        let blocks = self.out_c / CHANNELS;
+        let fits = blocks > 0
+            && requantize.multipliers.len() >= self.out_c
+            && (matches!(finish.residual, Residual::None) || factors.len() >= self.out_c)
+            && !matches!(finish.residual, Residual::From(map) if map.len() < outputs);
+        fits.then(|| Tile {
+            multipliers: requantize.multipliers.as_ptr(),
+            shift: requantize.shift,
+            zero_point: requantize.zero_point as u32,
+            table: table.map_or(core::ptr::null(), |table| table.as_ptr().wrapping_add(TABLE_LEN / 2)),
+            weights_end: self.weights(blocks),
+            last: if table.is_some() { Last::LookUp } else { Last::Saturate },
+            residual_factors: factors.as_ptr(),
+            ..self.block(columns, 0)
+        })
+    }
+
     /// `pixels` pixels from the one at place `first` of the output map.
     #[inline(always)]
-    fn tile(&mut self, columns: &[u32], first: usize, pixels: usize, output: &mut [F::Element]) {
-        let blocks = self.out_c.div_ceil(CHANNELS);
-        let whole_blocks = if pixels == PIXELS || self.single { self.out_c / CHANNELS } else { 0 };
+    fn tile(&self, whole: &mut Option<Tile>, columns: &[u32], [first, pixels]: [usize; 2], output: &mut [F::Element]) {
+        let start = first * self.out_c;
         let mut done = 0;
-        if let (Some(finish), Some(output)) = (self.finish.to_int8(), F::bytes(&mut *output)) {
-            let Epilogue { requantize, residual_multipliers: factors, table } = finish.epilogue;
-            let start = first * self.out_c;
-            let residual = match finish.residual {
-                Residual::None => Some(core::ptr::null()),
-                _ if factors.len() < self.out_c => None,
-                Residual::InOutput => Some(output.as_ptr().wrapping_add(start)),
-                Residual::From(map) => (map.len() >= output.len()).then(|| map.as_ptr().wrapping_add(start)),
+        if let (Some(tile), Some(finish)) = (whole, self.finish.to_int8())
+            && let Some(output) = F::bytes(&mut *output).filter(|_| pixels == PIXELS || self.single)
+        {
+            tile.output = output.as_mut_ptr().wrapping_add(start);
+            tile.residual = match finish.residual {
+                Residual::None => core::ptr::null(),
+                Residual::InOutput => tile.output,
+                Residual::From(map) => map.as_ptr().wrapping_add(start),
             };
-            if let Some(residual) = residual.filter(|_| whole_blocks > 0 && requantize.multipliers.len() >= self.out_c)
-            {
-                let tile = Tile {
-                    multipliers: requantize.multipliers.as_ptr(),
-                    output: output.as_mut_ptr().wrapping_add(start),
-                    shift: requantize.shift,
-                    zero_point: requantize.zero_point as u32,
-                    table: table.map_or(core::ptr::null(), |table| table.as_ptr().wrapping_add(TABLE_LEN / 2)),
-                    blocks: whole_blocks,
-                    last: if table.is_some() { Last::LookUp } else { Last::Saturate },
-                    residual,
-                    residual_factors: factors.as_ptr(),
-                    ..self.block(columns, 0)
-                };
-                // SAFETY: `run` has found weights, columns and output to be whole; so are residual and factors.
-                unsafe { products(&tile, self.single) };
-                done = whole_blocks;
+            // SAFETY: `run` has found weights, columns and output to be whole, and `whole` residual and factors.
+            unsafe { products(tile, self.single) };
+            done = self.out_c / CHANNELS;
+            if done * CHANNELS < self.out_c && tile.residual.is_null() && !self.single {
+                // SAFETY: as before; there is another block, and a multiplier for it.
+                unsafe { odd(tile, output.get_mut(start..).unwrap_or_default()) };
+                done += 1;
             }
         }
-        for block in done..blocks {
+        for block in done..self.out_c.div_ceil(CHANNELS) {
             let channel = block * CHANNELS;
             let mut sums = [0i32; SUMS];
             let tile = Tile { output: sums.as_mut_ptr().cast(), ..self.block(columns, block) };
@@ -160,13 +170,19 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
         }
     }
 
+    /// A block's weights.
+    #[inline(always)]
+    fn weights(&self, block: usize) -> *const i8 {
+        self.convolution.weights.as_ptr().wrapping_add(block * Dsp::PACKING.block_len(self.taps))
+    }
+
     /// Block `block`, whose sums are stored.
     #[inline(always)]
     fn block(&self, columns: &[u32], block: usize) -> Tile {
         let pairs = Dsp::PACKING.padded_taps(self.taps) / 2;
         let pixels = if self.single { 1 } else { PIXELS };
         Tile {
-            weights: self.convolution.weights.as_ptr().wrapping_add(block * Dsp::PACKING.block_len(self.taps)),
+            weights: self.weights(block),
             columns: columns.as_ptr(),
             end: columns.as_ptr().wrapping_add(pairs * pixels),
             start: self.starts.as_ptr().wrapping_add(block * SUMS),
@@ -176,7 +192,7 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
             shift: 0,
             zero_point: 0,
             table: core::ptr::null(),
-            blocks: 1,
+            weights_end: self.weights(block + 1),
             pairs,
             last: Last::Store,
             exact: self.exact.into(),
@@ -190,6 +206,31 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
 #[inline(always)]
 fn second(exact: bool, a: i32, b: i32) -> i32 {
     if exact { b } else { (b << 8).wrapping_add(a) }
+}
+
+/// The last channel of four pixels of `output`, which is the first of the block after those of `whole`.
+///
+/// # Safety
+/// That block is there, and a multiplier.
+#[inline(never)]
+unsafe fn odd(whole: &Tile, output: &mut [i8]) {
+    let channel = whole.pixel.saturating_sub(1);
+    let mut outputs = [0; SUMS];
+    // SAFETY: as the caller says.
+    let multipliers = [unsafe { whole.multipliers.add(channel).read() }, 0];
+    let tile = Tile {
+        weights: whole.weights_end,
+        weights_end: whole.weights_end.wrapping_add(2 * CHANNELS * whole.pairs),
+        start: whole.start.wrapping_add(channel * PIXELS),
+        multipliers: multipliers.as_ptr(),
+        output: outputs.as_mut_ptr(),
+        pixel: CHANNELS,
+        ..*whole
+    };
+    // SAFETY: as the caller says; there are two multipliers, and room for two channels of four pixels.
+    unsafe { products(&tile, false) };
+    let outs = output.iter_mut().skip(channel).step_by(whole.pixel.max(1));
+    outs.zip(outputs.chunks_exact(CHANNELS)).for_each(|(out, pair)| *out = at(pair, 0));
 }
 
 /// One copy of the loops for all layers.

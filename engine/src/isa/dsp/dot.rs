@@ -15,6 +15,7 @@ pub(super) enum Last {
 }
 
 /// Blocks of two channels of a tile of four pixels, or of one.
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct Tile {
     /// `[blocks][pairs of taps]` of words: the bytes of two channels alternate, see [`super::weights`].
@@ -37,8 +38,8 @@ pub(super) struct Tile {
     pub zero_point: u32,
     /// The middle of the table.
     pub table: *const i8,
-    /// How many, at least 1.
-    pub blocks: usize,
+    /// Where the last block's weights end; there is at least one block.
+    pub weights_end: *const i8,
     /// Pairs of taps, at least 1.
     pub pairs: usize,
     /// What becomes of the sums.
@@ -51,7 +52,7 @@ pub(super) struct Tile {
     pub residual_factors: *const i32,
 }
 
-/// Moves the tile onto the stack, from [`Tile::weights`] at 4 to [`Tile::blocks`] at 44. At 0 is where a block begins, so
+/// Moves the tile onto the stack, from [`Tile::weights`] at 4 to [`Tile::weights_end`] at 44. At 0 is where a block begins, so
 /// many bytes before the end of the body that the number of its passes is whole; at 48 what becomes of the sums; at 52
 /// the same where a residual is added before; at 56 the residual, at 60 its factors.
 macro_rules! enter {
@@ -68,10 +69,10 @@ macro_rules! enter {
     };
 }
 
-/// The next block, if there is one; and the end.
+/// The next block, if there is one, the weights being read; and the end.
 macro_rules! leave {
     () => {
-        "ldr r2, [sp, #44]\nsubs r2, r2, #1\nstr r2, [sp, #44]\nbne.w 20b\n26:\nadd sp, sp, #64\npop {{r4-r11, lr}}\n"
+        "ldr r2, [sp, #44]\ncmp r0, r2\nbne.w 20b\n26:\nadd sp, sp, #64\npop {{r4-r11, lr}}\n"
     };
 }
 
@@ -400,6 +401,73 @@ pub(super) unsafe fn widen(input: *const i8, output: *mut u32, quads: usize) {
             rest = out(reg) _,
             step = const 16,
             options(nostack),
+        );
+    }
+}
+
+/// Widens `len` values of each of `pixels` pixels, which follow each other, into columns of four pixels.
+///
+/// # Safety
+/// They are there, and so are columns for them; `len` is at least 4, `pixels` 1 to 4.
+#[inline(always)]
+pub(super) unsafe fn widen_pixels(input: *const i8, columns: *mut u32, len: usize, pixels: usize) {
+    // SAFETY: reads and writes what the caller vouches for, and restores what it pushes.
+    unsafe {
+        asm!(
+            ".arch armv7e-m",
+            "push {{r4-r9}}",
+            // What is left of the last four values.
+            "and r9, r2, #3",
+            "rsb r8, r9, #4",
+            "lsl r8, r8, #3",
+            "20:",
+            "mov r4, r1",
+            "subs r5, r2, #16",
+            "blt 22f",
+            "21:",
+            ".rept 4",
+            "ldr r6, [r0], #4",
+            "sxtb16 r7, r6, ror #8",
+            "sxtb16 r6, r6",
+            "str r6, [r4], #16",
+            "str r7, [r4], #16",
+            ".endr",
+            "subs r5, r5, #16",
+            "bge 21b",
+            "22:",
+            "adds r5, r5, #12",
+            "blt 24f",
+            "23:",
+            "ldr r6, [r0], #4",
+            "sxtb16 r7, r6, ror #8",
+            "sxtb16 r6, r6",
+            "str r6, [r4], #16",
+            "str r7, [r4], #16",
+            "subs r5, r5, #4",
+            "bge 23b",
+            "24:",
+            "cmp r9, #0",
+            "beq 25f",
+            "add r0, r0, r9",
+            "ldr r6, [r0, #-4]",
+            "lsr r6, r6, r8",
+            "sxtb16 r7, r6, ror #8",
+            "sxtb16 r6, r6",
+            "pkhbt r5, r6, r7, lsl #16",
+            "str r5, [r4]",
+            "cmp r9, #3",
+            "itt eq",
+            "pkhtbeq r5, r7, r6, asr #16",
+            "streq r5, [r4, #16]",
+            "25:",
+            "add r1, r1, #4",
+            "subs r3, r3, #1",
+            "bne 20b",
+            "pop {{r4-r9}}",
+            inout("r0") input => _,
+            inout("r1") columns => _,
+            in("r2") len,
+            inout("r3") pixels => _,
         );
     }
 }

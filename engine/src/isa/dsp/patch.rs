@@ -1,6 +1,6 @@
 //! Patches of the input, widened into a tile's columns.
 
-use super::dot::widen;
+use super::dot::{widen, widen_pixels};
 use super::op::{pkhbt, pkhtb, sxtb16, sxtb16_odd};
 use super::{Dsp, Isa};
 use crate::conditioning::at;
@@ -22,25 +22,47 @@ pub(super) struct Patches<'a, X> {
     plain: bool,
     /// That map, where it is of int8.
     map: Option<&'a [i8]>,
+    /// That map, where patches are its pixels, of four values or more.
+    pixels: Option<&'a [i8]>,
 }
 
 impl<'a, X: Code> Patches<'a, X> {
     pub(super) fn of(geometry: &'a Geometry, input: &'a Maps<'a, X>) -> Self {
         let whole = input.maps[0].len() >= geometry.input.len();
         let plain = whole && input.channels[1] == 0 && geometry.upsample == [1, 1];
-        Self { geometry, input, plain, map: X::bytes(input.maps[0]).filter(|_| plain) }
+        let map = X::bytes(input.maps[0]).filter(|_| plain);
+        let same = [geometry.kernel, geometry.stride] == [[1; 2]; 2] && geometry.padding == [0; 2];
+        let pixels = map.filter(|_| same && geometry.output.width == geometry.input.width && input.channels[0] >= 4);
+        Self { geometry, input, plain, map, pixels }
     }
 
-    /// Writes the patches under so many output pixels, the first of which is at `(y, x)`, into the columns.
+    /// Writes the patches under `pixels` output pixels, from pixel `first` on, into the columns.
+    #[inline(always)]
+    pub(super) fn place(&self, first: usize, pixels: usize, columns: &mut [u32]) {
+        let channels = self.geometry.input.channels;
+        let start = first * channels;
+        let values = self.pixels.and_then(|map| map.get(start..start + pixels * channels));
+        if let Some(values) = values.filter(|_| columns.len() >= channels.div_ceil(2) * PIXELS) {
+            // SAFETY: values and columns have just been found to be long enough; `of` asks for four channels.
+            unsafe { widen_pixels(values.as_ptr(), columns.as_mut_ptr(), channels, pixels) };
+        } else {
+            self.one_by_one(first, pixels, columns);
+        }
+    }
+
+    /// The same, patch by patch.
     #[inline(never)]
-    pub(super) fn place(&self, (mut y, mut x): (usize, usize), pixels: usize, columns: &mut [u32]) {
+    fn one_by_one(&self, first: usize, pixels: usize, columns: &mut [u32]) {
+        let width = self.geometry.output.width;
+        let mut y = first.checked_div(width).unwrap_or_default();
+        let mut x = first - y * width;
         for pixel in 0..pixels {
             match self.map {
                 Some(map) => self.bytes(map, (y, x), columns, pixel),
                 None => self.others((y, x), columns, pixel),
             }
             x += 1;
-            if x == self.geometry.output.width {
+            if x == width {
                 (y, x) = (y + 1, 0);
             }
         }
