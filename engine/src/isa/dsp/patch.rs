@@ -14,6 +14,9 @@ const PIXELS: usize = Dsp::PACKING.pixels;
 /// Most taps that are gathered one by one.
 const FEW: usize = 32;
 
+/// A patch of few taps, two a word; 0 after the last.
+type Few = [u32; FEW / 2];
+
 /// Where a convolution's patches come from.
 pub(super) struct Patches<'a, X> {
     geometry: &'a Geometry,
@@ -56,9 +59,14 @@ impl<'a, X: Code> Patches<'a, X> {
         let width = self.geometry.output.width;
         let mut y = first.checked_div(width).unwrap_or_default();
         let mut x = first - y * width;
+        let mut few = Few::default();
+        let is_int8 = X::bytes(&[]).is_some();
         for pixel in 0..pixels {
-            match self.map {
+            match self.map.filter(|_| is_int8) {
                 Some(map) => self.bytes(map, (y, x), columns, pixel),
+                None if !is_int8 && self.plain && self.geometry.patch_len() <= FEW => {
+                    self.few((y, x), &mut few, columns, pixel);
+                }
                 None => self.others((y, x), columns, pixel),
             }
             x += 1;
@@ -68,15 +76,11 @@ impl<'a, X: Code> Patches<'a, X> {
         }
     }
 
-    /// Of maps that are not of int8, or not one, or enlarged.
+    /// Of two maps, an enlarged one or a large patch of int16.
     #[inline(never)]
     fn others(&self, position: (usize, usize), columns: &mut [u32], pixel: usize) {
         let taps = self.geometry.patch_len();
-        if X::bytes(&[]).is_none() && self.plain && taps <= FEW {
-            self.few(position, columns, pixel);
-        } else {
-            self.geometry.pieces(position, self.input, |tap, piece| put(piece, columns, pixel, tap, taps));
-        }
+        self.geometry.pieces(position, self.input, |tap, piece| put(piece, columns, pixel, tap, taps));
     }
 
     /// Calls `take(values, start)` for the patch row by row, in pieces of so many values from `start` on in the map, or
@@ -164,19 +168,28 @@ impl<'a, X: Code> Patches<'a, X> {
 
     /// Value by value, and then into pairs.
     #[inline(always)]
-    fn few(&self, position: (usize, usize), columns: &mut [u32], pixel: usize) {
+    fn few(&self, position: (usize, usize), few: &mut Few, columns: &mut [u32], pixel: usize) {
         let taps = self.geometry.patch_len();
-        let mut few = [0u32; FEW / 2];
-        let flat: &mut [i16] = bytemuck::must_cast_slice_mut(&mut few);
-        let mut flat = flat.iter_mut();
-        let nothing = self.input.zero_points[0];
-        self.rows(position, |len, start| match start {
-            None => flat.by_ref().take(len).for_each(|out| *out = nothing),
-            Some(start) => {
+        let flat: &mut [i16] = bytemuck::must_cast_slice_mut(few);
+        if let Some(mut start) = self.inside(position) {
+            let Geometry { input: Shape { width, channels, .. }, kernel: [_, k_w], .. } = *self.geometry;
+            let len = k_w * channels;
+            for row in flat.get_mut(..taps).unwrap_or_default().chunks_exact_mut(len.max(1)) {
                 let values = self.input.maps[0].get(start..start + len).unwrap_or_default();
-                values.iter().zip(flat.by_ref()).for_each(|(value, out)| *out = (*value).into());
+                row.iter_mut().zip(values).for_each(|(out, value)| *out = (*value).into());
+                start += width * channels;
             }
-        });
+        } else {
+            let mut flat = flat.iter_mut();
+            let nothing = self.input.zero_points[0];
+            self.rows(position, |len, start| match start {
+                None => flat.by_ref().take(len).for_each(|out| *out = nothing),
+                Some(start) => {
+                    let values = self.input.maps[0].get(start..start + len).unwrap_or_default();
+                    values.iter().zip(flat.by_ref()).for_each(|(value, out)| *out = (*value).into());
+                }
+            });
+        }
         let mut words = columns.get_mut(pixel..).unwrap_or_default().iter_mut().step_by(PIXELS);
         let pairs = few.get(..taps.div_ceil(2)).unwrap_or_default();
         let (quads, rest) = pairs.split_at(pairs.len().min(taps / 4 * 2));
