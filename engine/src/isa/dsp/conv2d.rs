@@ -217,7 +217,7 @@ unsafe fn odd(whole: &Tile, output: &mut [i8]) {
     let channel = whole.pixel.saturating_sub(1);
     let mut outputs = [0; SUMS];
     // SAFETY: as the caller says.
-    let multipliers = [unsafe { whole.multipliers.add(channel).read() }, 0];
+    let multipliers = [unsafe { whole.multipliers.wrapping_add(channel).read() }, 0];
     let tile = Tile {
         weights: whole.weights_end,
         weights_end: whole.weights_end.wrapping_add(2 * CHANNELS * whole.pairs),

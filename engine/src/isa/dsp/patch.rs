@@ -134,14 +134,13 @@ impl<'a, X: Code> Patches<'a, X> {
         let Geometry { input: Shape { width, channels, .. }, kernel: [k_h, k_w], .. } = *self.geometry;
         let (mut input, len) = (map.as_ptr().wrapping_add(start), k_w * channels);
         for _ in 0..k_h {
-            // SAFETY: the patch is on the map, which `of` has found to be whole; there are words for all of it.
-            unsafe {
-                if channels.is_multiple_of(4) {
-                    widen(input, column.next, len / 4);
-                    column.next = column.next.wrapping_add(len / 2 * PIXELS);
-                } else {
-                    column.take(input, len);
-                }
+            if channels.is_multiple_of(4) {
+                // SAFETY: the patch is on the map, which `of` has found to be whole; there are words for all of it.
+                unsafe { widen(input, column.next, len / 4) };
+                column.next = column.next.wrapping_add(len / 2 * PIXELS);
+            } else {
+                // SAFETY: see above.
+                unsafe { column.take(input, len) };
             }
             input = input.wrapping_add(width * channels);
         }
@@ -224,10 +223,9 @@ impl Column {
     #[inline(always)]
     unsafe fn push(&mut self, quad: u32) {
         // SAFETY: as the caller says.
-        unsafe {
-            self.next.write(sxtb16(quad));
-            self.next.add(PIXELS).write(sxtb16_odd(quad));
-        }
+        unsafe { self.next.write(sxtb16(quad)) };
+        // SAFETY: as the caller says.
+        unsafe { self.next.wrapping_add(PIXELS).write(sxtb16_odd(quad)) };
         self.next = self.next.wrapping_add(2 * PIXELS);
     }
 
@@ -257,14 +255,16 @@ impl Column {
             let mut values = 0;
             for value in 0..len {
                 // SAFETY: as the caller says.
-                values |= u32::from(unsafe { from.add(value).read() } as u8) << (8 * value);
+                values |= u32::from(unsafe { from.wrapping_add(value).read() } as u8) << (8 * value);
             }
             // SAFETY: as the caller says.
             return unsafe { self.few(values, len) };
         }
         if self.count > 0 {
             // SAFETY: as the caller says; there are at least four.
-            unsafe { self.push(self.waiting | from.cast::<u32>().read_unaligned() << (8 * self.count)) };
+            let first = unsafe { from.cast::<u32>().read_unaligned() };
+            // SAFETY: as the caller says.
+            unsafe { self.push(self.waiting | first << (8 * self.count)) };
             (from, len) = (from.wrapping_add(4 - self.count), len + self.count - 4);
         }
         let (quads, rest) = (len / 4, len % 4);
@@ -310,7 +310,7 @@ impl Column {
         }
         if self.count > 2 {
             // SAFETY: as the caller says.
-            unsafe { self.next.add(PIXELS).write(pkhtb(odd, even)) };
+            unsafe { self.next.wrapping_add(PIXELS).write(pkhtb(odd, even)) };
         }
     }
 }
