@@ -17,7 +17,7 @@ use crate::calibrate::{self, random};
 pub const SIDE: usize = 28;
 
 /// The layers in question: the table's, then odd shapes.
-pub const ROWS: [&str; 15] = [
+pub const ROWS: [&str; 24] = [
     "conv3x3_16_16_28",
     "conv3x3_32_32_14",
     "conv3x3_64_64_7",
@@ -30,9 +30,18 @@ pub const ROWS: [&str; 15] = [
     "conv3x3_1_16_28",
     "conv3x3_16_1_28",
     "conv3x3_13_19_15x11",
+    "conv3x3_7_5_9x13",
+    "conv3x3_18_18_13",
+    "conv1x1_10_22_13",
     "conv5x5_8_8_14",
+    "conv5x5_12_20_13",
     "conv3x3s2_6_10_13",
+    "conv3x3s2_13_19_15x11",
+    "conv3x3s2_10_12_27",
     "conv1x5_16_16_64",
+    "conv1x5_16_16_128",
+    "conv1x3_12_18_101",
+    "conv1x3s2_16_32_64",
 ];
 
 /// A convolution that keeps the size.
@@ -50,6 +59,18 @@ fn same(out_channels: usize, kernel: usize) -> Op {
 /// A convolution without padding of the enlarged map.
 fn glue(out_channels: usize, kernel: [usize; 2], upsample: [usize; 2]) -> Op {
     Op::Conv2d { out_channels, kernel, stride: [1; 2], padding: [0; 2], upsample, groups: 1 }
+}
+
+/// A convolution of one row, as wide as the kernel says.
+fn line(out_channels: usize, width: usize, stride: usize) -> Op {
+    Op::Conv2d {
+        out_channels,
+        kernel: [1, width],
+        stride: [1, stride],
+        padding: [0, width / 2],
+        upsample: [1; 2],
+        groups: 1,
+    }
 }
 
 fn strided(out_channels: usize) -> Op {
@@ -91,9 +112,24 @@ pub fn graph() -> Result<Graph> {
     b.node("glue_6_13", glue(6, [2; 2], [1; 2]), &["conv5x5_8_8_14"]);
     b.node("conv3x3s2_6_10_13", strided(10), &["glue_6_13"]);
     b.node("glue_16_64", glue(16, [28, 21], [1, 3]), &["glue_x"]);
-    let line =
-        Op::Conv2d { out_channels: 16, kernel: [1, 5], stride: [1; 2], padding: [0, 2], upsample: [1; 2], groups: 1 };
-    b.node("conv1x5_16_16_64", line, &["glue_16_64"]);
+    b.node("conv1x5_16_16_64", line(16, 5, 1), &["glue_16_64"]);
+    b.node("glue_7_9x13", glue(7, [20, 16], [1; 2]), &["glue_x"]);
+    b.node("conv3x3_7_5_9x13", same(5, 3), &["glue_7_9x13"]);
+    b.node("glue_18_13", glue(18, [1; 2], [1; 2]), &["glue_6_13"]);
+    b.node("conv3x3_18_18_13", same(18, 3), &["glue_18_13"]);
+    b.node("glue_10_13", glue(10, [1; 2], [1; 2]), &["conv3x3_18_18_13"]);
+    b.node("conv1x1_10_22_13", same(22, 1), &["glue_10_13"]);
+    b.node("glue_12_13", glue(12, [1; 2], [1; 2]), &["conv1x1_10_22_13"]);
+    b.node("conv5x5_12_20_13", same(20, 5), &["glue_12_13"]);
+    b.node("glue_1_7", strided(1), &["conv5x5_12_20_13"]);
+    b.node("conv3x3s2_13_19_15x11", strided(19), &["glue_13_15x11"]);
+    b.node("glue_10_27", glue(10, [2; 2], [1; 2]), &["glue_x"]);
+    b.node("conv3x3s2_10_12_27", strided(12), &["glue_10_27"]);
+    b.node("glue_16_128", glue(16, [1; 2], [1, 2]), &["glue_16_64"]);
+    b.node("conv1x5_16_16_128", line(16, 5, 1), &["glue_16_128"]);
+    b.node("glue_12_101", glue(12, [1, 28], [1; 2]), &["conv1x5_16_16_128"]);
+    b.node("conv1x3_12_18_101", line(18, 3, 1), &["glue_12_101"]);
+    b.node("conv1x3s2_16_32_64", line(32, 3, 2), &["glue_16_64"]);
 
     // Every end as one channel at full size, added up.
     let ends = [
@@ -103,6 +139,12 @@ pub fn graph() -> Result<Graph> {
         ("conv3x3_13_19_15x11", [3, 6], [2, 3]),
         ("conv3x3s2_6_10_13", [1; 2], [4; 2]),
         ("conv1x5_16_16_64", [1, 37], [28, 1]),
+        ("conv3x3_7_5_9x13", [9, 12], [4, 3]),
+        ("glue_1_7", [1; 2], [4; 2]),
+        ("conv3x3s2_13_19_15x11", [5, 3], [4, 5]),
+        ("conv3x3s2_10_12_27", [1; 2], [2; 2]),
+        ("conv1x3_12_18_101", [1, 74], [28, 1]),
+        ("conv1x3s2_16_32_64", [1, 5], [28, 1]),
     ];
     let mut sum = String::new();
     for (i, (end, kernel, upsample)) in ends.into_iter().enumerate() {
