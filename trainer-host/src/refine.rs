@@ -31,9 +31,9 @@ use crate::sample::{self, Trajectory};
 
 /// Refines what a model draws in few steps, against a discriminator.
 #[derive(clap::Args, Clone, Debug, Serialize, Deserialize, PartialEq)]
-#[command(mut_arg("learning_rate", |argument| argument.default_value("4e-4")))]
-#[command(mut_arg("steps", |argument| argument.default_value("6000")))]
-#[command(mut_arg("warmup", |argument| argument.default_value("200")))]
+#[command(mut_arg("learning_rate", |argument| argument.default_value("1e-4")))]
+#[command(mut_arg("steps", |argument| argument.default_value("4000")))]
+#[command(mut_arg("warmup", |argument| argument.default_value("100")))]
 #[command(mut_arg("ema", |argument| argument.default_value("0.995")))]
 pub struct Args {
     /// The model that is refined; its guidance must be in its weights
@@ -46,13 +46,13 @@ pub struct Args {
     #[arg(long, value_delimiter = ',')]
     pub samplers: Vec<String>,
     /// λ: how much it counts to say what the model said before
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 3.0)]
     pub anchor: f64,
     /// Learning rate of the discriminator, constant
-    #[arg(long, default_value_t = 4e-4)]
+    #[arg(long, default_value_t = 2e-4)]
     pub discriminator_rate: f64,
     /// Draws from q(x_t | x_0) per picture that is drawn, at which the anchor holds
-    #[arg(long, default_value_t = 0.5)]
+    #[arg(long, default_value_t = 0.25)]
     pub diffusion: f64,
     /// Round all values to the codes that the model's int8 networks have
     #[arg(long)]
