@@ -79,9 +79,11 @@ pub fn refine(args: &Args) -> Result<()> {
         args.model.display(),
         model.header.defaults.guidance
     );
+    let batch = args.settings.batch;
+    let extra = (batch as f64 * args.diffusion).round() as i64;
     ensure!(
-        (0.0..=16.0).contains(&args.diffusion),
-        "--diffusion {}: give 0 to 16 draws from q(x_t | x_0) for a picture that is drawn",
+        (1..=16 * batch).contains(&extra),
+        "--diffusion {} of --batch {batch}: give at least one draw from q(x_t | x_0), and at most 16 for a picture",
         args.diffusion
     );
     let data = pictures_for(&model, &args.data, device)?;
@@ -112,8 +114,8 @@ pub fn refine(args: &Args) -> Result<()> {
         discriminator: Discriminator::new(shape, classes, args.discriminator_rate, device)?,
         deck: Deck::new(data, args.label_dropout, classes),
         process: Process::new(&header.schedule, device)?,
-        batch: args.settings.batch,
-        extra: (args.settings.batch as f64 * args.diffusion).round() as i64,
+        batch,
+        extra,
         weight: args.anchor,
         prediction: header.prediction,
         tables,

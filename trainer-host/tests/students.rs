@@ -109,8 +109,10 @@ fn impossible_students_are_refused() {
     let guided = root.path().join("guided.safetensors");
     export(&root.path().join("teacher"), &guided, &["--sampler=ddim-6"]);
     let refine = [&refine, &["--model", guided.to_str().unwrap()][..]].concat();
-    let error = fail(&[&refine, &["--diffusion=-1"][..]].concat());
-    assert!(error.contains("--diffusion -1"), "{error}");
+    for diffusion in ["-1", "0", "17"] {
+        let error = fail(&[&refine, &[&format!("--diffusion={diffusion}")[..]][..]].concat());
+        assert!(error.contains(&format!("--diffusion {diffusion} ")), "{error}");
+    }
     let error = fail(&[&refine, &["--samplers=ddim-6,fast-4"][..]].concat());
     assert!(error.contains("fast-4"), "{error}");
     assert!(!run.exists());
