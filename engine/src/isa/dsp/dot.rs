@@ -52,8 +52,8 @@ pub(super) struct Tile {
     pub residual_factors: *const i32,
 }
 
-/// Moves the tile onto the stack, from [`Tile::weights`] at 4 to [`Tile::weights_end`] at 44. At 0 is where a block begins, so
-/// many bytes before the end of the body that the number of its passes is whole; at 48 what becomes of the sums; at 52
+/// Moves the tile onto the stack, from [`Tile::weights`] at 4 to [`Tile::weights_end`] at 44. At 0 is where a block begins,
+/// so many bytes before the end of the body that the number of its passes is whole; at 48 what becomes of the sums; at 52
 /// the same where a residual is added before; at 56 the residual, at 60 its factors.
 macro_rules! enter {
     ($passes:expr) => {

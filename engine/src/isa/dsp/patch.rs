@@ -60,6 +60,7 @@ impl<'a, X: Code> Patches<'a, X> {
         let mut y = first.checked_div(width).unwrap_or_default();
         let mut x = first - y * width;
         let mut few = Few::default();
+        // Known when this is compiled, so that the other type's branches are left out.
         let is_int8 = X::bytes(&[]).is_some();
         for pixel in 0..pixels {
             match self.map.filter(|_| is_int8) {

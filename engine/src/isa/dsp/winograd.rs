@@ -23,7 +23,8 @@ const COLUMNS: usize = SIDE + 2;
 const PATCH_CHANNELS: usize = 32;
 /// Tiles of inputs where some are outside the map or channels are no whole quadruples: bytes, `[rows][columns][channels]`,
 /// and as many as the last pixel's last quadruple is longer than its channels.
-type Patch = [u32; SIDE * COLUMNS * PATCH_CHANNELS / 4 + 1];
+type Patch = [u32; PATCH_WORDS];
+const PATCH_WORDS: usize = SIDE * COLUMNS * PATCH_CHANNELS / 4 + 1;
 
 /// See [`Isa::winograd`].
 pub(super) fn run<I: Isa>(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch: &mut [i32], output: &mut [i8]) {
@@ -92,7 +93,7 @@ fn tiles<I: Isa>(
     winograd.fill_bias(biases, shift(enlarged));
     let Some((rows, columns)) = scratch.split_first_chunk_mut::<64>() else { return };
     let all = winograd.tiles();
-    let mut patch = [0; SIDE * COLUMNS * PATCH_CHANNELS / 4 + 1];
+    let mut patch = [0; PATCH_WORDS];
     let (mut y, mut x) = (0, 0);
     while y < all.height {
         // The second tile is no higher up: where the first has no lower outputs, nor has the second.
@@ -259,7 +260,8 @@ fn copy(
             before = left;
             let start = ((row - 1) * width + x + left - 1) * channels + channel;
             let (from, to) = (map.as_ptr().wrapping_add(start), to.wrapping_add(left * count));
-            // SAFETY: so many pixels are in the map, which `run` has found to be whole, and in the row of the patch.
+            // SAFETY: so many pixels are in the map, which `run` has found to be whole, and in the row of the patch; at
+            // least one, for tiles begin in the map.
             unsafe { spread::copy(from, to, bytes, pixels, [channels, count]) };
             let after = columns - left - on;
             if after > 0 {
