@@ -1,5 +1,7 @@
 //! What a convolution reads: a map, or two side by side in place of their concatenation.
 
+use crate::requantize::{FINE, FINE_HALF, saturate};
+
 /// An element of an integer map.
 pub trait Code: bytemuck::Pod + Into<i16> {
     /// What stands for 0, as an element: it is in the type's range.
@@ -7,6 +9,10 @@ pub trait Code: bytemuck::Pod + Into<i16> {
 
     /// The slice itself, where the elements are int8.
     fn bytes(values: &[Self]) -> Option<&[i8]>;
+
+    /// From a fine code: int16 holds it as it is, int8 the nearest of its own, ties upwards; those beyond become the
+    /// last.
+    fn from_fine(fine: i32) -> Self;
 }
 
 impl Code for i8 {
@@ -19,6 +25,11 @@ impl Code for i8 {
     fn bytes(values: &[Self]) -> Option<&[i8]> {
         Some(values)
     }
+
+    #[inline(always)]
+    fn from_fine(fine: i32) -> Self {
+        saturate((fine + FINE / 2) >> FINE.ilog2())
+    }
 }
 
 impl Code for i16 {
@@ -30,6 +41,11 @@ impl Code for i16 {
     #[inline(always)]
     fn bytes(_: &[Self]) -> Option<&[i8]> {
         None
+    }
+
+    #[inline(always)]
+    fn from_fine(fine: i32) -> Self {
+        fine.clamp(-FINE_HALF, FINE_HALF - 1) as Self
     }
 }
 
@@ -60,6 +76,12 @@ impl<'a, X> Maps<'a, X> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fine_codes_are_held_or_rounded() {
+        assert_eq!([-9000, -2048, -9, 2047, 2048].map(i16::from_fine), [-2048, -2048, -9, 2047, 2047]);
+        assert_eq!([-9000, -2048, -9, -8, 7, 8, 2047].map(i8::from_fine), [-128, -128, -1, 0, 0, 1, 127]);
+    }
 
     #[test]
     fn pixels_of_one_and_two_maps() {

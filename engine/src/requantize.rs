@@ -51,6 +51,35 @@ pub const fn look_up(table: &Table, index: i32) -> i8 {
     }
 }
 
+/// Steps of a fine code in one of int8's. Fine codes have 12 bits, −2048 to 2047, in int16: a map of them is 16 times as
+/// fine as one of int8, and its convolutions' sums stay in int32 for more than 4,000 taps.
+pub const FINE: i32 = 16;
+/// The least fine code and, but for 1, minus the greatest.
+pub(crate) const FINE_HALF: i32 = 128 * FINE;
+/// Knots of a [`FineTable`], less one.
+const INTERVALS: usize = 256;
+/// Indices from one knot to the next.
+const INTERVAL: i32 = 64;
+/// Half of the indices.
+pub(crate) const FINE_INDEX_HALF: i32 = INTERVAL * INTERVALS as i32 / 2;
+
+/// An activation from a requantised sum of 14 bits to a fine code: knot `i` holds its value at `64·i − 8192`, and lines
+/// join the knots.
+pub type FineTable = [i16; INTERVALS + 1];
+
+/// The fine code for `index`, which is held to −8192 … 8191: `a + ⌊((b − a)·part + 32) / 64⌋` between knots `a` and `b`.
+#[must_use]
+#[inline]
+pub const fn interpolate(table: &FineTable, index: i32) -> i32 {
+    let place = index.saturating_add(FINE_INDEX_HALF);
+    let place = if place < 0 { 0 } else { place as usize };
+    let last = 2 * FINE_INDEX_HALF as usize - 1;
+    let place = if place > last { last } else { place };
+    let (knot, part) = (place / INTERVAL as usize, (place % INTERVAL as usize) as i32);
+    let (a, b) = (table[knot] as i32, table[knot + 1] as i32);
+    a + (((b - a) * part + INTERVAL / 2) >> INTERVAL.ilog2())
+}
+
 /// How a convolution's sums become int8: a factor a channel, one shift, one zero point.
 #[derive(Clone, Copy, Debug)]
 pub struct Requantize {
@@ -58,7 +87,8 @@ pub struct Requantize {
     pub shift: u32,
     /// One an output channel; see [`requantize`].
     pub multipliers: &'static [i32],
-    /// Of the output, −128 to 127; or of the table's index where a table follows, −512 to 511.
+    /// Of the output, −128 to 127; or of the table's index where a table follows, −512 to 511. With
+    /// [`crate::epilogue::FineEpilogue`] −2048 to 2047 and −8192 to 8191.
     pub zero_point: i32,
 }
 
@@ -75,9 +105,8 @@ impl Requantize {
         }
     }
 
-    /// Whether the parameters are in range for `channels` channels.
-    pub(crate) const fn is_valid(&self, channels: usize, table: bool) -> bool {
-        let half = if table { TABLE_LEN as i32 / 2 } else { 128 };
+    /// Whether the parameters are in range for `channels` channels and indices from −`half` to `half` − 1.
+    pub(crate) const fn is_valid(&self, channels: usize, half: i32) -> bool {
         let mut valid =
             self.multipliers.len() == channels && self.shift < 32 && self.zero_point >= -half && self.zero_point < half;
         let mut channel = 0;
@@ -126,15 +155,24 @@ mod tests {
     }
 
     #[test]
+    fn lines_join_a_fine_tables_knots() {
+        let table: FineTable = core::array::from_fn(|knot| [-2048, 2047, 100][knot % 3]);
+        assert_eq!([-8192, -8128, -8064].map(|index| interpolate(&table, index)), [-2048, 2047, 100]);
+        assert_eq!([-8160, -8191].map(|index| interpolate(&table, index)), [0, -1984]);
+        assert_eq!(interpolate(&table, 8191), 2047 + ((-4095 * 63 + 32) >> 6));
+        assert_eq!([i32::MIN, i32::MAX].map(|index| interpolate(&table, index)), [-2048, interpolate(&table, 8191)]);
+    }
+
+    #[test]
     fn validity() {
         let good = Requantize { shift: 3, multipliers: &[2, i32::MAX - 1], zero_point: -128 };
-        assert!(good.is_valid(2, false));
-        assert!(!good.is_valid(1, false));
-        assert!(Requantize { zero_point: -300, ..good }.is_valid(2, true));
-        assert!(!Requantize { multipliers: &[2, 3], ..good }.is_valid(2, false));
-        assert!(!Requantize { multipliers: &[2, 0], ..good }.is_valid(2, false));
-        assert!(!Requantize { shift: 32, ..good }.is_valid(2, false));
-        assert!(!Requantize { zero_point: 128, ..good }.is_valid(2, false));
+        assert!(good.is_valid(2, 128));
+        assert!(!good.is_valid(1, 128));
+        assert!(Requantize { zero_point: -300, ..good }.is_valid(2, 512));
+        assert!(!Requantize { multipliers: &[2, 3], ..good }.is_valid(2, 128));
+        assert!(!Requantize { multipliers: &[2, 0], ..good }.is_valid(2, 128));
+        assert!(!Requantize { shift: 32, ..good }.is_valid(2, 128));
+        assert!(!Requantize { zero_point: 128, ..good }.is_valid(2, 128));
         assert_eq!(good.apply(5, 9, None), -128, "a channel without a multiplier gives the zero point");
     }
 

@@ -16,10 +16,12 @@ pub enum Stored {
         /// The code of 0.
         zero_point: i32,
     },
-    /// scale·q.
+    /// scale·(q − zero_point).
     I16 {
         /// The value of one unit.
         scale: f32,
+        /// The code of 0.
+        zero_point: i32,
     },
     /// Half precision.
     F16,
@@ -52,7 +54,10 @@ impl Tap {
                 let code = i8::from_le_bytes([*bytes.get(index)?]);
                 scale * (i32::from(code) - zero_point) as f32
             }
-            Stored::I16 { scale } => scale * f32::from(i16::from_le_bytes(element(bytes, index)?)),
+            Stored::I16 { scale, zero_point } => {
+                let code = i16::from_le_bytes(element(bytes, index)?);
+                scale * (i32::from(code) - zero_point) as f32
+            }
             Stored::F16 => f16::from_le_bytes(element(bytes, index)?).to_f32(),
             Stored::F32 => f32::from_le_bytes(element(bytes, index)?),
         })
@@ -76,7 +81,7 @@ mod tests {
             Tap { name: "a", layer: 0, shape, buffer: Buffer { offset, len }, stored }.value(&memory, index)
         };
         assert_eq!(read(2, 2, Stored::I8 { scale: 0.5, zero_point: -4 }, 0), Some(1.0));
-        assert_eq!(read(2, 2, Stored::I16 { scale: 0.5 }, 0), Some(-1.0));
+        assert_eq!(read(2, 2, Stored::I16 { scale: 0.5, zero_point: 3 }, 0), Some(-2.5));
         assert_eq!(read(4, 2, Stored::F16, 0), Some(1.0));
         assert_eq!(read(6, 4, Stored::F32, 0), Some(1.0));
         assert_eq!(read(6, 4, Stored::F32, 1), None);

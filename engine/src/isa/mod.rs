@@ -21,13 +21,15 @@ mod simd;
 mod simd128;
 mod x86;
 
+use core::marker::PhantomData;
+
 use crate::conditioning::at;
-use crate::epilogue::{AddInt8, Epilogue};
+use crate::epilogue::{AddInt8, Epilogue, FineEpilogue};
 use crate::geometry::Geometry;
 use crate::maps::{Code, Maps};
 use crate::real::Real;
 use crate::requantize::Table;
-use crate::residual::Residual;
+use crate::residual::{Residual, Summand};
 use simd::Vector;
 use winograd::Winograd;
 
@@ -297,11 +299,14 @@ pub trait Finish {
         None
     }
 
-    /// The output map, where it is int8.
+    /// The output map, where it is int8 that [`ToInt8`] makes.
     #[inline(always)]
     fn bytes(_: &mut [Self::Element]) -> Option<&mut [i8]> {
         None
     }
+
+    /// Whether it reads what the output holds before, so that no element may be finished twice.
+    fn reads_output(&self) -> bool;
 }
 
 /// int8, as [`Epilogue`] says.
@@ -335,6 +340,46 @@ impl Finish for ToInt8<'_> {
     fn bytes(output: &mut [i8]) -> Option<&mut [i8]> {
         Some(output)
     }
+
+    #[inline(always)]
+    fn reads_output(&self) -> bool {
+        matches!(self.residual, Residual::InOutput)
+    }
+}
+
+/// int8 or int16 of a residual of either, as [`FineEpilogue`] says.
+#[derive(Clone, Copy, Debug)]
+pub struct ToCode<'a, Y> {
+    /// The parameters.
+    pub epilogue: &'a FineEpilogue,
+    /// The second summand.
+    pub residual: Summand<'a>,
+    /// The type of the output.
+    pub output: PhantomData<Y>,
+}
+
+impl<Y: Code> Finish for ToCode<'_, Y> {
+    type Element = Y;
+
+    #[inline(always)]
+    fn finish<I: Isa>(&self, sums: &[i32], channel: usize, index: usize, output: &mut [Y]) {
+        for (offset, (sum, out)) in sums.iter().zip(output).enumerate() {
+            let residual = self.residual.at(index + offset, (*out).into());
+            *out = Y::from_fine(self.epilogue.apply(*sum, channel + offset, residual));
+        }
+    }
+
+    #[inline(always)]
+    fn finish_lanes<V: Vector>(&self, v: V, sums: V::Lanes, channel: usize, index: usize, output: &mut [Y]) {
+        let mut array = [0; 16];
+        v.store(sums, &mut array);
+        self.finish::<Portable>(&array, channel, index, output);
+    }
+
+    #[inline(always)]
+    fn reads_output(&self) -> bool {
+        matches!(self.residual, Summand::InOutput)
+    }
 }
 
 /// f32: `out = sum as f32 · scales[channel]`.
@@ -359,6 +404,11 @@ impl Finish for ToFloat<'_> {
         let mut array = [0; 16];
         v.store(sums, &mut array);
         self.finish::<Portable>(&array, channel, index, output);
+    }
+
+    #[inline(always)]
+    fn reads_output(&self) -> bool {
+        false
     }
 }
 

@@ -1,11 +1,13 @@
 //! Convolution with int8 weights: exact 32-bit sums, one rounding.
 
+use core::marker::PhantomData;
+
 use crate::conditioning::{Bias, Condition};
-use crate::epilogue::Epilogue;
+use crate::epilogue::{Epilogue, FineEpilogue};
 use crate::geometry::Geometry;
-use crate::isa::{Convolution, Isa, ToFloat, ToInt8};
+use crate::isa::{Convolution, Isa, ToCode, ToFloat, ToInt8};
 use crate::maps::{Code, Maps};
-use crate::residual::Residual;
+use crate::residual::{Residual, Summand};
 
 /// A convolution's sums.
 ///
@@ -95,6 +97,45 @@ impl Conv2dInt8 {
     }
 }
 
+/// int8 or int16 maps → int8 or int16 map, where the result or its residual is int16: [`Sums`], then [`FineEpilogue`].
+#[derive(Clone, Copy, Debug)]
+pub struct Conv2dFine {
+    /// From maps to sums.
+    pub sums: Sums,
+    /// From sums to codes.
+    pub epilogue: FineEpilogue,
+}
+
+impl Conv2dFine {
+    /// Itself, for a static's initialiser.
+    ///
+    /// # Panics
+    /// At compile time there, when lengths and geometry disagree or a multiplier is out of range.
+    #[must_use]
+    pub const fn checked<I: Isa>(self) -> Self {
+        self.sums.check::<I>();
+        assert!(
+            self.epilogue.is_valid(self.sums.geometry.output.channels),
+            "one even, positive multiplier a channel, one residual multiplier a channel or none; zero point and shift in range"
+        );
+        self
+    }
+
+    /// Runs the layer on one or two maps of int8 or int16, the second empty where there is one.
+    #[inline(never)]
+    pub fn run<I: Isa, X: Code, Y: Code>(
+        &self,
+        condition: Condition,
+        maps: [&[X]; 2],
+        residual: Summand<'_>,
+        scratch: &mut [i32],
+        output: &mut [Y],
+    ) {
+        let finish = ToCode { epilogue: &self.epilogue, residual, output: PhantomData };
+        I::conv2d(&self.sums.convolution(condition, maps), &finish, scratch, output);
+    }
+}
+
 /// int8 or int16 maps → f32 map, for a network's last layer: `out = sum as f32 · scales[oc]`, the sum being that of
 /// [`Sums`]; one f32 rounding in the conversion (none below 2²⁴) and one in the product.
 #[derive(Clone, Copy, Debug)]
@@ -129,8 +170,8 @@ mod tests {
     use super::*;
     use crate::geometry::tests::{geometries, long_geometries};
     use crate::isa::{Avx2, Avx512Vnni, Helium, Portable};
-    use crate::kernel::oracle::{Pairs, Plain, Quads, bytes, convolutions, finish, leak, maps};
-    use crate::requantize::Requantize;
+    use crate::kernel::oracle::{Pairs, Plain, Quads, bytes, convolutions, fine, finish, leak, maps};
+    use crate::requantize::{FineTable, Requantize};
     use crate::shape::Shape;
     use proptest::prelude::*;
     use std::{vec, vec::Vec};
@@ -154,6 +195,9 @@ mod tests {
         conv.run::<I, _>(condition, input, Residual::InOutput, &mut scratch, &mut output);
         prop_assert_eq!(&output, &expected);
 
+        check_fine::<I, _>(&plain, &conv, condition, input, &mut scratch, seed)?;
+        check_fine::<I, _>(&plain, &conv, condition, wide, &mut scratch, seed)?;
+
         let sums = plain.oracle(condition, wide, None);
         conv.run::<I, _>(condition, wide, Residual::None, &mut scratch, &mut output);
         prop_assert_eq!(&output, &finish(&conv.epilogue, &sums));
@@ -164,6 +208,57 @@ mod tests {
         let expected: Vec<f32> =
             sums.iter().enumerate().map(|(i, sum)| *sum as f32 * scales[i % scales.len()]).collect();
         prop_assert_eq!(output, expected);
+        Ok(())
+    }
+
+    /// Every type of output with every residual.
+    fn check_fine<I: Isa, X: Code + Into<i64>>(
+        plain: &Plain,
+        conv: &Conv2dInt8,
+        condition: Condition,
+        input: [&[X]; 2],
+        scratch: &mut [i32],
+        seed: u64,
+    ) -> Result<(), TestCaseError> {
+        let sums = plain.oracle(condition, input, None);
+        let table: FineTable = core::array::from_fn(|knot| i16::from(bytes(seed, 21)(knot)) * 15);
+        let epilogue = FineEpilogue {
+            residual_multipliers: conv.epilogue.residual_multipliers,
+            residual_zero_point: (seed % 99) as i32,
+            requantize: conv.epilogue.requantize,
+            table: conv.epilogue.table.map(|_| leak(&[table]).first().unwrap()),
+        };
+        let conv = Conv2dFine { sums: conv.sums, epilogue }.checked::<I>();
+        let narrow: Vec<i8> = (0..sums.len()).map(bytes(seed, 9)).collect();
+        let wide: Vec<i16> = narrow.iter().map(|code| i16::from(*code) * 13).collect();
+        let codes = |residual: &dyn Fn(usize) -> Option<i32>| -> Vec<i32> {
+            sums.iter().enumerate().map(|(i, sum)| fine(&epilogue, *sum, i, residual(i))).collect()
+        };
+        let [plain, narrow_added, wide_added] =
+            [codes(&|_| None), codes(&|i| Some(narrow[i].into())), codes(&|i| Some(wide[i].into()))];
+        let from_fine = |codes: &[i32]| codes.iter().map(|code| i8::from_fine(*code)).collect::<Vec<i8>>();
+        let mut output = vec![0i8; sums.len()];
+        let mut run = |residual, output: &mut [i8]| conv.run::<I, _, _>(condition, input, residual, scratch, output);
+        run(Summand::Int16(&wide), &mut output);
+        prop_assert_eq!(&output, &from_fine(&wide_added));
+        run(Summand::Int8(&narrow), &mut output);
+        prop_assert_eq!(&output, &from_fine(&narrow_added));
+        output.copy_from_slice(&narrow);
+        run(Summand::InOutput, &mut output);
+        prop_assert_eq!(&output, &from_fine(&narrow_added));
+
+        let from_fine = |codes: &[i32]| codes.iter().map(|code| i16::from_fine(*code)).collect::<Vec<i16>>();
+        let without = FineEpilogue { residual_multipliers: &[], ..epilogue };
+        let mut output = vec![0i16; sums.len()];
+        let bare = Conv2dFine { epilogue: without, ..conv }.checked::<I>();
+        bare.run::<I, _, _>(condition, input, Summand::None, scratch, &mut output);
+        prop_assert_eq!(&output, &from_fine(&plain));
+        let mut run = |residual, output: &mut [i16]| conv.run::<I, _, _>(condition, input, residual, scratch, output);
+        run(Summand::Int8(&narrow), &mut output);
+        prop_assert_eq!(&output, &from_fine(&narrow_added));
+        output.copy_from_slice(&wide);
+        run(Summand::InOutput, &mut output);
+        prop_assert_eq!(&output, &from_fine(&wide_added));
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Convolutions as their documentation defines them, in 64 bits, on random parameters: what kernels are held to.
 
-use super::{Bias, Condition, Conv2dInt8, Epilogue, Geometry, Sums};
+use super::{Bias, Condition, Conv2dInt8, Epilogue, FineEpilogue, Geometry, Sums};
 use crate::isa::{Isa, Packing};
 use crate::requantize::{Requantize, Table};
 use crate::shape::Shape;
@@ -97,6 +97,21 @@ pub(super) fn finish(epilogue: &Epilogue, accs: &[i64]) -> Vec<i8> {
         None => index.clamp(-128, 127) as i8,
     };
     output.map(value).collect()
+}
+
+/// The fine code of element `i` as the documentation defines it.
+pub(super) fn fine(epilogue: &FineEpilogue, sum: i64, i: usize, residual: Option<i32>) -> i32 {
+    let Requantize { shift, multipliers, zero_point } = epilogue.requantize;
+    let channel = i % multipliers.len();
+    let residual = residual.map_or(0, |residual| {
+        i64::from(epilogue.residual_multipliers[channel]) * i64::from(residual - epilogue.residual_zero_point)
+    });
+    let product = i128::from((sum << shift) + residual) * i128::from(multipliers[channel]);
+    let index = ((product + (1 << 31)) >> 32) as i64 + i64::from(zero_point);
+    let Some(table) = epilogue.table else { return index as i32 };
+    let place = (index + 8192).clamp(0, 16383);
+    let [a, b] = [0, 1].map(|next| i64::from(table[place as usize / 64 + next]));
+    (a + ((b - a) * (place % 64) + 32).div_euclid(64)) as i32
 }
 
 prop_compose! {

@@ -1,13 +1,15 @@
 //! Convolutions to int8, of int16 and to f32.
 
-use grano::isa::{Convolution, Finish, Isa, Portable, ToFloat, ToInt8};
-use grano::kernel::{Epilogue, Geometry, Residual};
+use core::marker::PhantomData;
+
+use grano::isa::{Convolution, Finish, Isa, Portable, ToCode, ToFloat, ToInt8};
+use grano::kernel::{Epilogue, FineEpilogue, Geometry, Residual, Summand};
 use grano::maps::{Code, Maps};
 use grano::requantize::Requantize;
 
 use crate::compare;
 use crate::random::Random;
-use crate::room::{CHANNELS, MULTIPLIERS, RESIDUAL_MULTIPLIERS, Room, TABLE};
+use crate::room::{CHANNELS, FINE_TABLE, MULTIPLIERS, RESIDUAL_MULTIPLIERS, Room, TABLE};
 use crate::shapes::{self, Draw};
 
 /// int8 to int8, with one map or two, without a residual, and with one in its own place and in the output's.
@@ -77,6 +79,71 @@ pub fn check_wide<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> R
             &mut room.scratch,
             output,
         );
+    }
+    compare(expected.get(..len).unwrap_or_default(), found, i32::from)
+}
+
+/// int8 or int16 to int16, without a residual, and with one of int8, of int16 and in the output's place.
+///
+/// # Errors
+/// The first element that differs.
+pub fn check_fine<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), (usize, i32, i32)> {
+    let geometry = draw_weights::<I>(random, room, draw);
+    let wide = random.one_in(2);
+    let channels = split(random, &geometry);
+    let Epilogue { residual_multipliers, requantize, table } = epilogue(random, geometry.output.channels);
+    let epilogue = FineEpilogue {
+        residual_multipliers,
+        residual_zero_point: random.below(4096) as i32 - 2048,
+        requantize,
+        table: table.map(|_| &FINE_TABLE),
+    };
+    let [first, second] = &mut room.maps;
+    random.fill_bytes(first);
+    random.fill_bytes(second);
+    random.fill_bytes(&mut room.residual);
+    random.fill(&mut room.wide_map, [-2048, 2047], |bits| (bits >> 20) as i16 - 2048);
+    let zero_points = zero_points(random);
+    let len = geometry.output.len();
+    let residuals = random.below(4);
+    let [expected, found] = &mut room.codes;
+    for (output, portable) in [(&mut *expected, true), (&mut *found, false)] {
+        output.copy_from_slice(&room.wide_map);
+        let output = output.get_mut(..len).unwrap_or_default();
+        let residual = match residuals {
+            0 => Summand::None,
+            1 => Summand::InOutput,
+            2 => Summand::Int8(&room.residual),
+            _ => Summand::Int16(&room.wide_map),
+        };
+        let finish = ToCode { epilogue: &epilogue, residual, output: PhantomData };
+        let biases = room.biases.each_ref();
+        if wide {
+            let input = wide_input(&room.wide_map, &geometry, zero_points);
+            run::<I, _, _>(
+                portable,
+                (&geometry, input),
+                &room.weights,
+                &mut room.packed,
+                biases,
+                &finish,
+                &mut room.scratch,
+                output,
+            );
+        } else {
+            let maps = [&*first, &*second].map(|map| &map[..]);
+            let input = input_of(Maps { maps, channels, zero_points }, &geometry);
+            run::<I, _, _>(
+                portable,
+                (&geometry, input),
+                &room.weights,
+                &mut room.packed,
+                biases,
+                &finish,
+                &mut room.scratch,
+                output,
+            );
+        }
     }
     compare(expected.get(..len).unwrap_or_default(), found, i32::from)
 }

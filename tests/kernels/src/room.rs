@@ -1,5 +1,7 @@
 //! The buffers of the checks, and constants that kernels want to be static.
 
+use grano::requantize::FineTable;
+
 use crate::random::Random;
 
 /// Elements of a map.
@@ -13,7 +15,7 @@ pub const SCRATCH: usize = 3072;
 /// Most channels of a map.
 pub const CHANNELS: usize = 64;
 
-/// All buffers, 46 KiB.
+/// All buffers, 50 KiB.
 #[derive(Debug)]
 pub struct Room {
     /// Weights as the graph has them.
@@ -34,6 +36,8 @@ pub struct Room {
     pub scratch: [i32; SCRATCH],
     /// What should come out, and what does.
     pub outputs: [[i8; MAP]; 2],
+    /// The same in int16.
+    pub codes: [[i16; MAP]; 2],
     /// The same for the network's last layer.
     pub floats: [[f32; MAP]; 2],
 }
@@ -52,6 +56,7 @@ impl Room {
             biases: [[0; CHANNELS]; 2],
             scratch: [0; SCRATCH],
             outputs: [[0; MAP]; 2],
+            codes: [[0; MAP]; 2],
             floats: [[0.0; MAP]; 2],
         }
     }
@@ -95,6 +100,17 @@ pub static TABLE: [i8; 1024] = {
     let mut i = 0;
     while i < table.len() {
         table[i] = random.bits() as i8;
+        i += 1;
+    }
+    table
+};
+
+/// An activation to fine codes, arbitrary.
+pub static FINE_TABLE: FineTable = {
+    let (mut random, mut table) = (Random::new(4), [0; _]);
+    let mut i = 0;
+    while i < table.len() {
+        table[i] = random.below(4096) as i16 - 2048;
         i += 1;
     }
     table

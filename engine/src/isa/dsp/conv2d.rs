@@ -52,7 +52,7 @@ pub(super) fn run<X: Code, F: Finish>(
     let patches = Patches::of(geometry, &convolution.input);
     let all = geometry.output.height * geometry.output.width;
     // The last tile makes some pixels once more where that gives the same.
-    let again = !finish.to_int8().is_some_and(|finish| matches!(finish.residual, Residual::InOutput));
+    let again = !finish.reads_output();
     let mut whole = run.whole(columns, output.len());
     let mut done = 0;
     while done < all {
