@@ -47,7 +47,11 @@ fn own_samplers(model: &Path) -> Result<[String; 2]> {
 }
 
 fn emit(model: &Path, name: &str, samplers: &[&str]) {
-    for precision in Precision::ALL {
+    let precisions = match load(model) {
+        Ok(model) => Precision::of(&model),
+        Err(error) => return println!("cargo::error={error}"),
+    };
+    for precision in precisions {
         let samplers = samplers.iter().copied();
         Build::new(model).precision(precision).samplers(samplers).emit(&format!("{name}-{}", precision.name()));
     }

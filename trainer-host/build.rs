@@ -16,7 +16,7 @@ fn main() -> Result<()> {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
     let mut entries = String::new();
     for (index, file) in model_files()?.iter().enumerate() {
-        for precision in Precision::ALL {
+        for precision in Precision::of(&load(file)?) {
             let module = format!("network{index}_{}", precision.name());
             entries += &network(file, precision, &folder.join(&module), &module)?;
         }

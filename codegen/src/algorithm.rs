@@ -50,7 +50,11 @@ const LEAST_GAIN: f64 = 0.05;
 /// The algorithms that a kernel on maps of some types can use, the direct one first; none where there is no choice.
 #[must_use]
 pub fn candidates(kernel: &Kernel, maps: &[Element], target: Target) -> Vec<Candidate> {
-    let (Kernel::Conv2dInt8 { sums, .. } | Kernel::Conv2dInt8Head { sums, .. }) = kernel else { return Vec::new() };
+    let (Kernel::Conv2dInt8 { sums, .. } | Kernel::Conv2dFine { sums, .. } | Kernel::Conv2dInt8Head { sums, .. }) =
+        kernel
+    else {
+        return Vec::new();
+    };
     let mut all = vec![candidate(&sums.geometry, Algorithm::Direct, target)];
     let is_int8 = matches!(kernel, Kernel::Conv2dInt8 { .. }) && maps.iter().all(|map| matches!(map, Element::I8(_)));
     if is_int8 && winograd::fits(&sums.geometry.engine()) {
@@ -154,7 +158,7 @@ mod tests {
 
     #[test]
     fn only_int8_maps_and_3x3_have_a_choice() {
-        let wide = Element::I16 { scale: 1.0 };
+        let wide = Element::I16 { affine: Affine { scale: 1.0, zero_point: 0 }, half: 1 << 15 };
         assert_eq!(candidates(&conv(4, 4, 8, 1), &[wide], Target::CortexM4).len(), 1);
         assert!(candidates(&Kernel::AddFloat, &[INT8], Target::CortexM4).is_empty());
     }

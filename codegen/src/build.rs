@@ -100,8 +100,16 @@ impl Build {
         let samplers = self.tables(&model)?;
         let times = times(&samplers);
         let folded = fold(model.denoiser()?, &times)?;
+        let none = Ranges::default();
+        let ranges = model.header.ranges.get(DENOISER).unwrap_or(&none);
         let kernels = match self.precision {
-            Precision::Int8 => quantize(&folded, model.header.ranges.get(DENOISER).unwrap_or(&Ranges::default()))?,
+            Precision::Int8 => quantize(&folded, ranges, &[])?,
+            Precision::Mixed if ranges.fine.is_empty() => {
+                return Err(Error::Model(
+                    "the model names no maps for int16; `grano-train fine` finds them, or choose int8".into(),
+                ));
+            }
+            Precision::Mixed => quantize(&folded, ranges, &ranges.fine)?,
             precision => float::kernels(&folded, precision.float())?,
         };
         let tables: Vec<Table> = samplers.iter().map(|(_, table)| table.clone()).collect();

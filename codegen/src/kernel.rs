@@ -1,12 +1,17 @@
 //! What a layer hands to its kernel: the engine's parameter structs as owned data, one variant a struct.
 
 use grano::kernel::ExpTable;
+use grano::requantize::{FINE, FINE_HALF};
 
 use crate::graph::Function;
 use crate::reference::Geometry;
 
 /// A fused activation (the engine's `requantize::Table`): entry `i` is the value at index `i − 512`.
 pub type Table = [i8; 1024];
+
+/// A fused activation to fine codes (the engine's `requantize::FineTable`): entry `i` is the value at index
+/// `64·i − 8192`.
+pub type FineTable = [i16; 257];
 
 /// A layer's kernel and its parameters; see the engine's `kernel` module for what each computes.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +31,19 @@ pub enum Kernel {
         requantize: Requantize,
         /// Index + 512 to output.
         table: Option<Table>,
+    },
+    /// int8 or int16 map to int8 or int16, where the result or what is added to it is int16.
+    Conv2dFine {
+        /// Weights and sums.
+        sums: Sums,
+        /// Per output channel, in units of the shifted sums; empty without a residual.
+        residual_multipliers: Vec<i32>,
+        /// What stands for 0 in the residual.
+        residual_zero_point: i32,
+        /// From sums to fine codes, or to the table's index.
+        requantize: Requantize,
+        /// Index to fine code.
+        table: Option<FineTable>,
     },
     /// int8 or int16 map to f32: the network's last convolution.
     Conv2dInt8Head {
@@ -178,10 +196,12 @@ pub struct Requantize {
 pub enum Element {
     /// scale·(q − zero_point).
     I8(Affine),
-    /// scale·q.
+    /// scale·(q − zero_point), in int16.
     I16 {
-        /// The value of one unit.
-        scale: f64,
+        /// What a code stands for.
+        affine: Affine,
+        /// Codes go from −half to half − 1.
+        half: i32,
     },
     /// Scratch of integer kernels.
     I32,
@@ -191,7 +211,7 @@ pub enum Element {
     F32,
 }
 
-/// An affine int8 code: value = scale·(q − zero_point).
+/// An affine code: value = scale·(q − zero_point).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Affine {
     /// The value of one unit.
@@ -209,10 +229,26 @@ impl Affine {
         Self { scale, zero_point: (-128.0 - low / scale).round() as i32 }
     }
 
-    /// The nearest code.
+    /// The nearest code of int8.
     #[must_use]
     pub fn quantize(self, value: f64) -> i8 {
-        ((value / self.scale).round() as i32).saturating_add(self.zero_point).clamp(-128, 127) as i8
+        self.nearest(value).clamp(-128, 127) as i8
+    }
+
+    /// The fine code in which the same range has 16 steps for one.
+    #[must_use]
+    pub fn fine(self) -> Self {
+        Self { scale: self.scale / f64::from(FINE), zero_point: self.zero_point * FINE }
+    }
+
+    /// The nearest fine code, where this is one.
+    #[must_use]
+    pub fn quantize_fine(self, value: f64) -> i16 {
+        self.nearest(value).clamp(-FINE_HALF, FINE_HALF - 1) as i16
+    }
+
+    fn nearest(self, value: f64) -> i32 {
+        ((value / self.scale).round() as i32).saturating_add(self.zero_point)
     }
 
     /// The value of a code.

@@ -27,7 +27,7 @@ enum Command {
         /// Folder to write to
         #[arg(short, long)]
         output: PathBuf,
-        /// int8, f16 or f32
+        /// int8, mixed, f16 or f32
         #[arg(long, default_value = "int8")]
         precision: Precision,
         /// The chip, such as cortex-m4; else the code runs anywhere

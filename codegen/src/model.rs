@@ -55,6 +55,10 @@ pub struct Ranges {
     pub times: Vec<usize>,
     /// Node name → `[low, high]` per time of the grid. Maps only.
     pub values: BTreeMap<String, Vec<[f32; 2]>>,
+    /// Values of which int8 loses too much: [`crate::Precision::Mixed`] keeps them in int16. Results of convolutions, with
+    /// what is added and the activation, that convolutions alone read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fine: Vec<String>,
 }
 
 /// A sampler that visits time indices of its own, found for one model.
@@ -175,7 +179,7 @@ mod tests {
     #[test]
     fn ranges_are_interpolated_between_and_held_outside_the_grid() {
         let values = BTreeMap::from([("a".to_string(), vec![[-1.0, 1.0], [-2.0, 3.0]])]);
-        let ranges = Ranges { times: vec![100, 200], values };
+        let ranges = Ranges { times: vec![100, 200], values, fine: Vec::new() };
         assert_eq!(ranges.over("a", [150]).unwrap(), [-1.5, 2.0]);
         assert_eq!(ranges.over("a", [0]).unwrap(), [-1.0, 1.0]);
         assert_eq!(ranges.over("a", [0, 999]).unwrap(), [-2.0, 3.0]);

@@ -54,14 +54,14 @@ pub const fn look_up(table: &Table, index: i32) -> i8 {
 /// Steps of a fine code in one of int8's. Fine codes have 12 bits, −2048 to 2047, in int16: a map of them is 16 times as
 /// fine as one of int8, and its convolutions' sums stay in int32 for more than 4,000 taps.
 pub const FINE: i32 = 16;
-/// The least fine code and, but for 1, minus the greatest.
-pub(crate) const FINE_HALF: i32 = 128 * FINE;
+/// Fine codes go from −2048 to 2047.
+pub const FINE_HALF: i32 = 128 * FINE;
 /// Knots of a [`FineTable`], less one.
 const INTERVALS: usize = 256;
 /// Indices from one knot to the next.
 const INTERVAL: i32 = 64;
-/// Half of the indices.
-pub(crate) const FINE_INDEX_HALF: i32 = INTERVAL * INTERVALS as i32 / 2;
+/// Indices of a [`FineTable`] go from −8192 to 8191.
+pub const FINE_INDEX_HALF: i32 = INTERVAL * INTERVALS as i32 / 2;
 
 /// An activation from a requantised sum of 14 bits to a fine code: knot `i` holds its value at `64·i − 8192`, and lines
 /// join the knots.

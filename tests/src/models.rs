@@ -28,9 +28,11 @@ macro_rules! generated {
 
 generated! {
     fashion_int8: FashionInt8 in "fashion-int8";
+    fashion_mixed: FashionMixed in "fashion-mixed";
     fashion_f16: FashionF16 in "fashion-f16";
     fashion_f32: FashionF32 in "fashion-f32";
     toy_int8: ToyInt8 in "toy-int8";
+    toy_mixed: ToyMixed in "toy-mixed";
     toy_f16: ToyF16 in "toy-f16";
     toy_f32: ToyF32 in "toy-f32";
     mixer_int8: MixerInt8 in "mixer-int8";
@@ -74,6 +76,7 @@ pub trait Visit {
 pub fn fashion<V: Visit>(precision: Precision, visit: V) -> V::Output {
     match precision {
         Precision::Int8 => visit.visit::<fashion_int8::FashionInt8>(),
+        Precision::Mixed => visit.visit::<fashion_mixed::FashionMixed>(),
         Precision::F16 => visit.visit::<fashion_f16::FashionF16>(),
         Precision::F32 => visit.visit::<fashion_f32::FashionF32>(),
     }
@@ -83,6 +86,7 @@ pub fn fashion<V: Visit>(precision: Precision, visit: V) -> V::Output {
 pub fn toy<V: Visit>(precision: Precision, visit: V) -> V::Output {
     match precision {
         Precision::Int8 => visit.visit::<toy_int8::ToyInt8>(),
+        Precision::Mixed => visit.visit::<toy_mixed::ToyMixed>(),
         Precision::F16 => visit.visit::<toy_f16::ToyF16>(),
         Precision::F32 => visit.visit::<toy_f32::ToyF32>(),
     }
@@ -91,7 +95,7 @@ pub fn toy<V: Visit>(precision: Precision, visit: V) -> V::Output {
 /// Does something with the mixer in a precision.
 pub fn mixer<V: Visit>(precision: Precision, visit: V) -> V::Output {
     match precision {
-        Precision::Int8 => visit.visit::<mixer_int8::MixerInt8>(),
+        Precision::Int8 | Precision::Mixed => visit.visit::<mixer_int8::MixerInt8>(),
         Precision::F16 => visit.visit::<mixer_f16::MixerF16>(),
         Precision::F32 => visit.visit::<mixer_f32::MixerF32>(),
     }
@@ -100,7 +104,7 @@ pub fn mixer<V: Visit>(precision: Precision, visit: V) -> V::Output {
 /// Does something with the reference U-Net in a precision.
 pub fn unet<V: Visit>(precision: Precision, visit: V) -> V::Output {
     match precision {
-        Precision::Int8 => visit.visit::<unet_int8::UnetInt8>(),
+        Precision::Int8 | Precision::Mixed => visit.visit::<unet_int8::UnetInt8>(),
         Precision::F16 => visit.visit::<unet_f16::UnetF16>(),
         Precision::F32 => visit.visit::<unet_f32::UnetF32>(),
     }
@@ -109,7 +113,7 @@ pub fn unet<V: Visit>(precision: Precision, visit: V) -> V::Output {
 /// Does something with the layers of the kernels' table in a precision.
 pub fn layers<V: Visit>(precision: Precision, visit: V) -> V::Output {
     match precision {
-        Precision::Int8 => visit.visit::<layers_int8::LayersInt8>(),
+        Precision::Int8 | Precision::Mixed => visit.visit::<layers_int8::LayersInt8>(),
         Precision::F16 => visit.visit::<layers_f16::LayersF16>(),
         Precision::F32 => visit.visit::<layers_f32::LayersF32>(),
     }

@@ -31,6 +31,8 @@ pub fn tolerance(precision: Precision) -> Tolerance {
         Precision::F32 => Tolerance { epsilon: 1e-4, layer_db: 110.0, median_psnr_db: 80.0, worst_psnr_db: 50.0 },
         // Maps and weights keep 11 bits: 2⁻¹² relative each, over 13 layers, or 45 in the reference U-Net.
         Precision::F16 => Tolerance { epsilon: 2e-2, layer_db: 50.0, median_psnr_db: 45.0, worst_psnr_db: 30.0 },
+        // The maps that lose most keep 12 bits.
+        Precision::Mixed => Tolerance { epsilon: 0.4, layer_db: 20.0, median_psnr_db: 40.0, worst_psnr_db: 30.0 },
         // Maps and weights keep 8 bits of their range, twice where a table follows; the reference U-Net's random weights
         // are not on the int8 grid, as trained ones are.
         Precision::Int8 => Tolerance { epsilon: 0.6, layer_db: 20.0, median_psnr_db: 30.0, worst_psnr_db: 22.0 },

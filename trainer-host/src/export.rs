@@ -118,7 +118,7 @@ fn calibrate(network: &Network, tables: &[Table], guidance: f32, args: &Args) ->
     for (name, ends) in ends.into_values().flatten() {
         values.entry(name).or_default().push(ends);
     }
-    Ok(Ranges { times, values })
+    Ok(Ranges { times, values, fine: Vec::new() })
 }
 
 /// The range of all but the share `outliers` of values at either end, of maps f32 `[N, C, H, W]`.

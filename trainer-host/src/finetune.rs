@@ -114,7 +114,7 @@ pub fn pictures_for(model: &Model, path: &Path, device: Device) -> Result<Datase
 pub fn fake_quantized(network: Network, model: &Model, header: &Header) -> Result<Network> {
     let ranges: &Ranges = header.ranges.get(DENOISER).context("--int8: the model has no ranges; export it first")?;
     let folded = fold(model.denoiser()?, &ranges.times)?;
-    Ok(network.with_fake_quantization(codes(&folded, ranges)?))
+    Ok(network.with_fake_quantization(codes(&folded, ranges, &[])?))
 }
 
 /// What is learnt.
@@ -165,7 +165,7 @@ mod tests {
     fn the_first_layers_codes_are_those_of_the_generated_network() {
         let model = load(Path::new("../models/fashion.safetensors")).unwrap();
         let ranges = &model.header.ranges[DENOISER];
-        let codes = codes(&fold(model.denoiser().unwrap(), &ranges.times).unwrap(), ranges).unwrap();
+        let codes = codes(&fold(model.denoiser().unwrap(), &ranges.times).unwrap(), ranges, &[]).unwrap();
         let network = fake_quantized(sample::from_model(&model).unwrap(), &model, &model.header).unwrap();
         let mut runner = (Generated::of(&model, "int8").unwrap().runner)();
         let [channels, height, width] = network.graph().input.map(|n| n as i64);

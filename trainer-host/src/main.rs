@@ -14,6 +14,7 @@ mod distill;
 mod eval;
 mod export;
 mod files;
+mod fine;
 mod finetune;
 mod judge;
 mod network;
@@ -38,6 +39,7 @@ enum Command {
     Finetune(finetune::Args),
     Distill(distill::Args),
     Refine(refine::Args),
+    Fine(fine::Args),
     Export(export::Args),
     Sample(sample::Args),
     Steps(steps::Args),
@@ -51,6 +53,7 @@ fn main() -> anyhow::Result<()> {
         Command::Finetune(args) => finetune::finetune(&args),
         Command::Distill(args) => distill::distill(&args),
         Command::Refine(args) => refine::refine(&args),
+        Command::Fine(args) => fine::fine(&args),
         Command::Export(args) => export::export(&args),
         Command::Sample(args) => sample::sample(&args),
         Command::Steps(args) => steps::steps(&args),

@@ -67,7 +67,10 @@ pub fn steps(args: &Args) -> Result<()> {
 }
 
 /// The bytes of a model's file, with the header as it is now.
-fn bytes(model: &Model) -> Result<Vec<u8>> {
+///
+/// # Errors
+/// None of a model that was loaded.
+pub fn bytes(model: &Model) -> Result<Vec<u8>> {
     let mut tensors = BTreeMap::new();
     for (name, network) in &model.networks {
         for parameter in network.graph.parameters()? {

@@ -5,7 +5,9 @@ use grano_firmware_build::{Precision, Target, benchmarks, fashion, link};
 fn main() {
     let fashion = fashion(Target::CortexM4);
     // The rest of 320 KiB of flash and 48 KiB of RAM is for code and stack.
-    fashion.clone().flash_budget(232 << 10).ram_budget(45_800).emit("fashion");
+    let budgeted = fashion.clone().flash_budget(232 << 10).ram_budget(45_800);
+    budgeted.emit("fashion");
+    budgeted.precision(Precision::Mixed).emit("fashion_mixed");
     fashion.precision(Precision::F16).emit("fashion_f16");
     benchmarks(Target::CortexM4);
     link();

@@ -13,7 +13,7 @@ use grano::shape::Shape;
 pub struct Model {
     /// By which users choose it.
     pub name: &'static str,
-    /// `int8`, `f16` or `f32`.
+    /// `int8`, `mixed`, `f16` or `f32`.
     pub precision: &'static str,
     /// Of a picture.
     pub shape: Shape,
@@ -86,6 +86,8 @@ macro_rules! models {
 
 models! {
     fashion_int8: FashionInt8, "fashion" in "int8";
+    #[cfg(feature = "floats")]
+    fashion_mixed: FashionMixed, "fashion" in "mixed";
     #[cfg(feature = "floats")]
     fashion_f16: FashionF16, "fashion" in "f16";
     #[cfg(feature = "floats")]

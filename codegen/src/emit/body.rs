@@ -7,7 +7,7 @@ use quote::quote;
 
 use super::layer::Emitter;
 use crate::algorithm::Algorithm;
-use crate::kernel::Kernel;
+use crate::kernel::{Element, Kernel};
 use crate::lower::{Call, Place, Residual};
 
 impl Emitter<'_> {
@@ -63,12 +63,18 @@ impl Emitter<'_> {
             Place::Outside => quote!(out),
             Place::Buffer(buffer) => typed("output", buffer),
         };
+        let fine = matches!(call.kernel, Kernel::Conv2dFine { .. });
+        let kind = if fine { quote!(Summand) } else { quote!(Residual) };
         let residual = match call.residual {
-            None => quote!(Residual::None),
-            Some(Residual::InOutput) => quote!(Residual::InOutput),
-            Some(Residual::Buffer(_)) => {
+            None => quote!(#kind::None),
+            Some(Residual::InOutput) => quote!(#kind::InOutput),
+            Some(Residual::Buffer(buffer)) => {
                 let map = &maps[call.inputs.len()];
-                quote!(Residual::From(#map))
+                match self.program.buffers[buffer].element {
+                    Element::I16 { .. } if fine => quote!(Summand::Int16(#map)),
+                    _ if fine => quote!(Summand::Int8(#map)),
+                    _ => quote!(Residual::From(#map)),
+                }
             }
         };
         let input = &maps[0];
@@ -92,6 +98,9 @@ impl Emitter<'_> {
             Kernel::Conv2dInt8 { .. } => {
                 let code = (call.algorithm() == Algorithm::Direct).then(|| quote!(, _));
                 quote!(#parameters.run::<I #code>(condition, #both, #residual, #scratch, #output))
+            }
+            Kernel::Conv2dFine { .. } => {
+                quote!(#parameters.run::<I, _, _>(condition, #both, #residual, #scratch, #output))
             }
             Kernel::Conv2dInt8Head { .. } => quote!(#parameters.run::<I, _>(condition, #both, #scratch, #output)),
             Kernel::Conv2dFloat { .. } => {

@@ -59,6 +59,14 @@ impl Emitter<'_> {
         quote!(&MODEL.view::<[i8; #N]>(#offset, 1)[0])
     }
 
+    /// An array of int16.
+    pub(super) fn words<const N: usize>(&mut self, values: &[i16; N]) -> TokenStream {
+        self.constants.resize(self.constants.len().next_multiple_of(4), 0);
+        let offset = self.constants.len();
+        self.constants.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+        quote!(&MODEL.view::<[i16; #N]>(#offset, 1)[0])
+    }
+
     pub(super) fn sums(&mut self, sums: &Sums, algorithm: Algorithm) -> TokenStream {
         let name = if algorithm == Algorithm::Direct { "Sums" } else { "WinogradSums" };
         self.used.insert(name);

@@ -61,6 +61,7 @@ impl Arguments {
         let conv = matches!(
             call.kernel,
             Kernel::Conv2dInt8 { .. }
+                | Kernel::Conv2dFine { .. }
                 | Kernel::Conv2dInt8Head { .. }
                 | Kernel::Conv2dFloat { .. }
                 | Kernel::DepthwiseInt8 { .. }
@@ -135,7 +136,8 @@ impl Emitter<'_> {
             doc += &format!(", {}", call.algorithm());
         }
         doc.push('.');
-        self.used.extend(if call.residual.is_some() { vec!["Residual"] } else { Vec::new() });
+        let residual = if matches!(call.kernel, Kernel::Conv2dFine { .. }) { "Summand" } else { "Residual" };
+        self.used.extend(call.residual.is_some().then_some(residual));
         let float = Ident::new(self.float.rust(), Span::call_site());
         let (kind, value) = self.parameters(call);
         self.used.insert(kind);
@@ -166,6 +168,7 @@ impl Emitter<'_> {
         matches!(
             kernel,
             Kernel::Conv2dInt8 { .. }
+                | Kernel::Conv2dFine { .. }
                 | Kernel::Conv2dInt8Head { .. }
                 | Kernel::DepthwiseInt8 { .. }
                 | Kernel::GroupNormInt8 { .. }
@@ -179,7 +182,9 @@ impl Emitter<'_> {
 
     fn from(&self, call: &Call) -> String {
         match &call.kernel {
-            Kernel::Conv2dInt8 { sums, .. } | Kernel::Conv2dInt8Head { sums, .. } => describe(&sums.geometry),
+            Kernel::Conv2dInt8 { sums, .. } | Kernel::Conv2dFine { sums, .. } | Kernel::Conv2dInt8Head { sums, .. } => {
+                describe(&sums.geometry)
+            }
             Kernel::Conv2dFloat { geometry, .. } => describe(geometry),
             Kernel::DepthwiseInt8 { sums: Sums { geometry, .. }, .. } | Kernel::DepthwiseFloat { geometry, .. } => {
                 format!("depthwise {}", describe(geometry))
@@ -214,9 +219,9 @@ impl Emitter<'_> {
                 let (scale, zero_point) = (affine.scale as f32, affine.zero_point);
                 quote!(Stored::I8 { scale: #scale, zero_point: #zero_point })
             }
-            Element::I16 { scale } => {
-                let scale = scale as f32;
-                quote!(Stored::I16 { scale: #scale })
+            Element::I16 { affine, .. } => {
+                let (scale, zero_point) = (affine.scale as f32, affine.zero_point);
+                quote!(Stored::I16 { scale: #scale, zero_point: #zero_point })
             }
             Element::F16 => quote!(Stored::F16),
             Element::I32 => return None,

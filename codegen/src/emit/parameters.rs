@@ -27,6 +27,27 @@ impl Emitter<'_> {
                 let name = Ident::new(kind, Span::call_site());
                 (kind, quote!(#name { sums: #sums, epilogue: #epilogue #group }.checked::<#isa>()))
             }
+            Kernel::Conv2dFine { sums, residual_multipliers, residual_zero_point, requantize, table } => {
+                self.used.extend(["FineEpilogue", "Summand"]);
+                let (sums, requantize) = (self.sums(sums, Algorithm::Direct), self.requantize(requantize));
+                let residual_multipliers = self.integers(residual_multipliers);
+                let table = table.as_ref().map_or(quote!(None), |table| {
+                    let table = self.words(table);
+                    quote!(Some(#table))
+                });
+                let value = quote! {
+                    Conv2dFine {
+                        sums: #sums,
+                        epilogue: FineEpilogue {
+                            residual_multipliers: #residual_multipliers,
+                            residual_zero_point: #residual_zero_point,
+                            requantize: #requantize,
+                            table: #table,
+                        },
+                    }.checked::<#isa>()
+                };
+                ("Conv2dFine", value)
+            }
             Kernel::Conv2dInt8Head { sums, scales } => {
                 let (sums, scales) = (self.sums(sums, Algorithm::Direct), self.floats(scales, Element::F32));
                 ("Conv2dInt8Head", quote!(Conv2dInt8Head { sums: #sums, scales: #scales }.checked::<#isa>()))
@@ -86,9 +107,7 @@ impl Emitter<'_> {
             }
             Kernel::AttentionInt8 { heads, q_zero_point, score: (shift, multiplier), exp, ratio, offset } => {
                 let shape = shape(call.shape);
-                self.constants.resize(self.constants.len().next_multiple_of(4), 0);
-                let (at, len) = (self.constants.len(), exp.len());
-                self.constants.extend(exp.iter().flat_map(|v| v.to_le_bytes()));
+                let exp = self.words(exp);
                 let value = quote! {
                     AttentionInt8 {
                         shape: #shape,
@@ -96,7 +115,7 @@ impl Emitter<'_> {
                         q_zero_point: #q_zero_point,
                         shift: #shift,
                         multiplier: #multiplier,
-                        exp: &MODEL.view::<[i16; #len]>(#at, 1)[0],
+                        exp: #exp,
                         ratio: #ratio,
                         offset: #offset,
                     }.checked()

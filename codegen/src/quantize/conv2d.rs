@@ -1,9 +1,12 @@
 //! Convolutions on integers: scales per output channel, biases in units of the sums, bounds.
 
-use super::{FINEST, multiplier, too_wide};
+use super::{FINEST, multiplier, multiplier_at, too_wide};
 use crate::error::Result;
 use crate::fold::{Conv2d, Layer, Rows};
 use crate::kernel::{Affine, Element, Requantize, Sums};
+
+/// Sums are shifted no further than this: multipliers lose the bits that sums win.
+const LARGEST_SHIFT: u32 = 8;
 
 /// What a convolution reads.
 struct Input {
@@ -18,7 +21,7 @@ impl Input {
     fn new(element: Element, channels: usize) -> Self {
         let (scale, zero_point, bound) = match element {
             Element::I8(affine) => (affine.scale, affine.zero_point, 128),
-            Element::I16 { scale } => (scale, 0, 32767),
+            Element::I16 { affine, half } => (affine.scale, affine.zero_point, i64::from(half)),
             Element::I32 | Element::F16 | Element::F32 => (1.0, 0, i64::from(i32::MAX)),
         };
         Self { scale, zero_point, bound, channels }
@@ -142,6 +145,37 @@ impl Channels {
         let ratios: Vec<f64> = self.scales.iter().map(|scale| scale / target.scale).collect();
         let (shift, multipliers) = multiplier(&ratios, self.bound(&conv.bias)).ok_or_else(|| too_wide(layer))?;
         Ok(Requantize { shift, multipliers, zero_point: target.zero_point })
+    }
+
+    /// From sums, and a residual of codes from −`half` to `half` − 1, to `target`: the residual's multipliers in units of
+    /// the shifted sums, and the rest. The shift is as large as int32 allows, so that the multipliers are as fine.
+    ///
+    /// # Errors
+    /// Names the layer when its sums are too wide.
+    pub(super) fn requantize_fine(
+        &self,
+        layer: &Layer,
+        conv: &Conv2d,
+        target: Affine,
+        residual: Option<(Affine, i32)>,
+    ) -> Result<(Vec<i32>, Requantize)> {
+        let ratios: Vec<f64> = self.scales.iter().map(|scale| scale / target.scale).collect();
+        let sums = self.bound(&conv.bias);
+        let added = residual.map_or(0.0, |(affine, half)| {
+            let finest = self.scales.iter().copied().fold(f64::INFINITY, f64::min);
+            f64::from(half + affine.zero_point.abs()) * (affine.scale / finest + 1.0)
+        });
+        let bound = sums.saturating_add(added.ceil() as i64);
+        let shifted = |shift| multiplier_at(&ratios, bound, shift);
+        let (shift, multipliers) = (0..=LARGEST_SHIFT)
+            .rev()
+            .find_map(|shift| Some((shift, shifted(shift)?)))
+            .ok_or_else(|| too_wide(layer))?;
+        let unit = f64::from(1u32 << shift);
+        let residuals = residual.map_or(Vec::new(), |(affine, _)| {
+            self.scales.iter().map(|scale| (affine.scale / scale * unit).round() as i32).collect()
+        });
+        Ok((residuals, Requantize { shift, multipliers, zero_point: target.zero_point }))
     }
 }
 

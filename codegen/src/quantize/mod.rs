@@ -10,13 +10,15 @@ mod group_norm;
 
 use std::collections::BTreeMap;
 
+use grano::requantize::{FINE_HALF, FINE_INDEX_HALF};
+
 use conv2d::Channels;
 pub(crate) use conv2d::channels_last;
 
 use crate::error::{Error, Result};
 use crate::fold::{Activation, Conv2d, Folded, Kind, Layer};
 use crate::graph::{Function, X};
-use crate::kernel::{Affine, Element, Kernel, Requantize, Table};
+use crate::kernel::{Affine, Element, FineTable, Kernel, Requantize, Table};
 use crate::model::Ranges;
 
 /// A picture may leave the calibrated range by this factor before int16 saturates.
@@ -29,14 +31,16 @@ const INDEX_ENDS: [i32; 2] = [-512, 511];
 /// Kernels and element types of all layers, those of the picture first.
 pub type Kernels = (Vec<Kernel>, BTreeMap<String, Element>);
 
-/// Quantises every layer; the first kernel quantises the picture.
+/// Quantises every layer; the first kernel quantises the picture. The values `fine` are kept in int16, in the fine codes of
+/// the engine's `requantize::FINE`; a convolution that makes or adds one has a kernel of its own.
 ///
 /// # Errors
-/// Names the layer that has no range, that integers cannot hold, or that has no int8 kernel.
-pub fn quantize(folded: &Folded, ranges: &Ranges) -> Result<Kernels> {
+/// Names the layer that has no range, that integers cannot hold, or that has no kernel on integers.
+pub fn quantize(folded: &Folded, ranges: &Ranges, fine: &[String]) -> Result<Kernels> {
+    check_fine(folded, fine)?;
     let [low, high] = ranges.over(X, ranges.times.iter().copied())?;
     let x_scale = f64::from(low.abs().max(high.abs()).max(1.0) * HEADROOM) / 32767.0;
-    let mut elements = BTreeMap::from([(X.to_string(), Element::I16 { scale: x_scale })]);
+    let mut elements = BTreeMap::from([(X.to_string(), picture(x_scale))]);
     let mut kernels = vec![Kernel::Quantize { inverse_scale: (1.0 / x_scale) as f32 }];
     let wide = wide_values(folded)?;
     for layer in &folded.layers {
@@ -45,10 +49,17 @@ pub fn quantize(folded: &Folded, ranges: &Ranges) -> Result<Kernels> {
             Element::I8(affine) => Ok(affine),
             _ => Err(Error::node(
                 &layer.name,
-                format!("its input `{name}` is not an int8 map; put a convolution between"),
+                format!(
+                    "its input `{name}` is not an int8 map; put a convolution between, or take it from the fine maps"
+                ),
             )),
         };
         let parts = |conv: &Conv2d| conv.inputs.iter().map(|(input, _)| elements[input]).collect::<Vec<_>>();
+        if let Kind::Conv2d(conv) = &layer.kind
+            && parts(conv).windows(2).any(|pair| pair[0].bytes() != pair[1].bytes())
+        {
+            return Err(Error::node(&layer.name, "it reads an int8 map and one of int16; make both fine, or neither"));
+        }
         let (kernel, element) = match &layer.kind {
             Kind::Conv2d(conv) if wide.contains(&&layer.name) => {
                 if conv.residual.is_some() || conv.activation.is_some() || conv.geometry.groups > 1 {
@@ -60,6 +71,22 @@ pub fn quantize(folded: &Folded, ranges: &Ranges) -> Result<Kernels> {
                 let channels = Channels::new(conv, &parts(conv), 0.0, None);
                 let scales = channels.scales.iter().map(|&scale| scale as f32).collect();
                 (Kernel::Conv2dInt8Head { sums: channels.sums(layer, conv)?, scales }, Element::F32)
+            }
+            Kind::Conv2d(conv) if fine.contains(&layer.name) || conv.adds_fine(&elements) => {
+                let output = affine()?;
+                let (target, table) = fine_target(output.fine(), conv.activation.as_ref(), ranges)?;
+                let residual = conv.residual.as_ref().and_then(|name| match elements[name] {
+                    Element::I8(affine) => Some((affine, 128)),
+                    Element::I16 { affine, half } => Some((affine, half)),
+                    _ => None,
+                });
+                let channels = Channels::new(conv, &parts(conv), target.scale, None);
+                let (residual_multipliers, requantize) = channels.requantize_fine(layer, conv, target, residual)?;
+                let residual_zero_point = residual.map_or(0, |(affine, _)| affine.zero_point);
+                let sums = channels.sums(layer, conv)?;
+                let kernel = Kernel::Conv2dFine { sums, residual_multipliers, residual_zero_point, requantize, table };
+                let is_fine = fine.contains(&layer.name);
+                (kernel, if is_fine { fine_element(output) } else { Element::I8(output) })
             }
             Kind::Conv2d(conv) => {
                 let output = affine()?;
@@ -136,29 +163,93 @@ pub struct Code {
 ///
 /// # Errors
 /// As [`quantize`].
-pub fn codes(folded: &Folded, ranges: &Ranges) -> Result<BTreeMap<String, Code>> {
-    let (_, elements) = quantize(folded, ranges)?;
+pub fn codes(folded: &Folded, ranges: &Ranges, fine: &[String]) -> Result<BTreeMap<String, Code>> {
+    let (kernels, elements) = quantize(folded, ranges, fine)?;
     let mut codes = BTreeMap::new();
     for (name, &element) in &elements {
         let code = match element {
             Element::I8(affine) => Code { affine, ends: [-128, 127] },
-            Element::I16 { scale } => Code { affine: Affine { scale, zero_point: 0 }, ends: [-32768, 32767] },
+            Element::I16 { affine, half } => Code { affine, ends: [-half, half - 1] },
             Element::I32 | Element::F16 | Element::F32 => continue,
         };
         codes.insert(name.clone(), code);
     }
-    for layer in &folded.layers {
+    for (layer, kernel) in folded.layers.iter().zip(&kernels[1..]) {
         let activation = match &layer.kind {
             Kind::Conv2d(conv) => conv.activation.as_ref(),
             Kind::GroupNorm(norm) => norm.activation.as_ref(),
             _ => None,
         };
-        if let (Some(activation), Some(&Element::I8(output))) = (activation, elements.get(&layer.name)) {
-            let (affine, _) = target(output, Some(activation), ranges)?;
-            codes.insert(activation.argument.clone(), Code { affine, ends: INDEX_ENDS });
-        }
+        let Some(activation) = activation else { continue };
+        let code = match (kernel, elements.get(&layer.name)) {
+            (Kernel::Conv2dFine { .. }, Some(Element::I16 { affine, .. })) => fine_index(*affine, activation, ranges)?,
+            (Kernel::Conv2dFine { .. }, Some(Element::I8(output))) => fine_index(output.fine(), activation, ranges)?,
+            (_, Some(&Element::I8(output))) => {
+                Code { affine: target(output, Some(activation), ranges)?.0, ends: INDEX_ENDS }
+            }
+            _ => continue,
+        };
+        codes.insert(activation.argument.clone(), code);
     }
     Ok(codes)
+}
+
+/// The code of the picture: int16 around 0.
+fn picture(scale: f64) -> Element {
+    Element::I16 { affine: Affine { scale, zero_point: 0 }, half: 1 << 15 }
+}
+
+/// The code of a fine map that would be `output` in int8.
+fn fine_element(output: Affine) -> Element {
+    Element::I16 { affine: output.fine(), half: FINE_HALF }
+}
+
+/// Whether int16 can hold all that should be fine.
+fn check_fine(folded: &Folded, fine: &[String]) -> Result<()> {
+    for name in fine {
+        let layer = folded.layers.iter().find(|layer| layer.name == *name);
+        let is_sum = layer.is_some_and(|layer| matches!(&layer.kind, Kind::Conv2d(conv) if conv.geometry.groups == 1));
+        if !is_sum || *name == folded.output {
+            return Err(Error::Model(format!(
+                "`{name}` cannot be a fine map: it is no result of a convolution inside the network, or not the last step of one"
+            )));
+        }
+    }
+    Ok(())
+}
+
+impl Conv2d {
+    /// Whether it adds a map of int16.
+    fn adds_fine(&self, elements: &BTreeMap<String, Element>) -> bool {
+        self.residual.as_ref().is_some_and(|residual| matches!(elements[residual], Element::I16 { .. }))
+    }
+}
+
+/// As [`target`], for a fine code.
+fn fine_target(
+    output: Affine,
+    activation: Option<&Activation>,
+    ranges: &Ranges,
+) -> Result<(Affine, Option<FineTable>)> {
+    let Some(activation) = activation else { return Ok((output, None)) };
+    let index = fine_index(output, activation, ranges)?.affine;
+    let knot = |knot| {
+        let index_of_knot = 64 * knot as i32 - FINE_INDEX_HALF;
+        output.quantize_fine(activation.function.apply(index.scale * f64::from(index_of_knot - index.zero_point)))
+    };
+    Ok((index, Some(std::array::from_fn(knot))))
+}
+
+/// The code of an activation's argument, from which a table leads to the fine code `output`.
+fn fine_index(output: Affine, Activation { function, argument }: &Activation, ranges: &Ranges) -> Result<Code> {
+    let range = ranges.over(argument, ranges.times.iter().copied())?;
+    let [low, mut high] = useful_domain(*function, range, output);
+    // The last knot stands where the function bends.
+    if let Function::ClippedSilu { limit } = *function {
+        high = high.min(silu_reaches(limit) as f32);
+    }
+    let affine = index_code([low, high], [-FINE_INDEX_HALF, FINE_INDEX_HALF]);
+    Ok(Code { affine, ends: [-FINE_INDEX_HALF, FINE_INDEX_HALF - 1] })
 }
 
 /// The values kept in f32: the output, and what depth_to_space makes it from.
@@ -184,7 +275,7 @@ fn wide_values(folded: &Folded) -> Result<Vec<&String>> {
 fn target(output: Affine, activation: Option<&Activation>, ranges: &Ranges) -> Result<(Affine, Option<Table>)> {
     let Some(Activation { function, argument }) = activation else { return Ok((output, None)) };
     let range = ranges.over(argument, ranges.times.iter().copied())?;
-    let index = index_code(useful_domain(*function, range, output));
+    let index = index_code(useful_domain(*function, range, output), INDEX_ENDS);
     Ok((index, Some(fine_table(*function, index, output))))
 }
 
@@ -199,10 +290,21 @@ fn useful_domain(function: Function, [low, high]: [f32; 2], output: Affine) -> [
     [low.max(flat as f32), high.min(full.unwrap_or(f64::MAX) as f32)]
 }
 
-/// The code in which −512 and 511 stand for the ends of a range.
-fn index_code([low, high]: [f32; 2]) -> Affine {
-    let scale = ((f64::from(high.max(0.0)) - f64::from(low.min(0.0))) / 1023.0).max(1e-9);
-    Affine { scale, zero_point: (-512.0 - f64::from(low.min(0.0)) / scale).round() as i32 }
+/// Where SiLU takes a value above 0.
+fn silu_reaches(value: f64) -> f64 {
+    // x/2 ≤ SiLU(x) ≤ x there.
+    let mut ends = [value, 2.0 * value];
+    for _ in 0..60 {
+        let middle = 0.5 * (ends[0] + ends[1]);
+        ends[usize::from(Function::Silu.apply(middle) >= value)] = middle;
+    }
+    ends[1]
+}
+
+/// The code in which two indices stand for the ends of a range.
+fn index_code([low, high]: [f32; 2], [first, last]: [i32; 2]) -> Affine {
+    let scale = ((f64::from(high.max(0.0)) - f64::from(low.min(0.0))) / f64::from(last - first)).max(1e-9);
+    Affine { scale, zero_point: (f64::from(first) - f64::from(low.min(0.0)) / scale).round() as i32 }
 }
 
 /// Every index through the function into a code.
@@ -221,13 +323,21 @@ fn table(function: Function, from: Affine, to: Affine) -> [i8; 256] {
 /// `(shift, multipliers)` so that `((sum << shift)·m + 2³¹) >> 32` is about `ratio·sum`; `None` when no
 /// shift serves for sums up to `bound`.
 fn multiplier(ratios: &[f64], bound: i64) -> Option<(u32, Vec<i32>)> {
-    let largest = ratios.iter().fold(0.0, |a: f64, &b| a.max(b));
-    let shift =
-        (0..31u32).find(|&shift| largest * f64::from(2.0f32.powi(32 - shift as i32)) < f64::from(i32::MAX - 1))?;
+    let shift = (0..31u32).find(|&shift| is_small(ratios, shift))?;
+    Some((shift, multiplier_at(ratios, bound, shift)?))
+}
+
+/// The same with a given shift.
+fn multiplier_at(ratios: &[f64], bound: i64, shift: u32) -> Option<Vec<i32>> {
     let even = |ratio: f64| 2 * (ratio * f64::from(2.0f32.powi(31 - shift as i32))).round() as i32;
-    let fits = bound.checked_shl(shift)? <= i64::from(i32::MAX);
-    let multipliers: Vec<i32> = ratios.iter().map(|&ratio| even(ratio).max(2)).collect();
-    fits.then_some((shift, multipliers))
+    let fits = is_small(ratios, shift) && bound.checked_shl(shift)? <= i64::from(i32::MAX);
+    fits.then(|| ratios.iter().map(|&ratio| even(ratio).max(2)).collect())
+}
+
+/// Whether multipliers of sums that are shifted so far fit int32.
+fn is_small(ratios: &[f64], shift: u32) -> bool {
+    let largest = ratios.iter().fold(0.0, |a: f64, &b| a.max(b));
+    largest * f64::from(2.0f32.powi(32 - shift as i32)) < f64::from(i32::MAX - 1)
 }
 
 fn too_wide(layer: &Layer) -> Error {
@@ -266,10 +376,27 @@ mod tests {
             let x = from.dequantize((index as i32 - 128) as i8);
             assert!((to.dequantize(code) - Function::Silu.apply(x)).abs() <= to.scale * 0.501);
         }
-        let index = index_code([-6.0, 6.0]);
+        let index = index_code([-6.0, 6.0], INDEX_ENDS);
         for (entry, &code) in fine_table(Function::Silu, index, to).iter().enumerate() {
             let x = index.scale * f64::from(entry as i32 - 512 - index.zero_point);
             assert!((to.dequantize(code) - Function::Silu.apply(x)).abs() <= to.scale * 0.501);
+        }
+    }
+
+    #[test]
+    fn fine_tables_follow_the_function_and_its_bend() {
+        let function = Function::ClippedSilu { limit: 4.0 };
+        let values = BTreeMap::from([("a".to_string(), vec![[-14.0, 9.0]])]);
+        let ranges = Ranges { times: vec![0], values, fine: Vec::new() };
+        let activation = Activation { function, argument: "a".into() };
+        let output = Affine::of_range([-0.28, 4.0]).fine();
+        let (index, table) = fine_target(output, Some(&activation), &ranges).unwrap();
+        let table = table.unwrap();
+        for place in -FINE_INDEX_HALF..FINE_INDEX_HALF {
+            let exact = function.apply(index.scale * f64::from(place - index.zero_point));
+            let fine = grano::requantize::interpolate(&table, place);
+            let error = exact / output.scale - f64::from(fine - output.zero_point);
+            assert!(error.abs() < 1.2, "{place}: {error}");
         }
     }
 

@@ -81,9 +81,10 @@ fn shape(call: &Call) -> String {
 fn row_bytes(call: &Call, precision: Precision) -> usize {
     let float = if precision == Precision::F16 { 2 } else { 4 };
     match &call.kernel {
-        Kernel::Conv2dInt8 { sums, .. } | Kernel::Conv2dInt8Head { sums, .. } | Kernel::DepthwiseInt8 { sums, .. } => {
-            4 * (sums.bias[0].len() + sums.bias[1].len())
-        }
+        Kernel::Conv2dInt8 { sums, .. }
+        | Kernel::Conv2dFine { sums, .. }
+        | Kernel::Conv2dInt8Head { sums, .. }
+        | Kernel::DepthwiseInt8 { sums, .. } => 4 * (sums.bias[0].len() + sums.bias[1].len()),
         Kernel::Conv2dFloat { bias, .. } | Kernel::DepthwiseFloat { bias, .. } => {
             float * (bias[0].len() + bias[1].len())
         }

@@ -21,11 +21,11 @@ pub fn network(graph: Graph, mut values: impl FnMut(&Parameter) -> Vec<f32>) -> 
 pub type Picture = (Vec<f32>, usize);
 
 /// The model file's bytes. `cases` are time indices, ascending, with pictures of each, whose values' ends become the
-/// ranges; the header's own networks and ranges are replaced.
+/// ranges, of which those of `fine` are for int16 in mixed precision; the header's own networks and ranges are replaced.
 ///
 /// # Errors
 /// When the network is not sound.
-pub fn model(network: Network, header: Header, cases: &[(usize, Vec<Picture>)]) -> Result<Vec<u8>> {
+pub fn model(network: Network, header: Header, cases: &[(usize, Vec<Picture>)], fine: &[&str]) -> Result<Vec<u8>> {
     let shapes = network.graph.shapes()?;
     let mut values: BTreeMap<String, Vec<[f32; 2]>> = BTreeMap::new();
     for (t, pictures) in cases {
@@ -50,7 +50,11 @@ pub fn model(network: Network, header: Header, cases: &[(usize, Vec<Picture>)]) 
         networks: BTreeMap::from([(DENOISER.to_string(), network.graph)]),
         ranges: BTreeMap::from([(
             DENOISER.to_string(),
-            Ranges { times: cases.iter().map(|(t, _)| *t).collect(), values },
+            Ranges {
+                times: cases.iter().map(|(t, _)| *t).collect(),
+                values,
+                fine: fine.iter().map(ToString::to_string).collect(),
+            },
         )]),
         ..header
     };

@@ -184,7 +184,7 @@ pub fn model() -> Result<Vec<u8>> {
         defaults: Defaults { sampler: "ddim-1".into(), guidance: 1.0 },
     };
     let pictures = (0..6).map(|seed| (picture(seed), 0)).collect();
-    calibrate::model(calibrate::network(graph()?, weights)?, header, &[(50, pictures)])
+    calibrate::model(calibrate::network(graph()?, weights)?, header, &[(50, pictures)], &[])
 }
 
 #[cfg(test)]

@@ -196,7 +196,7 @@ pub fn model() -> Result<Vec<u8>> {
         defaults: Defaults { sampler: "ddim-20".into(), guidance: 1.0 },
     };
     let cases = [125, 375, 625, 875].map(|t| (t, vec![(picture(t as u32, t), 0), (picture(t as u32 + 1, t), 0)]));
-    calibrate::model(calibrate::network(graph, values)?, header, &cases)
+    calibrate::model(calibrate::network(graph, values)?, header, &cases, &[])
 }
 
 #[cfg(test)]

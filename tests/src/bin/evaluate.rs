@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use grano_firmware::{Board, BoardSampler, Failed, evaluate::evaluate, model};
-use grano_tests::models::{fashion_f16, fashion_int8, layers_int8, unet_int8};
+use grano_tests::models::{fashion_f16, fashion_int8, fashion_mixed, layers_int8, unet_int8};
 
 /// This machine.
 struct Host(Instant);
@@ -42,6 +42,7 @@ macro_rules! evaluate {
 fn main() -> Result<(), Failed> {
     evaluate! {
         "fashion-int8": fashion_int8::FashionInt8;
+        "fashion-mixed": fashion_mixed::FashionMixed;
         "fashion-f16": fashion_f16::FashionF16;
         "layers-int8": layers_int8::LayersInt8;
         "unet-int8": unet_int8::UnetInt8;

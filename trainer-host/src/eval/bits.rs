@@ -53,15 +53,7 @@ pub fn bounds(
     question: Question,
     store: &Store,
 ) -> Result<(Vec<Likelihood>, Vec<usize>)> {
-    let steps = model.header.schedule.steps;
-    anyhow::ensure!(
-        (1..steps).contains(&question.strata),
-        "--elbo-strata {}: the model has {steps} steps, give 1 to {}",
-        question.strata,
-        steps.saturating_sub(1)
-    );
-    let table = rows(&model.header, &format!("ancestral-{steps}"))?;
-    let process = Process::new(model.header.schedule.alpha_bars()?, table, question.strata, question.seed);
+    let process = process(model, question.strata, question.seed)?;
     let chosen = choose(test.len(), question.count, question.seed);
     let images = test.images.index_select(0, &chosen).permute([0, 2, 3, 1]).contiguous();
     let len = test.shape().iter().product();
@@ -81,6 +73,54 @@ pub fn bounds(
         }
     }
     Ok((bounds, process.bounds()))
+}
+
+/// The bound of networks that libtorch runs, on some pictures without their labels.
+pub struct Probe {
+    process: Process,
+    /// `[N, H, W, C]`.
+    bytes: Vec<u8>,
+    /// Bytes of a picture.
+    len: usize,
+    /// Their number stands for no class.
+    classes: usize,
+}
+
+impl Probe {
+    /// Takes `count` pictures of `data`, with `strata` parts of time; both and the noise are chosen by `seed`.
+    ///
+    /// # Errors
+    /// When there are no such parts of the model's time.
+    pub fn new(model: &Model, data: &Dataset, count: i64, strata: usize, seed: u64) -> Result<Self> {
+        let process = process(model, strata, seed)?;
+        let images = data.images.index_select(0, &choose(data.len(), count, seed)).permute([0, 2, 3, 1]).contiguous();
+        let bytes = Vec::<u8>::try_from(images.reshape([-1]))?;
+        let classes = model.header.data.labels.len();
+        Ok(Self { process, bytes, len: data.shape().iter().product(), classes })
+    }
+
+    /// The bound.
+    ///
+    /// # Errors
+    /// Those of libtorch.
+    pub fn bound(&self, network: &Network) -> Result<Bound> {
+        let mut ask = |queries: &[Query]| ask_libtorch(network, queries, self.classes);
+        let pictures = self.bytes.chunks_exact(self.len).enumerate();
+        let terms = pictures.map(|(i, picture)| self.process.terms(i as u64, picture, &mut ask));
+        Ok(self.process.bound(&terms.collect::<Result<Vec<_>>>()?, self.len))
+    }
+}
+
+/// The model's own process, cut into `strata` parts of time.
+fn process(model: &Model, strata: usize, seed: u64) -> Result<Process> {
+    let steps = model.header.schedule.steps;
+    anyhow::ensure!(
+        (1..steps).contains(&strata),
+        "{strata} parts of time: the model has {steps} steps, give 1 to {}",
+        steps.saturating_sub(1)
+    );
+    let table = rows(&model.header, &format!("ancestral-{steps}"))?;
+    Ok(Process::new(model.header.schedule.alpha_bars()?, table, strata, seed))
 }
 
 /// Test pictures, in the order in which they are taken.

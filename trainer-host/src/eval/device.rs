@@ -17,7 +17,7 @@ use grano_codegen::schedule::Table;
 pub struct Generated {
     /// Of the model file.
     sha256: &'static str,
-    /// `int8`, `f16` or `f32`.
+    /// `int8`, `mixed`, `f16` or `f32`.
     precision: &'static str,
     /// SHA-256 of the generated code and constants: what was measured of another network is not this one's.
     pub fingerprint: &'static str,

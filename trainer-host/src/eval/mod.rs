@@ -4,7 +4,7 @@
 //! [`quality`] measures a set of pictures by [`frechet`], [`precision_recall`] and [`neighbours`]; [`fidelity`] compares
 //! precisions; [`bits`] and [`likelihood`] bound −log p of test pictures; [`report`] shows it all with [`svg`].
 
-mod bits;
+pub mod bits;
 pub mod device;
 mod fidelity;
 mod frechet;
@@ -22,6 +22,7 @@ mod svg;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use grano_codegen::Precision;
 use grano_codegen::load::load;
 use grano_codegen::model::Model;
 use serde::Serialize;
@@ -43,7 +44,7 @@ use store::Store;
 /// Measures a model as devices run it, against real pictures and against the same model in f32 with every step.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// The model; int8, f16 and f32 networks are those that were generated from it when this program was built
+    /// The model; int8, mixed, f16 and f32 networks are those that were generated from it when this program was built
     #[arg(long, default_value = "models/fashion.safetensors")]
     pub model: PathBuf,
     /// The real data: an IDX folder with its test set
@@ -61,8 +62,8 @@ pub struct Args {
     /// Weights of classifier-free guidance to measure; else the model's own
     #[arg(long, value_delimiter = ',')]
     pub guidance: Vec<f32>,
-    /// Numbers to measure: int8, f16 and f32 as generated, torch for f32 by libtorch
-    #[arg(long, value_delimiter = ',', default_value = "int8,f16,f32", value_parser = ["int8", "f16", "f32", "torch"])]
+    /// Numbers to measure: int8, mixed, f16 and f32 as generated, torch for f32 by libtorch; else all that were generated
+    #[arg(long, value_delimiter = ',', value_parser = ["int8", "mixed", "f16", "f32", "torch"])]
     pub precision: Vec<String>,
     /// The sampler of the f32 pictures that sets are held against; none for no such pictures
     #[arg(long, default_value = "ancestral-1000")]
@@ -147,6 +148,9 @@ pub fn eval(args: &Args) -> Result<()> {
         tch::set_num_threads(threads as i32);
     }
     let model = load(&args.model)?;
+    let all = || Precision::of(&model).into_iter().map(|precision| precision.name().to_string()).collect();
+    let precision = if args.precision.is_empty() { all() } else { args.precision.clone() };
+    let args = &Args { precision, ..args.clone() };
     let drawings = drawings(args, &model);
     // What is wrong is said before the work.
     drawings.iter().try_for_each(|drawing| drawing.settings(&model).map(drop))?;
@@ -284,7 +288,7 @@ fn fidelity(args: &Args, model: &Model, drawings: &[Drawing], sets: &[Set], stor
         set.map(|set| &set.images).context("every drawing is a set")
     };
     let mut all = Vec::new();
-    for drawing in drawings.iter().filter(|drawing| ["int8", "f16"].contains(&drawing.precision.as_str())) {
+    for drawing in drawings.iter().filter(|drawing| ["int8", "mixed", "f16"].contains(&drawing.precision.as_str())) {
         let exact = Drawing { precision: "f32".into(), ..drawing.clone() };
         if !drawings.iter().any(|other| other.name() == exact.name()) {
             continue;

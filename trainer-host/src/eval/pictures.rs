@@ -23,7 +23,7 @@ const SAVED: u64 = 100;
 /// What is drawn, and in which numbers.
 #[derive(Clone, Debug)]
 pub struct Drawing {
-    /// `int8`, `f16`, `f32`, or `torch` for f32 by libtorch.
+    /// `int8`, `mixed`, `f16`, `f32`, or `torch` for f32 by libtorch.
     pub precision: String,
     /// A sampler's name.
     pub sampler: String,

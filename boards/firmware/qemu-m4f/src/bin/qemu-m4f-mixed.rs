@@ -1,0 +1,11 @@
+//! The network in mixed precision on an emulated Cortex-M4F. `cargo xtask qemu qemu-m4f-mixed --label sneaker --seed 0`
+
+#![no_std]
+#![no_main]
+
+use cortex_m as _;
+use cortex_m_rt::entry;
+use grano_firmware::{mps, program};
+use panic_never as _;
+
+program!(#[entry] fashion_mixed::FashionMixed on mps::AN386);

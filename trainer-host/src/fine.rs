@@ -1,0 +1,117 @@
+//! Which maps int8 is too coarse for: searched on the likelihood of real pictures, kept in the model's file.
+//!
+//! What a picture is worth to the likelihood hangs on its details at the smallest t, a hundredth of the pixels' range; a
+//! map that carries them on, such as the sum of a residual block, loses them to int8's steps. In mixed precision these
+//! maps have fine codes in int16. Here the network rounds as such a device does (fake quantisation), and the map is chosen
+//! that brings the variational bound nearest to the float network's, then the next one, until it is near enough.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use grano_codegen::fold::{Folded, Kind, fold};
+use grano_codegen::load::load;
+use grano_codegen::model::{DENOISER, Ranges};
+use grano_codegen::quantize::codes;
+
+use crate::data::{Dataset, Split};
+use crate::eval::bits::Probe;
+use crate::{files, sample, steps};
+
+/// Finds the maps that mixed precision keeps in int16, and names them in the model file.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// The model
+    #[arg(long)]
+    pub model: PathBuf,
+    /// The real data, whose training pictures are taken: an IDX folder, a folder with one subfolder of images per class, or
+    /// an .npy file
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Bits per dimension above the float network's that are near enough
+    #[arg(long, default_value_t = 0.008)]
+    pub above: f64,
+    /// Pictures whose bound is computed
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(i64).range(2..))]
+    pub pictures: i64,
+    /// Parts of time, of each of which every picture takes one index
+    #[arg(long, default_value_t = 30)]
+    pub strata: usize,
+    /// Of pictures, t and ε
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Names what is wrong with the model or the data, or says how near all maps together come; the file is then as it was.
+pub fn fine(args: &Args) -> Result<()> {
+    let mut model = load(&args.model)?;
+    let network = sample::from_model(&model)?;
+    let data = Dataset::load(&args.data, Split::Train, Some(&model.header.data.labels))?;
+    let probe = Probe::new(&model, &data, args.pictures, args.strata, args.seed)?;
+    let ranges = model.header.ranges.get(DENOISER).cloned().unwrap_or_default();
+    let folded = fold(model.denoiser()?, &ranges.times)?;
+    let exact = probe.bound(&network)?;
+    println!("{}: {:.3} bits per dimension in f32", args.model.display(), exact.total.mean);
+    let above = |fine: &[String]| -> Result<f64> {
+        let rounded = network.with_flat(network.flat().shallow_clone())?;
+        let rounded = rounded.with_fake_quantization(codes(&folded, &ranges, fine)?);
+        Ok(probe.bound(&rounded)?.above(&exact).mean)
+    };
+    let (mut chosen, mut rest) = (Vec::new(), candidates(&folded, &ranges));
+    let mut now = above(&chosen)?;
+    println!("int8: {now:.4} above");
+    while now > args.above {
+        let mut best: Option<(usize, f64)> = None;
+        for (index, name) in rest.iter().enumerate() {
+            let more = [&chosen[..], std::slice::from_ref(name)].concat();
+            let Ok(found) = above(&more) else { continue };
+            if best.is_none_or(|(_, least)| found < least) {
+                best = Some((index, found));
+            }
+        }
+        let (index, found) = best.filter(|(_, found)| *found < now).unwrap_or((0, now));
+        ensure!(
+            found < now,
+            "{}: {now:.4} bits per dimension above f32 with [{}] in int16, and no other map brings it nearer; give --above more",
+            args.model.display(),
+            chosen.join(", ")
+        );
+        let name = rest.remove(index);
+        println!("{name} in int16: {found:.4} above");
+        chosen.push(name);
+        now = found;
+    }
+    model.header.ranges.entry(DENOISER.into()).or_default().fine = chosen;
+    files::write(&args.model, &steps::bytes(&model)?)
+}
+
+/// The maps that can be fine: results of convolutions that convolutions alone read.
+fn candidates(folded: &Folded, ranges: &Ranges) -> Vec<String> {
+    let convolution = |kind: &Kind| matches!(kind, Kind::Conv2d(conv) if conv.geometry.groups == 1);
+    let read_by_others = |name: &String| {
+        let mut others = folded.layers.iter().filter(|layer| !convolution(&layer.kind));
+        others.any(|layer| layer.inputs().contains(&name.as_str()))
+    };
+    let layers = folded.layers.iter().filter(|layer| convolution(&layer.kind) && !read_by_others(&layer.name));
+    let names = layers.map(|layer| layer.name.clone());
+    names.filter(|name| codes(folded, ranges, std::slice::from_ref(name)).is_ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn maps_that_convolutions_alone_read_can_be_fine() {
+        let model = load(Path::new("../models/fashion.safetensors")).unwrap();
+        let ranges = &model.header.ranges[DENOISER];
+        let folded = fold(model.denoiser().unwrap(), &ranges.times).unwrap();
+        let names = candidates(&folded, ranges);
+        assert!(["stem.silu", "down0", "mid1", "join.silu", "up1"].iter().all(|name| names.iter().any(|n| n == name)));
+        assert!(!names.contains(&folded.output) && names.len() == 12, "{names:?}");
+    }
+}
