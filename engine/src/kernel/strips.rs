@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn misfits_are_found_and_short_buffers_harmless() {
+    fn misfits_are_found() {
         let map = Shape { height: 5, width: 2, channels: 3 };
         let same = convolution(map, [3; 2], 1, 1, 3);
         let misfits = [
