@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 
 use grano_codegen::load::load;
 use grano_codegen::{Build, Precision, Result, Target};
-use grano_networks::{layers, mixer, toy, unet, write};
+use grano_networks::{blocks, layers, mixer, toy, unet, write};
 
 /// Makes a model file's bytes.
 type Model = fn() -> Result<Vec<u8>>;
 
 fn main() {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
-    let made_up: [(&str, Model, &[&str]); 4] = [
+    let made_up: [(&str, Model, &[&str]); 5] = [
+        ("blocks", blocks::model, &["ddim-2"]),
         ("toy", toy::model, &["ddim-4", "ancestral-4", "dpm-4"]),
         ("mixer", mixer::model, &["ddim-2"]),
         ("unet", unet::model, &["ddim-4"]),
@@ -21,7 +22,8 @@ fn main() {
     match own_samplers(fashion) {
         Ok(samplers) => {
             emit(fashion, "fashion", &samplers.each_ref().map(String::as_str));
-            emit_algorithms(Build::new(fashion).samplers(samplers), "fashion", 209_000);
+            emit_algorithms(Build::new(fashion).samplers(&samplers), "fashion", 209_000);
+            Build::new(fashion).samplers(samplers).ram_budget(24_200).emit("fashion-strips");
         }
         Err(error) => println!("cargo::error={error}"),
     }
@@ -29,8 +31,11 @@ fn main() {
         match write(&folder, name, model) {
             Ok(path) => {
                 emit(&path, name, samplers);
-                if name == "toy" {
-                    emit_algorithms(Build::new(&path).samplers(samplers.iter().copied()), name, 7_200);
+                let build = Build::new(&path).samplers(samplers.iter().copied());
+                match name {
+                    "toy" => emit_algorithms(build, name, 7_200),
+                    "blocks" => emit_strips(&build, name),
+                    _ => {}
                 }
             }
             Err(error) => println!("cargo::error={error}"),
@@ -65,4 +70,13 @@ fn emit(model: &Path, name: &str, samplers: &[&str]) {
 fn emit_algorithms(build: Build, name: &str, flash_budget: usize) {
     build.clone().target(Target::CortexM0).flash_budget(flash_budget).emit(&format!("{name}-in-ram"));
     build.target(Target::X86).emit(&format!("{name}-x86"));
+}
+
+/// Less RAM than whole maps take: strips of several rows, of as few as there can be, and those of a desktop.
+fn emit_strips(build: &Build, name: &str) {
+    for (kind, target, ram_budget) in
+        [("strips", Target::Portable, 5_800), ("rows", Target::CortexM0, 5_690), ("x86", Target::X86, 22_900)]
+    {
+        build.clone().target(target).ram_budget(ram_budget).emit(&format!("{name}-{kind}"));
+    }
 }

@@ -36,7 +36,7 @@ pub enum Algorithm {
 pub struct Candidate {
     /// How.
     pub algorithm: Algorithm,
-    /// Predicted, see [`Cost`].
+    /// Predicted, see [`Cost`]; of all strips.
     pub instructions: u64,
     /// Bytes of weights, filled up to whole words.
     pub flash_bytes: usize,
@@ -47,23 +47,25 @@ pub struct Candidate {
 /// A larger group must save this share of a layer's instructions, or it is not worth its RAM.
 const LEAST_GAIN: f64 = 0.05;
 
-/// The algorithms that a kernel on maps of some types can use, the direct one first; none where there is no choice.
+/// The algorithms that a kernel on maps of some types can use, the direct one first; none where there is no choice. It runs
+/// strip by strip where `strips`, which have the geometries of some of its rows, are there.
 #[must_use]
-pub fn candidates(kernel: &Kernel, maps: &[Element], target: Target) -> Vec<Candidate> {
+pub fn candidates(kernel: &Kernel, maps: &[Element], strips: &[Geometry], target: Target) -> Vec<Candidate> {
     let (Kernel::Conv2dInt8 { sums, .. } | Kernel::Conv2dFine { sums, .. } | Kernel::Conv2dInt8Head { sums, .. }) =
         kernel
     else {
         return Vec::new();
     };
-    let mut all = vec![candidate(&sums.geometry, Algorithm::Direct, target)];
+    let candidate = |algorithm| candidate(&sums.geometry, strips, algorithm, target);
+    let mut all = vec![candidate(Algorithm::Direct)];
     let is_int8 = matches!(kernel, Kernel::Conv2dInt8 { .. }) && maps.iter().all(|map| matches!(map, Element::I8(_)));
     if is_int8 && winograd::fits(&sums.geometry.engine()) {
-        all.push(candidate(&sums.geometry, Algorithm::Winograd, target));
+        all.push(candidate(Algorithm::Winograd));
         let block = target.wide_packing().channels;
         let out_c = sums.geometry.output[0].next_multiple_of(block);
         let mut fewest = f64::INFINITY;
         for group in (block..=out_c).step_by(block) {
-            let candidate = candidate(&sums.geometry, Algorithm::WinogradInRam { group }, target);
+            let candidate = candidate(Algorithm::WinogradInRam { group });
             if (candidate.instructions as f64) < fewest * (1.0 - LEAST_GAIN) {
                 fewest = candidate.instructions as f64;
                 all.push(candidate);
@@ -73,7 +75,8 @@ pub fn candidates(kernel: &Kernel, maps: &[Element], target: Target) -> Vec<Cand
     all
 }
 
-fn candidate(geometry: &Geometry, algorithm: Algorithm, target: Target) -> Candidate {
+fn candidate(geometry: &Geometry, strips: &[Geometry], algorithm: Algorithm, target: Target) -> Candidate {
+    let parts = if strips.is_empty() { std::slice::from_ref(geometry) } else { strips };
     let (engine, packing, wide) = (geometry.engine(), target.packing(), target.wide_packing());
     let work = match algorithm {
         Algorithm::Direct => Work::Direct,
@@ -81,7 +84,10 @@ fn candidate(geometry: &Geometry, algorithm: Algorithm, target: Target) -> Candi
         Algorithm::WinogradInRam { group } => Work::Winograd { group: Some(group) },
     };
     let (flash_bytes, scratch_words) = match algorithm {
-        Algorithm::Direct => (packing.packed_len(geometry.taps(), geometry.output[0]), target.scratch_words(&engine)),
+        Algorithm::Direct => {
+            let words = parts.iter().map(|part| target.scratch_words(&part.engine()));
+            (packing.packed_len(geometry.taps(), geometry.output[0]), words.max().unwrap_or(0))
+        }
         Algorithm::Winograd => {
             (2 * winograd::packed_len(&wide, &engine), winograd::scratch_words(&wide, &engine, None))
         }
@@ -91,7 +97,7 @@ fn candidate(geometry: &Geometry, algorithm: Algorithm, target: Target) -> Candi
     };
     Candidate {
         algorithm,
-        instructions: Cost::of(target).convolution(geometry, work, [packing, wide]),
+        instructions: parts.iter().map(|part| Cost::of(target).convolution(part, work, [packing, wide])).sum(),
         flash_bytes: flash_bytes.next_multiple_of(4),
         scratch_words,
     }
@@ -138,7 +144,7 @@ mod tests {
     #[test]
     fn flash_and_products_are_those_of_the_method() {
         for (upsample, flash, products) in [(1, 32, 16), (2, 18, 9)] {
-            let all = candidates(&conv(32, 32, 14, upsample), &[INT8], Target::CortexM4);
+            let all = candidates(&conv(32, 32, 14, upsample), &[INT8], &[], Target::CortexM4);
             let [direct, winograd, in_ram, ..] = all[..] else { panic!("{all:?}") };
             assert_eq!(direct.flash_bytes, 32 * 32 * 9);
             assert_eq!(winograd.flash_bytes, 32 * 32 * flash);
@@ -151,23 +157,38 @@ mod tests {
 
     #[test]
     fn larger_groups_are_offered_while_they_save() {
-        let all = candidates(&conv(64, 64, 7, 1), &[INT8], Target::CortexM4);
+        let all = candidates(&conv(64, 64, 7, 1), &[INT8], &[], Target::CortexM4);
         let groups: Vec<u64> = all[2..].iter().map(|candidate| candidate.instructions).collect();
         assert!(groups.len() > 1 && groups.windows(2).all(|pair| pair[1] < pair[0]));
     }
 
     #[test]
+    fn strips_cost_what_they_take_apart() {
+        let kernel = conv(32, 32, 14, 1);
+        let Kernel::Conv2dInt8 { sums, .. } = &kernel else { unreachable!() };
+        let strips = [[0, 4], [4, 8], [8, 12], [12, 14]].map(|rows| sums.geometry.rows(rows));
+        let [whole, parts] = [&[][..], &strips].map(|strips| candidates(&kernel, &[INT8], strips, Target::CortexM4));
+        // Whole tiles and blocks: nothing but what rounding takes.
+        for (whole, part) in whole.iter().zip(&parts).take(2) {
+            assert!(whole.instructions.abs_diff(part.instructions) <= 4, "{whole:?} {part:?}");
+            assert_eq!((whole.flash_bytes, whole.scratch_words), (part.flash_bytes, part.scratch_words));
+        }
+        // Weights are transformed once a strip.
+        assert!(parts[2].instructions > whole[2].instructions && parts[2].scratch_words == whole[2].scratch_words);
+    }
+
+    #[test]
     fn only_int8_maps_and_3x3_have_a_choice() {
         let wide = Element::I16 { affine: Affine { scale: 1.0, zero_point: 0 }, half: 1 << 15 };
-        assert_eq!(candidates(&conv(4, 4, 8, 1), &[wide], Target::CortexM4).len(), 1);
-        assert!(candidates(&Kernel::AddFloat, &[INT8], Target::CortexM4).is_empty());
+        assert_eq!(candidates(&conv(4, 4, 8, 1), &[wide], &[], Target::CortexM4).len(), 1);
+        assert!(candidates(&Kernel::AddFloat, &[INT8], &[], Target::CortexM4).is_empty());
     }
 
     #[test]
     fn winograd_needs_fast_inner_loops() {
         for (target, takes) in [(Target::X86, false), (Target::CortexM55, false), (Target::CortexM4, true)] {
             for upsample in [1, 2] {
-                let all = candidates(&conv(32, 32, 14, upsample), &[INT8], target);
+                let all = candidates(&conv(32, 32, 14, upsample), &[INT8], &[], target);
                 assert_eq!(all[1].instructions < all[0].instructions, takes, "{target:?}");
             }
         }

@@ -6,7 +6,7 @@ use crate::emit::{Extras, Generated, emit};
 use crate::error::{Error, Result};
 use crate::fold::fold;
 use crate::load::load;
-use crate::lower::{Room, lower};
+use crate::lower::{Room, direct, lower};
 use crate::model::{DENOISER, Model, Ranges};
 use crate::precision::Precision;
 use crate::quantize::quantize;
@@ -85,7 +85,7 @@ impl Build {
         Self { flash_budget: bytes, ..self }
     }
 
-    /// Most bytes of a sampler's memory.
+    /// Most bytes of a sampler's memory. Where whole maps take more, pairs of int8 convolutions run strip by strip.
     #[must_use]
     pub fn ram_budget(self, bytes: usize) -> Self {
         Self { ram_budget: bytes, ..self }
@@ -124,7 +124,7 @@ impl Build {
             target: self.target,
         };
         // What faster algorithms may take is what the slowest, which take the least, leave.
-        let least = lower(&folded, &kernels, self.target, Room::default())?;
+        let least = direct(&folded, &kernels, self.target)?;
         let room = Room {
             flash_bytes: self.flash_budget.saturating_sub(emit(&least, &extras)?.constants.len()),
             arena_bytes: self.ram_budget.saturating_sub(report::picture_bytes(&least, &tables)),

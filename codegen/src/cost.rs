@@ -76,7 +76,8 @@ impl Cost {
         };
         let one_output = self.one_output.filter(|_| {
             let plain = [geometry.stride, geometry.padding, geometry.upsample] == [[1; 2]; 3];
-            out_c == 1 && plain && geometry.kernel == [3; 2] && matches!(in_c, 16 | 32)
+            let whole = geometry.input[1] == out_h;
+            out_c == 1 && plain && whole && geometry.kernel == [3; 2] && matches!(in_c, 16 | 32)
         });
         let parts = match (work, one_output) {
             (Work::Direct, Some(product)) => vec![(outputs * geometry.taps(), product)],

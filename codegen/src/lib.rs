@@ -10,7 +10,8 @@
 //! - [`target`]: the chip;
 //! - [`quantize`] and [`float`]: the folded network in the numbers of the device ([`precision`], [`kernel`]);
 //! - [`cost`] and [`algorithm`]: what a convolution takes, one way or another;
-//! - [`order`], [`lower`] and [`plan`]: layers in an order, kernel calls on buffers, buffers in one arena;
+//! - [`order`], [`lower`] and [`plan`]: layers in an order, some pairs strip by strip, kernel calls on buffers, buffers in one
+//!   arena;
 //! - [`emit`] and [`report`]: code, constants, `plan.txt` and `report.html`.
 
 pub mod algorithm;

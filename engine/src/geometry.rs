@@ -46,6 +46,20 @@ impl Geometry {
         self.output.len() * self.patch_len()
     }
 
+    /// Rows `from` up to `to` of the output as a convolution of their own, and the first and one past the last of the input's
+    /// rows that it reads; of a map that is not enlarged in height.
+    #[must_use]
+    pub const fn rows(&self, [from, to]: [usize; 2]) -> (Self, [usize; 2]) {
+        let Self { mut input, mut output, stride: [stride, _], mut padding, kernel: [k_h, _], .. } = *self;
+        let first = (from * stride).saturating_sub(padding[0]);
+        let end = (to.saturating_sub(1) * stride + k_h).saturating_sub(padding[0]);
+        let end = if end < input.height { end } else { input.height };
+        padding[0] = padding[0].saturating_sub(from * stride);
+        input.height = end.saturating_sub(first);
+        output.height = to.saturating_sub(from);
+        (Self { input, output, padding, ..*self }, [first, end])
+    }
+
     /// Whether the kernel is 3×3 and the output as high and wide as the input: stride 1, padding 1, no enlargement.
     #[inline]
     pub(crate) fn is_same_3x3(&self) -> bool {
@@ -215,6 +229,28 @@ pub(crate) mod tests {
                 }
             }
             prop_assert!(geometry.is_valid());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn some_rows_meet_what_all_rows_do(geometry in geometries(), rows in 1usize..=3, from in 0usize..6) {
+            let geometry = Geometry { upsample: [1, geometry.upsample[1]], ..geometry };
+            let Shape { height, width, .. } = geometry.output;
+            let from = from % height;
+            let to = (from + rows).min(height);
+            let (part, [first, end]) = geometry.rows([from, to]);
+            let row_len = geometry.input.width * geometry.input.channels;
+            let input: Vec<usize> = (0..geometry.input.len()).collect();
+            // Where the padding below is deeper than the kernel there is nothing to read.
+            prop_assume!(first < end);
+            for (y, x) in (Shape { height: to - from, width, channels: 0 }).positions() {
+                for (ky, kx) in (Shape { height: geometry.kernel[0], width: geometry.kernel[1], channels: 0 }).positions() {
+                    let whole = geometry.oracle(&input, [from + y, x], [ky, kx, 0]);
+                    let rows = &input[first * row_len..end * row_len];
+                    prop_assert_eq!(part.oracle(rows, [y, x], [ky, kx, 0]), whole);
+                }
+            }
         }
     }
 

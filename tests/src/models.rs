@@ -42,6 +42,11 @@ generated! {
     fashion_x86: FashionX86 in "fashion-x86";
     toy_in_ram: ToyInRam in "toy-in-ram";
     toy_x86: ToyX86 in "toy-x86";
+    fashion_strips: FashionStrips in "fashion-strips";
+    blocks_int8: BlocksInt8 in "blocks-int8";
+    blocks_strips: BlocksStrips in "blocks-strips";
+    blocks_rows: BlocksRows in "blocks-rows";
+    blocks_x86: BlocksX86 in "blocks-x86";
     unet_int8: UnetInt8 in "unet-int8";
     unet_f16: UnetF16 in "unet-f16";
     unet_f32: UnetF32 in "unet-f32";

@@ -2,9 +2,10 @@
 
 use grano::kernel::Condition;
 use grano_codegen::{Build, Precision, Target};
-use grano_networks::toy;
-use grano_tests::models::{Evaluate, Traced, Visit};
-use grano_tests::models::{fashion_in_ram, fashion_int8, fashion_x86, toy_in_ram, toy_int8, toy_x86};
+use grano_networks::{blocks, toy};
+use grano_tests::models::{Evaluate, Traced, Value, Visit};
+use grano_tests::models::{blocks_int8, blocks_rows, blocks_strips, blocks_x86};
+use grano_tests::models::{fashion_in_ram, fashion_int8, fashion_strips, fashion_x86, toy_in_ram, toy_int8, toy_x86};
 use proptest::prelude::*;
 
 /// Output and values of one evaluation.
@@ -30,10 +31,34 @@ fn every_algorithm_gives_the_same_bits() {
     }
 }
 
+/// Whether the outputs are the same, and so is every value that is whole in both.
+fn assert_equal((out, values): &(Vec<f32>, Vec<Value>), whole: &(Vec<f32>, Vec<Value>)) {
+    assert_eq!(out, &whole.0);
+    // Maps between the layers of a pair are never whole.
+    assert!(values.len() < whole.1.len());
+    assert!(values.iter().all(|value| whole.1.contains(value)));
+}
+
+#[test]
+fn strips_give_the_same_bits() {
+    for seed in 0..3 {
+        let condition = Condition { step: seed as usize, class: seed as usize };
+        let x: Vec<f32> = (0..14).flat_map(|i| toy::picture(100 * seed + i)).take(28 * 28).collect();
+        let whole = evaluate::<fashion_int8::FashionInt8>(&x, condition);
+        assert_equal(&evaluate::<fashion_strips::FashionStrips>(&x, condition), &whole);
+        let (x, condition) = (blocks::picture(seed), Condition { step: seed as usize % 2, class: 0 });
+        let whole = evaluate::<blocks_int8::BlocksInt8>(&x, condition);
+        assert_equal(&evaluate::<blocks_strips::BlocksStrips>(&x, condition), &whole);
+        assert_equal(&evaluate::<blocks_rows::BlocksRows>(&x, condition), &whole);
+        assert_equal(&evaluate::<blocks_x86::BlocksX86>(&x, condition), &whole);
+    }
+}
+
 /// The shipped model, and those that the build script made up.
-const MODELS: [&str; 4] = [
+const MODELS: [&str; 5] = [
     "../models/fashion.safetensors",
     concat!(env!("OUT_DIR"), "/toy.safetensors"),
+    concat!(env!("OUT_DIR"), "/blocks.safetensors"),
     concat!(env!("OUT_DIR"), "/layers.safetensors"),
     concat!(env!("OUT_DIR"), "/unet.safetensors"),
 ];
@@ -69,7 +94,7 @@ proptest! {
 
     #[test]
     fn budgets_hold_and_more_room_is_never_needed(
-        model in prop::sample::select(MODELS[..2].to_vec()),
+        model in prop::sample::select(MODELS[..3].to_vec()),
         target in prop::sample::select(vec![Target::Portable, Target::CortexM4, Target::CortexM55, Target::X86]),
         [flash, ram] in [0..120_000usize, 0..60_000usize],
     ) {
@@ -84,6 +109,9 @@ proptest! {
         let within = build.clone().flash_budget(flash).ram_budget(ram);
         let [took_flash, took_ram, instructions] = taken(&within).expect("what fits a smaller budget fits a larger one");
         prop_assert!(took_flash <= flash && took_ram <= ram);
+        let plan = within.generate("net").unwrap().plan;
+        let (arena, bound) = (number_after(&plan, "\narena"), number_after(&plan, "lower bound"));
+        prop_assert!(arena * 100 <= bound * 110, "{arena} for {bound}");
         let [.., fewest] = taken(&build).expect("there is room for everything");
         prop_assert!(fewest <= instructions);
     }

@@ -13,7 +13,7 @@ use crate::lower::{Call, Place, Program};
 use crate::target::Target;
 
 /// Names that generated code has for other things or, in capitals, for other statics.
-pub(super) const RESERVED: [&str; 19] = [
+pub(super) const RESERVED: [&str; 20] = [
     "arena",
     "arena_bytes",
     "condition",
@@ -33,6 +33,7 @@ pub(super) const RESERVED: [&str; 19] = [
     "scratch",
     "samplers",
     "taps",
+    "window",
 ];
 
 pub(super) struct Emitter<'a> {
@@ -80,7 +81,7 @@ impl Arguments {
         self.list([quote!(condition), quote!(x), quote!(out)])
     }
 
-    fn declare(self) -> TokenStream {
+    pub(super) fn declare(self) -> TokenStream {
         self.list([quote!(condition: Condition), quote!(x: &[f32]), quote!(out: &mut [f32])])
     }
 }
@@ -127,15 +128,7 @@ impl Emitter<'_> {
     /// The static and the function of one layer.
     pub(super) fn layer(&mut self, call: &Call, function: &Ident) -> TokenStream {
         let parameters = format_ident!("{}", function.to_string().to_ascii_uppercase());
-        let [c, h, w] = call.shape;
-        let mut doc = format!(" `{}`: {} to {h}×{w}×{c}", call.name, self.from(call));
-        if call.macs > 0 {
-            doc += &format!(", {} multiply–accumulates", call.macs);
-        }
-        if call.algorithm() != Algorithm::Direct {
-            doc += &format!(", {}", call.algorithm());
-        }
-        doc.push('.');
+        let doc = self.describe(call);
         let residual = if matches!(call.kernel, Kernel::Conv2dFine { .. }) { "Summand" } else { "Residual" };
         self.used.extend(call.residual.is_some().then_some(residual));
         let float = Ident::new(self.float.rust(), Span::call_site());
@@ -161,6 +154,19 @@ impl Emitter<'_> {
                 #body
             }
         }
+    }
+
+    /// A layer's documentation.
+    pub(super) fn describe(&self, call: &Call) -> String {
+        let [c, h, w] = call.shape;
+        let mut doc = format!(" `{}`: {} to {h}×{w}×{c}", call.name, self.from(call));
+        if call.macs > 0 {
+            doc += &format!(", {} multiply–accumulates", call.macs);
+        }
+        if call.algorithm() != Algorithm::Direct {
+            doc += &format!(", {}", call.algorithm());
+        }
+        doc + "."
     }
 
     /// Whether the kernel has inner loops of the instruction set.

@@ -4,6 +4,7 @@ mod body;
 mod constants;
 mod layer;
 mod parameters;
+mod strips;
 mod tokens;
 mod winograd;
 
@@ -14,7 +15,7 @@ use quote::quote;
 
 use crate::error::{Error, Result};
 use crate::kernel::Element;
-use crate::lower::Program;
+use crate::lower::{Call, Program};
 use crate::schedule::Table;
 use crate::target::Target;
 
@@ -53,6 +54,12 @@ pub struct Extras<'a> {
     pub target: Target,
 }
 
+/// What a group is called: two layers that run as one have both names.
+fn group_name(group: &[Call]) -> String {
+    let names: Vec<&str> = group.iter().map(|call| call.name.as_str()).collect();
+    names.join("+")
+}
+
 /// Writes the code.
 ///
 /// # Errors
@@ -67,29 +74,33 @@ pub fn emit(program: &Program, extras: &Extras<'_>) -> Result<Generated> {
         used: BTreeSet::new(),
         items: RESERVED.iter().map(ToString::to_string).collect(),
     };
-    let names: Vec<&str> = program.calls.iter().map(|call| call.name.as_str()).collect();
+    let names: Vec<String> = program.groups().map(group_name).collect();
     let functions: Vec<Ident> = names.iter().map(|name| emitter.item(name)).collect();
     let buffers = emitter.buffers();
-    let (mut layers, mut call_bytes) = (Vec::new(), Vec::new());
-    for (call, function) in program.calls.iter().zip(&functions) {
-        let before = emitter.constants.len();
-        layers.push(emitter.layer(call, function));
-        call_bytes.push(emitter.constants.len() - before);
-    }
-    let arms = program.calls.iter().zip(&functions).enumerate().map(|(index, (call, function))| {
+    let (mut layers, mut arms, mut taps, mut call_bytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (index, (group, function)) in program.groups().zip(&functions).enumerate() {
+        let (call, code) = match group {
+            [first, last] => (last, emitter.strips(first, last, function, &mut call_bytes)),
+            [call] => {
+                let before = emitter.constants.len();
+                let code = emitter.layer(call, function);
+                call_bytes.push(emitter.constants.len() - before);
+                (call, code)
+            }
+            _ => continue,
+        };
         let arguments = Arguments::of(call).pass();
         let generic = Emitter::uses_isa(&call.kernel).then(|| quote!(::<I>));
-        quote!(#index => #function #generic (arena, #arguments),)
-    });
+        layers.push(code);
+        arms.push(quote!(#index => #function #generic (arena, #arguments),));
+        taps.extend(emitter.tap(index, call));
+    }
     let samplers = extras.samplers.iter().map(|table| sampler(table, extras.times)).collect::<Result<Vec<_>>>()?;
-    let taps =
-        program.calls.iter().enumerate().filter_map(|(index, call)| emitter.tap(index, call)).collect::<Vec<_>>();
 
     let name = Ident::new(extras.type_name, Span::call_site());
     let isa = Ident::new(extras.target.isa(), Span::call_site());
     let (labels, guidance, classes) = (extras.labels, extras.guidance, extras.labels.len());
-    let (arena_bytes, bin_bytes, layer_count) =
-        (program.plan.arena_bytes, emitter.constants.len(), program.calls.len());
+    let (arena_bytes, bin_bytes, layer_count) = (program.plan.arena_bytes, emitter.constants.len(), names.len());
     let shape = shape(program.calls.last().map_or([0; 3], |call| call.shape));
     let map_len: usize = program.calls.last().map_or(0, |call| call.shape.iter().product());
     let kept = if extras.samplers.iter().any(Table::is_multistep) { map_len } else { 0 };

@@ -1,6 +1,6 @@
 //! Which algorithm computes each convolution.
 
-use super::draft::{Draft, steps};
+use super::draft::{Draft, groups, steps};
 use crate::algorithm::{Algorithm, Candidate};
 use crate::order;
 
@@ -91,7 +91,7 @@ pub(super) fn choose(drafts: &mut [Draft<'_>], room: Room) {
         let Some(best) = possible.reduce(|best, at| if at.beats(&best) { at } else { best }) else { break };
         let before = drafts[best.draft].choice.as_ref().map_or(0, |choice| choice.chosen);
         drafts[best.draft].choose(best.candidate);
-        let peak_bytes = order::search(&steps(drafts)).peak_bytes;
+        let peak_bytes = order::search(&steps(&groups(drafts))).peak_bytes;
         if peak_bytes > room.arena_bytes {
             too_large.push((best.draft, best.candidate, peak_bytes - room.arena_bytes));
             drafts[best.draft].choose(before);

@@ -1,8 +1,6 @@
 //! Kernel calls before they have an order and buffers.
 
-use std::collections::BTreeMap;
-
-use grano::kernel::AttentionInt8;
+use grano::kernel::{AttentionInt8, Strips};
 use grano::shape::Shape;
 
 use super::choose::Choice;
@@ -13,6 +11,7 @@ use crate::graph::X;
 use crate::kernel::{Element, Kernel};
 use crate::order::Step;
 use crate::quantize::Kernels;
+use crate::reference::Geometry;
 use crate::target::Target;
 
 /// A kernel call that names the values it reads.
@@ -28,6 +27,8 @@ pub(super) struct Draft<'a> {
     pub(super) kernel: &'a Kernel,
     /// The maps.
     pub(super) inputs: Vec<&'a str>,
+    /// Their types.
+    maps: Vec<Element>,
     /// The second operand of a sum.
     pub(super) second: Option<&'a str>,
     /// Side of the blocks of pixels that the result's channels become, in place.
@@ -42,6 +43,8 @@ pub(super) struct Draft<'a> {
     pub(super) instructions: Option<u64>,
     /// Whether the sampler takes the result.
     pub(super) is_output: bool,
+    /// How the only call that reads the result runs together with this one.
+    pub(super) strips: Option<Strips>,
 }
 
 /// The calls in the order of the layers.
@@ -60,6 +63,7 @@ pub(super) fn drafts<'a>(folded: &'a Folded, (kernels, elements): &'a Kernels, t
         macs: 0,
         kernel,
         inputs: vec![X],
+        maps: Vec::new(),
         second: None,
         block: None,
         scratch: None,
@@ -67,11 +71,11 @@ pub(super) fn drafts<'a>(folded: &'a Folded, (kernels, elements): &'a Kernels, t
         choice: None,
         instructions: Some(cost.other(0, folded.input.iter().product())),
         is_output: false,
+        strips: None,
     }));
     drafts.extend(folded.layers.iter().zip(kernels).map(|(layer, kernel)| {
         let (name, inputs, second) = operands(layer);
         let maps: Vec<Element> = inputs.iter().map(|&input| elements[input]).collect();
-        let candidates = candidates(kernel, &maps, target);
         let mut draft = Draft {
             name,
             value: &layer.name,
@@ -80,15 +84,17 @@ pub(super) fn drafts<'a>(folded: &'a Folded, (kernels, elements): &'a Kernels, t
             macs: layer.macs(),
             kernel,
             inputs,
+            maps,
             second,
             block: None,
             scratch: scratch(kernel, layer.shape, target),
             least_scratch: 0,
-            choice: (!candidates.is_empty()).then(|| Choice::new(candidates)),
+            choice: None,
             instructions: quantize.map(|_| cost.other(layer.macs(), layer.shape.iter().product())),
             is_output: layer.name == folded.output,
+            strips: None,
         };
-        draft.choose(0);
+        draft.run_in(&[], target);
         draft
     }));
     join_depth_to_space(&mut drafts);
@@ -137,6 +143,21 @@ impl<'a> Draft<'a> {
         all.into_iter().filter(reads_once).collect()
     }
 
+    /// The geometry of an int8 convolution of one int8 map.
+    pub(super) fn streamable(&self) -> Option<Geometry> {
+        match (self.kernel, &self.maps[..]) {
+            (Kernel::Conv2dInt8 { sums, .. }, [Element::I8(_)]) => Some(sums.geometry),
+            _ => None,
+        }
+    }
+
+    /// Has the kernel run strip by strip, or the whole map at once where there are none, by the direct way for now.
+    pub(super) fn run_in(&mut self, strips: &[Geometry], target: Target) {
+        let candidates = candidates(self.kernel, &self.maps, strips, target);
+        self.choice = (!candidates.is_empty()).then(|| Choice::new(candidates));
+        self.choose(0);
+    }
+
     /// Has the kernel use one of its algorithms.
     pub(super) fn choose(&mut self, candidate: usize) {
         let Some(choice) = &mut self.choice else { return };
@@ -163,30 +184,79 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// What the search for an order sees of the calls.
-pub(super) fn steps(drafts: &[Draft<'_>]) -> Vec<Step> {
-    let makers: BTreeMap<&str, usize> = drafts.iter().enumerate().map(|(index, draft)| (draft.value, index)).collect();
-    let room = |element: Element, len: usize| (element.bytes() * len).next_multiple_of(4);
-    let step = |draft: &Draft<'_>| Step {
-        reads: draft.reads().filter_map(|value| makers.get(value).copied()).collect(),
-        overwrites: draft
-            .donors()
-            .into_iter()
-            .filter_map(|value| makers.get(value).copied())
-            .filter(|&maker| draft.fits(&drafts[maker]))
-            .collect(),
-        bytes: if draft.is_output { 0 } else { room(draft.element, draft.len()) },
-        scratch_bytes: draft.scratch.map_or(0, |(element, len)| room(element, len)),
-    };
-    drafts.iter().map(step).collect()
+/// A call, or two that run as one.
+pub(super) struct Group<'d, 'a> {
+    /// The one whose map the other takes strip by strip.
+    pub(super) first: Option<(&'d Draft<'a>, Strips)>,
+    /// The one whose result is the group's.
+    pub(super) last: &'d Draft<'a>,
 }
 
-/// For each call the last one that reads its result, or itself.
-pub(super) fn last_reads(drafts: &[&Draft<'_>]) -> Vec<usize> {
-    let last_read = |(index, draft): (usize, &&Draft<'_>)| {
-        drafts.iter().rposition(|reader| reader.reads().any(|value| value == draft.value)).unwrap_or(index)
+/// The calls as they run, in the order of their results.
+pub(super) fn groups<'d, 'a>(drafts: &'d [Draft<'a>]) -> Vec<Group<'d, 'a>> {
+    let first = |last: &Draft<'_>| {
+        let maker = drafts.iter().find(|draft| draft.value == last.inputs[0])?;
+        Some((maker, maker.strips?))
     };
-    drafts.iter().enumerate().map(last_read).collect()
+    let lasts = drafts.iter().filter(|draft| draft.strips.is_none());
+    lasts.map(|last| Group { first: first(last), last }).collect()
+}
+
+impl<'d, 'a> Group<'d, 'a> {
+    /// In the order in which they stand in the program.
+    pub(super) fn drafts(&self) -> impl Iterator<Item = &'d Draft<'a>> {
+        self.first.map(|(first, _)| first).into_iter().chain([self.last])
+    }
+
+    /// As [`Draft::donors`]; a pair may also overwrite the map that the first of them reads.
+    pub(super) fn donors(&self) -> Vec<&'a str> {
+        let Some((first, strips)) = self.first else { return self.last.donors() };
+        let (source, second) = (first.inputs[0], self.last.second);
+        let all = second.into_iter().chain((second != Some(source)).then_some(source));
+        all.filter(|&value| value != source || strips.may_overwrite()).collect()
+    }
+
+    /// Values in the arena that are read.
+    fn reads(&self) -> impl Iterator<Item = &'a str> + '_ {
+        let between = self.first.map(|(first, _)| first.value);
+        self.drafts().flat_map(Draft::reads).filter(move |&value| Some(value) != between)
+    }
+
+    /// Type and number of the elements that the kernels work in, one after the other.
+    pub(super) fn scratch(&self) -> Option<(Element, usize)> {
+        self.drafts().filter_map(|draft| draft.scratch).max_by_key(|&(element, len)| element.bytes() * len)
+    }
+
+    /// Type and number of the elements of the rows that are there between two calls.
+    pub(super) fn window(&self) -> Option<(Element, usize)> {
+        let (first, strips) = self.first?;
+        let [channels, _, width] = first.shape;
+        Some((first.element, strips.window_rows() * width * channels))
+    }
+}
+
+/// What the search for an order sees of the calls.
+pub(super) fn steps(groups: &[Group<'_, '_>]) -> Vec<Step> {
+    let maker = |value: &str| groups.iter().position(|group| group.last.value == value);
+    let room = |(element, len): (Element, usize)| (element.bytes() * len).next_multiple_of(4);
+    let step = |group: &Group<'_, '_>| {
+        let overwrites = group.donors().into_iter().filter_map(maker);
+        Step {
+            reads: group.reads().filter_map(maker).collect(),
+            overwrites: overwrites.filter(|&maker| group.last.fits(groups[maker].last)).collect(),
+            bytes: if group.last.is_output { 0 } else { room((group.last.element, group.last.len())) },
+            scratch_bytes: group.scratch().map_or(0, room) + group.window().map_or(0, room),
+        }
+    };
+    groups.iter().map(step).collect()
+}
+
+/// For each group the last one that reads its result, or itself.
+pub(super) fn last_reads(groups: &[&Group<'_, '_>]) -> Vec<usize> {
+    let last_read = |(index, group): (usize, &&Group<'_, '_>)| {
+        groups.iter().rposition(|reader| reader.reads().any(|value| value == group.last.value)).unwrap_or(index)
+    };
+    groups.iter().enumerate().map(last_read).collect()
 }
 
 /// A layer's name for people, its maps, and the second operand of its sum.

@@ -1,9 +1,13 @@
-//! *Lower*: layers become kernel calls on buffers; what can be computed in place is.
+//! *Lower*: layers become kernel calls on buffers; what can be computed in place is, and where the arena is short pairs of
+//! convolutions run strip by strip.
 
 mod choose;
 mod draft;
+mod stream;
 
 use std::collections::BTreeMap;
+
+use grano::kernel::Strips;
 
 use crate::algorithm::Algorithm;
 use crate::error::Result;
@@ -15,9 +19,10 @@ use crate::quantize::Kernels;
 use crate::target::Target;
 
 pub use choose::{Choice, Room, Verdict};
+pub use stream::{Pair, Streamed};
 
-use choose::choose;
-use draft::{Draft, drafts, last_reads, steps};
+use draft::{Draft, Group, drafts, groups, last_reads, steps};
+use stream::stream;
 
 /// A network as a list of kernel calls on one arena.
 #[derive(Clone, Debug)]
@@ -30,6 +35,21 @@ pub struct Program {
     pub plan: Plan,
     /// Whether no other order of the calls needs less memory; else it is the best that was found.
     pub exact_order: bool,
+    /// The calls that can run strip by strip with the one that reads their result.
+    pub pairs: Vec<Pair>,
+}
+
+impl Program {
+    /// The calls by what runs at once: one, or a pair of which one takes the other's map strip by strip.
+    pub fn groups(&self) -> impl Iterator<Item = &[Call]> {
+        self.calls.chunk_by(|first, _| first.strips.is_some())
+    }
+
+    /// Predicted instructions of an evaluation; none where they are not predicted.
+    #[must_use]
+    pub fn instructions(&self) -> Option<u64> {
+        self.calls.iter().map(|call| call.instructions).sum()
+    }
 }
 
 /// One kernel call.
@@ -61,6 +81,8 @@ pub struct Call {
     pub choice: Option<Choice>,
     /// Predicted instructions, of networks on integers.
     pub instructions: Option<u64>,
+    /// How the next call, which alone reads the result, runs together with this one.
+    pub strips: Option<Strips>,
 }
 
 impl Call {
@@ -113,98 +135,111 @@ impl Buffer {
 /// Most attempts to find algorithms whose buffers, as they are laid out, fit the arena.
 const ATTEMPTS: usize = 8;
 
-/// Chooses algorithms, orders the calls, gives every value a buffer, and the buffers their places.
+/// Chooses algorithms and strips, orders the calls, gives every value a buffer, and the buffers their places.
 ///
 /// # Errors
 /// When the planner refuses the buffers.
 pub fn lower(folded: &Folded, kernels: &Kernels, target: Target, room: Room) -> Result<Program> {
-    let mut drafts = drafts(folded, kernels, target);
-    let mut tight = room;
-    for _ in 0..ATTEMPTS {
-        choose(&mut drafts, tight);
-        let program = arrange(&drafts)?;
-        let over = program.plan.arena_bytes.saturating_sub(room.arena_bytes);
-        if over == 0 {
-            return Ok(program);
-        }
-        // The choice goes by what is live, which the layout may miss.
-        tight.arena_bytes = tight.arena_bytes.saturating_sub(over);
-    }
-    choose(&mut drafts, Room::default());
-    arrange(&drafts)
+    stream(drafts(folded, kernels, target), target, room)
+}
+
+/// The same with direct convolutions of whole maps, which take the least flash.
+///
+/// # Errors
+/// When the planner refuses the buffers.
+pub fn direct(folded: &Folded, kernels: &Kernels, target: Target) -> Result<Program> {
+    arrange(&drafts(folded, kernels, target))
 }
 
 /// Orders the calls and lays out their buffers.
 fn arrange(drafts: &[Draft<'_>]) -> Result<Program> {
-    let Order { steps, exact, .. } = order::search(&steps(drafts));
-    let ordered: Vec<&Draft<'_>> = steps.iter().map(|&step| &drafts[step]).collect();
+    let groups = groups(drafts);
+    let Order { steps, exact, .. } = order::search(&steps(&groups));
+    let ordered: Vec<&Group<'_, '_>> = steps.iter().map(|&step| &groups[step]).collect();
     let (calls, buffers) = place(&ordered);
     let lifetimes: Vec<Lifetime> = buffers.iter().map(Buffer::lifetime).collect();
     let plan = plan(&lifetimes)?;
-    Ok(Program { calls, buffers, plan, exact_order: exact })
+    Ok(Program { calls, buffers, plan, exact_order: exact, pairs: Vec::new() })
 }
 
 /// Calls on buffers.
-fn place(drafts: &[&Draft<'_>]) -> (Vec<Call>, Vec<Buffer>) {
-    let last_reads = last_reads(drafts);
+fn place(groups: &[&Group<'_, '_>]) -> (Vec<Call>, Vec<Buffer>) {
+    let last_reads = last_reads(groups);
+    // The last call of every group.
+    let ends: Vec<usize> = groups
+        .iter()
+        .scan(0, |calls, group| {
+            *calls += group.drafts().count();
+            Some(*calls - 1)
+        })
+        .collect();
     let mut buffers: Vec<Buffer> = Vec::new();
     let allot = |buffers: &mut Vec<Buffer>, name: &str, element, len, calls| {
         buffers.push(Buffer { name: name.to_string(), element, len, calls });
         buffers.len() - 1
     };
-    // The call that computes a value, and where it puts it.
+    // The group that computes a value, and where it puts it.
     let mut holders: BTreeMap<&str, (usize, Place)> = BTreeMap::new();
     let mut calls = Vec::new();
-    for (at, (draft, &last)) in drafts.iter().zip(&last_reads).enumerate() {
-        let holder = |value: &str| holders.get(value).map_or(Place::Outside, |&(_, place)| place);
-        let donor = draft.donors().into_iter().find_map(|value| match holders.get(value) {
-            Some(&(maker, Place::Buffer(buffer))) if last_reads[maker] == at && draft.fits(drafts[maker]) => {
+    for (at, group) in groups.iter().enumerate() {
+        let (last, first_call, last_call) = (group.last, calls.len(), ends[last_reads[at]]);
+        let donor = group.donors().into_iter().find_map(|value| match holders.get(value) {
+            Some(&(maker, Place::Buffer(buffer))) if last_reads[maker] == at && last.fits(groups[maker].last) => {
                 Some((value, buffer))
             }
             _ => None,
         });
         let output = match donor {
-            _ if draft.is_output => Place::Outside,
+            _ if last.is_output => Place::Outside,
             Some((_, buffer)) => {
-                buffers[buffer].calls[1] = last;
-                buffers[buffer].name += &format!(" → {}", draft.value);
+                buffers[buffer].calls[1] = last_call;
+                buffers[buffer].name += &format!(" → {}", last.value);
                 Place::Buffer(buffer)
             }
-            None => Place::Buffer(allot(&mut buffers, draft.value, draft.element, draft.len(), [at, last])),
+            None => Place::Buffer(allot(&mut buffers, last.value, last.element, last.len(), [first_call, last_call])),
         };
-        let (mut inputs, mut second, mut kernel) = (draft.inputs.clone(), draft.second, draft.kernel.clone());
-        // A sum overwrites its second operand.
-        if let (Some(second), Some((value, _))) = (&mut second, donor)
-            && value == inputs[0]
-        {
-            std::mem::swap(second, &mut inputs[0]);
-            if let Kernel::AddInt8 { multipliers, .. } = &mut kernel {
-                multipliers.reverse();
-            }
+        let meanwhile = [first_call, ends[at]];
+        if let Some(((first, _), (element, len))) = group.first.zip(group.window()) {
+            let window = allot(&mut buffers, &format!("{}, some rows", first.value), element, len, meanwhile);
+            holders.insert(first.value, (at, Place::Buffer(window)));
         }
-        let residual = second.map(|second| match holder(second) {
-            Place::Buffer(buffer) if donor.is_none_or(|(value, _)| value != second) => Residual::Buffer(buffer),
-            _ => Residual::InOutput,
-        });
-        let scratch = draft
-            .scratch
-            .map(|(element, len)| allot(&mut buffers, &format!("{} scratch", draft.name), element, len, [at, at]));
-        calls.push(Call {
-            name: draft.name.to_string(),
-            value: draft.value.to_string(),
-            shape: draft.shape,
-            element: draft.element,
-            macs: draft.macs,
-            kernel,
-            inputs: inputs.into_iter().map(holder).collect(),
-            output,
-            residual,
-            block: draft.block,
-            scratch,
-            choice: draft.choice.clone(),
-            instructions: draft.instructions,
-        });
-        holders.insert(draft.value, (at, output));
+        let scratch = group
+            .scratch()
+            .map(|(element, len)| allot(&mut buffers, &format!("{} scratch", last.name), element, len, meanwhile));
+        for draft in group.drafts() {
+            let holder = |value: &str| holders.get(value).map_or(Place::Outside, |&(_, place)| place);
+            let (mut inputs, mut second, mut kernel) = (draft.inputs.clone(), draft.second, draft.kernel.clone());
+            // A sum overwrites its second operand.
+            if let (Some(second), Some((value, _))) = (&mut second, donor)
+                && value == inputs[0]
+            {
+                std::mem::swap(second, &mut inputs[0]);
+                if let Kernel::AddInt8 { multipliers, .. } = &mut kernel {
+                    multipliers.reverse();
+                }
+            }
+            let residual = second.map(|second| match holder(second) {
+                Place::Buffer(buffer) if donor.is_none_or(|(value, _)| value != second) => Residual::Buffer(buffer),
+                _ => Residual::InOutput,
+            });
+            calls.push(Call {
+                name: draft.name.to_string(),
+                value: draft.value.to_string(),
+                shape: draft.shape,
+                element: draft.element,
+                macs: draft.macs,
+                kernel,
+                inputs: inputs.into_iter().map(holder).collect(),
+                output: if draft.value == last.value { output } else { holder(draft.value) },
+                residual,
+                block: draft.block,
+                scratch,
+                choice: draft.choice.clone(),
+                instructions: draft.instructions,
+                strips: draft.strips,
+            });
+        }
+        holders.insert(last.value, (at, output));
     }
     (calls, buffers)
 }

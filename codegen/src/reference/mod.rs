@@ -131,6 +131,15 @@ impl Geometry {
         }
     }
 
+    /// Rows `from` up to `to` of the output as a convolution of their own; of a map that is not enlarged in height.
+    #[must_use]
+    pub fn rows(&self, rows: [usize; 2]) -> Self {
+        let (part, _) = self.engine().rows(rows);
+        let mut all = *self;
+        (all.input[1], all.output[1], all.padding) = (part.input.height, part.output.height, part.padding);
+        all
+    }
+
     /// Products in one output element.
     #[must_use]
     pub fn taps(&self) -> usize {

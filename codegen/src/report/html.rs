@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{Subject, choices, picture, ram_bytes, reason, shape};
+use super::{Subject, choices, pair_reason, picture, ram_bytes, reason, shape, way};
 use crate::lower::{Buffer, Verdict};
 use crate::schedule::{Row, Table};
 
@@ -41,7 +41,7 @@ pub fn html(subject: &Subject<'_>) -> String {
                     (figure(thousands(subject.generated.constants.len() as u64), "bytes of constants"))
                     (figure(thousands(ram_bytes(subject.program, subject.samplers) as u64), "bytes of RAM, maps of the picture included"))
                     (figure(thousands(subject.macs() as u64), "multiply–accumulates an evaluation"))
-                    @if let Some(count) = subject.instructions() {
+                    @if let Some(count) = subject.program.instructions() {
                         (figure(thousands(count), "predicted instructions an evaluation"))
                     }
                 }
@@ -58,6 +58,10 @@ pub fn html(subject: &Subject<'_>) -> String {
                 @if choices(subject.program).next().is_some() {
                     h2 { "Algorithms" }
                     (algorithms(subject))
+                }
+                @if !subject.program.pairs.is_empty() {
+                    h2 { "Maps in strips" }
+                    (pairs(subject))
                 }
                 @for table in subject.samplers { (sampler(table)) }
             }
@@ -91,7 +95,7 @@ fn layers(subject: &Subject<'_>) -> Markup {
                     (bar(live[index], most_live))
                     (bar(call.macs as u64, most_macs))
                     (bar(call.instructions.unwrap_or(0), most_instructions))
-                    td { @if let Some(choice) = &call.choice { (choice.algorithm()) } }
+                    td { (way(subject.program, index)) }
                 }
             }
         }
@@ -113,6 +117,24 @@ fn algorithms(subject: &Subject<'_>) -> Markup {
                         td.number { (thousands(4 * candidate.scratch_words as u64)) }
                         td { (reason(verdict)) }
                     }
+                }
+            }
+        }
+    }
+}
+
+/// A row a pair of layers that can run strip by strip.
+fn pairs(subject: &Subject<'_>) -> Markup {
+    html! {
+        table {
+            tr { th { "map of" } th { "read by" } th { "bytes" } th { "in strips, bytes" } th { "rows at a time" } th { "why" } }
+            @for pair in &subject.program.pairs {
+                tr.used[pair.streamed.is_some()] {
+                    @for name in &pair.names { td { (name) } }
+                    td.number { (thousands(pair.map_bytes as u64)) }
+                    td.number { @if let Some(streamed) = pair.streamed { (thousands(streamed.window_bytes as u64)) } }
+                    td.number { @if let Some(streamed) = pair.streamed { (streamed.rows) } }
+                    td { (pair_reason(pair)) }
                 }
             }
         }

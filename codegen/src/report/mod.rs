@@ -6,7 +6,7 @@ mod text;
 
 use crate::emit::Generated;
 use crate::kernel::Kernel;
-use crate::lower::{Call, Choice, Program, Verdict};
+use crate::lower::{Call, Choice, Pair, Program, Verdict};
 use crate::precision::Precision;
 use crate::schedule::Table;
 use crate::target::Target;
@@ -50,15 +50,10 @@ impl Subject<'_> {
         self.program.calls.iter().map(|call| call.macs).sum()
     }
 
-    /// Of an evaluation; none where they are not predicted.
-    fn instructions(&self) -> Option<u64> {
-        self.program.calls.iter().map(|call| call.instructions).sum()
-    }
-
     /// One line.
     fn summary(&self) -> String {
         let instructions =
-            self.instructions().map_or_else(String::new, |count| format!(", about {count} instructions"));
+            self.program.instructions().map_or_else(String::new, |count| format!(", about {count} instructions"));
         format!(
             "{} in {} for {}: {} bytes of constants, {} bytes of RAM, {} multiply–accumulates{instructions} an evaluation",
             self.name,
@@ -96,6 +91,24 @@ fn row_bytes(call: &Call, precision: Precision) -> usize {
 fn choices(program: &Program) -> impl Iterator<Item = (&Call, &Choice)> {
     let choices = program.calls.iter().filter_map(|call| Some((call, call.choice.as_ref()?)));
     choices.filter(|(_, choice)| choice.candidates.len() > 1)
+}
+
+/// How a call is computed; nothing where there is but one way.
+fn way(program: &Program, index: usize) -> String {
+    let Some(choice) = &program.calls[index].choice else { return String::new() };
+    let strips = [Some(index), index.checked_sub(1)].into_iter().flatten().find_map(|call| program.calls[call].strips);
+    let rows = strips.map_or_else(String::new, |strips| format!(", by {} rows", strips.rows));
+    format!("{}{rows}", choice.algorithm())
+}
+
+/// Why a pair runs strip by strip or not.
+fn pair_reason(pair: &Pair) -> String {
+    match pair.streamed {
+        Some(streamed) => {
+            format!("used: with the whole map the arena was {} bytes short", streamed.short_bytes)
+        }
+        None => "the arena has room for the whole map".into(),
+    }
 }
 
 /// Why an algorithm is used or not.

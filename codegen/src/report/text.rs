@@ -1,6 +1,6 @@
 //! `plan.txt`: where memory and work go, by layer, and the arena over time.
 
-use super::{Subject, choices, reason, row_bytes, shape};
+use super::{Subject, choices, pair_reason, reason, row_bytes, shape, way};
 use crate::lower::Buffer;
 
 /// The report as text.
@@ -15,7 +15,7 @@ pub fn text(subject: &Subject<'_>) -> String {
     );
     for (index, (call, bytes)) in program.calls.iter().zip(&subject.generated.call_bytes).enumerate() {
         let instructions = call.instructions.map_or_else(|| "–".into(), |count| count.to_string());
-        let algorithm = call.choice.as_ref().map_or_else(String::new, |choice| choice.algorithm().to_string());
+        let algorithm = way(program, index);
         let line = format!(
             "{index:>3}  {:width$}  {:>11}  {:>10}  {instructions:>12}  {bytes:>9}  {:>9}  {algorithm}",
             call.name,
@@ -45,6 +45,25 @@ pub fn text(subject: &Subject<'_>) -> String {
                     reason(verdict)
                 );
             }
+        }
+        text += "\n";
+    }
+    if !program.pairs.is_empty() {
+        text += &format!(
+            "{:width$}  {:width$}  {:>9}  {:>9}  {:>4}  why\n",
+            "map of", "read by", "bytes", "in strips", "rows"
+        );
+        for pair in &program.pairs {
+            let [first, last] = &pair.names;
+            let [bytes, rows] = match pair.streamed {
+                Some(streamed) => [streamed.window_bytes, streamed.rows].map(|number| number.to_string()),
+                None => ["–", "–"].map(String::from),
+            };
+            text += &format!(
+                "{first:width$}  {last:width$}  {:>9}  {bytes:>9}  {rows:>4}  {}\n",
+                pair.map_bytes,
+                pair_reason(pair)
+            );
         }
         text += "\n";
     }

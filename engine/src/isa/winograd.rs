@@ -142,7 +142,7 @@ pub const fn scratch_words(packing: &Packing, geometry: &Geometry, group: Option
 /// The integer part, for some of the output's channels.
 #[derive(Clone, Copy, Debug)]
 pub struct Winograd<'a> {
-    /// Shapes; the input's channels are those of all maps.
+    /// Shapes, as [`fits`] says, or some rows of them, as [`Geometry::rows`] says; the input's channels are those of all maps.
     pub geometry: &'a Geometry,
     /// The first output channel whose weights are here; a multiple of the packing's channels.
     pub first: usize,
@@ -257,7 +257,7 @@ fn divide(a: usize, b: usize) -> (usize, usize) {
 /// Writes a tile's v into the columns, for the pixel `pixel` of each position's tile.
 #[inline(always)]
 fn spread(packing: Packing, winograd: &Winograd<'_>, (y, x): (usize, usize), pixel: usize, columns: &mut [i16]) {
-    let Geometry { input: shape, upsample, .. } = *winograd.geometry;
+    let Geometry { input: shape, upsample, padding: [above, _], .. } = *winograd.geometry;
     let enlarged = is_enlarged(upsample);
     let (len, scale) = if enlarged { (3, 1) } else { (4, 2) };
     let step = packing.columns_len(shape.channels);
@@ -265,7 +265,7 @@ fn spread(packing: Packing, winograd: &Winograd<'_>, (y, x): (usize, usize), pix
     for (part, zero_point) in winograd.input.zero_points.into_iter().enumerate() {
         let patch: [[&[i8]; 4]; 4] = core::array::from_fn(|row| {
             core::array::from_fn(|column| {
-                let index = (scale * y + row).checked_sub(1).zip((scale * x + column).checked_sub(1));
+                let index = (scale * y + row).checked_sub(above).zip((scale * x + column).checked_sub(1));
                 let inside = index.filter(|(y, x)| *y < shape.height && *x < shape.width);
                 inside.map_or(&[][..], |(y, x)| winograd.input.pixel(y * shape.width + x)[part & 1])
             })

@@ -73,6 +73,7 @@ mod group_norm;
 #[cfg(test)]
 mod oracle;
 mod quantize;
+mod strips;
 mod winograd_int8;
 
 pub use crate::conditioning::{Bias, Condition};
@@ -91,4 +92,5 @@ pub use depthwise::{DepthwiseFloat, DepthwiseInt8};
 pub use group_norm::{GroupNormFloat, GroupNormInt8};
 pub use half::f16;
 pub use quantize::Quantize;
+pub use strips::{Rows, Strip, Strips};
 pub use winograd_int8::{WinogradInRamInt8, WinogradInt8, WinogradSums};

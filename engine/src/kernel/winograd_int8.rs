@@ -187,7 +187,7 @@ mod tests {
         }
 
         /// Weights as the code generator places them.
-        fn winograd<I: Isa>(self) -> (WinogradInt8, WinogradInRamInt8) {
+        pub(in super::super) fn winograd<I: Isa>(self) -> (WinogradInt8, WinogradInRamInt8) {
             let Conv2dInt8 { sums: Sums { geometry, weights, .. }, epilogue } = self.0;
             let mut transformed = vec![0; winograd::packed_len(&I::WIDE, &geometry)];
             let mut plain = vec![0; winograd::plain_len(&geometry)];

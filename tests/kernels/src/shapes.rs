@@ -114,13 +114,18 @@ pub fn linear(random: &mut Random) -> Geometry {
     join([0, 1].map(|_| Axis { len: 1, kernel: 1, stride: 1, upsample: 1, padding: [0; 2] }), channels)
 }
 
-/// What Winograd's method takes; some outputs are cut short.
+/// What Winograd's method takes; some outputs are cut short, and some are rows of larger ones.
 pub fn for_winograd(random: &mut Random) -> Geometry {
     let channels = [random.within(1, 20), random.within(1, 12)];
     let [upsample, cut] = [random.within(1, 2), random.below(3) / 2];
     let axes = [0, 1].map(|_| Axis { len: random.within(1, 9), kernel: 3, stride: 1, upsample, padding: [1; 2] });
     let mut geometry = join(axes, channels);
     geometry.output.height = geometry.output.height.saturating_sub(cut).max(1);
+    if upsample == 1 && random.one_in(2) {
+        let from = random.below(geometry.output.height);
+        let to = random.within(from + 1, geometry.output.height);
+        return geometry.rows([from, to]).0;
+    }
     geometry
 }
 

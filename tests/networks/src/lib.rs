@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use grano_codegen::{Error, Result};
 
+pub mod blocks;
 pub mod calibrate;
 pub mod layers;
 pub mod mixer;

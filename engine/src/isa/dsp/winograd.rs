@@ -156,10 +156,11 @@ fn spread(
     patch: &mut Patch,
     mut columns: &mut [i32],
 ) {
-    let Geometry { input: Shape { height, width, .. }, upsample, .. } = *winograd.geometry;
+    let Geometry { input: Shape { height, width, .. }, upsample, padding: [above, _], .. } = *winograd.geometry;
     let positions = positions(upsample);
     let (side, scale) = if positions == 9 { (3, 1) } else { (4, 2) };
-    let (y, x, side_x) = (scale * y, scale * x, side + 2 * (tiles - 1));
+    // Counted from the row above the map, whether there is one or the first tile begins in the map.
+    let (y, x, side_x) = ((scale * y + 1).saturating_sub(above), scale * x, side + 2 * (tiles - 1));
     let inside = y > 0 && x > 0 && y + side - 1 <= height && x + side_x - 1 <= width;
     for (part, (map, channels)) in winograd.input.maps.into_iter().zip(winograd.input.channels).enumerate() {
         let in_map = inside && channels % 4 == 0;
