@@ -159,7 +159,7 @@ mod tests {
         let table: FineTable = core::array::from_fn(|knot| [-2048, 2047, 100][knot % 3]);
         assert_eq!([-8192, -8128, -8064].map(|index| interpolate(&table, index)), [-2048, 2047, 100]);
         assert_eq!([-8160, -8191].map(|index| interpolate(&table, index)), [0, -1984]);
-        assert_eq!(interpolate(&table, 8191), 2047 + ((-4095 * 63 + 32) >> 6));
+        assert_eq!(interpolate(&table, 8191), -2048 + ((4095 * 63 + 32) >> 6));
         assert_eq!([i32::MIN, i32::MAX].map(|index| interpolate(&table, index)), [-2048, interpolate(&table, 8191)]);
     }
 

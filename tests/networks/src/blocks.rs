@@ -101,5 +101,5 @@ pub fn model() -> Result<Vec<u8>> {
         defaults: Defaults { sampler: "ddim-2".into(), guidance: 1.0 },
     };
     let pictures: Vec<_> = (0..12).map(|seed| (picture(seed), 0)).collect();
-    calibrate::model(network, header, &TIMES.map(|t| (t, pictures.clone())))
+    calibrate::model(network, header, &TIMES.map(|t| (t, pictures.clone())), &[])
 }
