@@ -6,7 +6,7 @@
 //! - [`shape`]: maps are height × width × channels, channels last, one picture at a time;
 //! - [`blob`]: weights in flash and activations in one arena, as typed slices (with [`isa`], the places with `unsafe`);
 //! - [`real`]: floating-point elements and activations;
-//! - [`requantize`]: from a 32-bit sum to 8 bits, the one definition of int8 arithmetic's rounding;
+//! - [`requantize`]: from a 32-bit sum to 8 bits or 12, the one definition of int8 arithmetic's rounding;
 //! - [`maps`], [`geometry`], [`conditioning`], [`residual`], [`epilogue`]: what a layer reads, and what becomes of its sums;
 //! - [`isa`]: the inner loops, chip by chip;
 //! - [`kernel`]: one file an operation;

@@ -1,4 +1,4 @@
-//! From a 32-bit sum to 8 bits: the one definition of rounding in int8 networks.
+//! From a 32-bit sum to 8 bits, or 12: the one definition of rounding in int8 networks.
 //!
 //! The real factor `sum's scale ÷ output's scale` is `multiplier · 2^(shift − 32)`. The sum is shifted up first, so
 //! that one rounding of the high half of a 64-bit product remains: SMMULR on a Cortex-M4, VQRDMULH with half the
