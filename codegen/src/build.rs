@@ -106,7 +106,7 @@ impl Build {
             Precision::Int8 => quantize(&folded, ranges, &[])?,
             Precision::Mixed if ranges.fine.is_empty() => {
                 return Err(Error::Model(
-                    "the model names no maps for int16; `grano-train fine` finds them, or choose int8".into(),
+                    "the model names no maps for int16; `grano-train sensitivity` finds them, or choose int8".into(),
                 ));
             }
             Precision::Mixed => quantize(&folded, ranges, &ranges.fine)?,

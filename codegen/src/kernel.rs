@@ -1,17 +1,13 @@
 //! What a layer hands to its kernel: the engine's parameter structs as owned data, one variant a struct.
 
 use grano::kernel::ExpTable;
-use grano::requantize::{FINE, FINE_HALF};
+use grano::requantize::{FINE, FINE_HALF, FineTable};
 
 use crate::graph::Function;
 use crate::reference::Geometry;
 
 /// A fused activation (the engine's `requantize::Table`): entry `i` is the value at index `i − 512`.
 pub type Table = [i8; 1024];
-
-/// A fused activation to fine codes (the engine's `requantize::FineTable`): entry `i` is the value at index
-/// `64·i − 8192`.
-pub type FineTable = [i16; 257];
 
 /// A layer's kernel and its parameters; see the engine's `kernel` module for what each computes.
 #[derive(Clone, Debug, PartialEq)]

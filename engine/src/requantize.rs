@@ -58,10 +58,10 @@ pub const FINE: i32 = 16;
 pub const FINE_HALF: i32 = 128 * FINE;
 /// Knots of a [`FineTable`], less one.
 const INTERVALS: usize = 256;
-/// Indices from one knot to the next.
-const INTERVAL: i32 = 64;
+/// Indices from one knot of a [`FineTable`] to the next.
+pub const FINE_INTERVAL: i32 = 64;
 /// Indices of a [`FineTable`] go from −8192 to 8191.
-pub const FINE_INDEX_HALF: i32 = INTERVAL * INTERVALS as i32 / 2;
+pub const FINE_INDEX_HALF: i32 = FINE_INTERVAL * INTERVALS as i32 / 2;
 
 /// An activation from a requantised sum of 14 bits to a fine code: knot `i` holds its value at `64·i − 8192`, and lines
 /// join the knots.
@@ -75,9 +75,9 @@ pub const fn interpolate(table: &FineTable, index: i32) -> i32 {
     let place = if place < 0 { 0 } else { place as usize };
     let last = 2 * FINE_INDEX_HALF as usize - 1;
     let place = if place > last { last } else { place };
-    let (knot, part) = (place / INTERVAL as usize, (place % INTERVAL as usize) as i32);
+    let (knot, part) = (place / FINE_INTERVAL as usize, (place % FINE_INTERVAL as usize) as i32);
     let (a, b) = (table[knot] as i32, table[knot + 1] as i32);
-    a + (((b - a) * part + INTERVAL / 2) >> INTERVAL.ilog2())
+    a + (((b - a) * part + FINE_INTERVAL / 2) >> FINE_INTERVAL.ilog2())
 }
 
 /// How a convolution's sums become int8: a factor a channel, one shift, one zero point.

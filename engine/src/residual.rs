@@ -1,5 +1,7 @@
 //! Where the second summand of a layer comes from.
 
+use crate::maps::Code;
+
 /// A map of the output's shape that is added to the output before the activation.
 #[derive(Clone, Copy, Debug)]
 pub enum Residual<'a, T> {
@@ -31,28 +33,14 @@ impl<T: Copy + Default> Residual<'_, T> {
     }
 }
 
-/// A [`Residual`] of either type of code, whatever the output's.
-#[derive(Clone, Copy, Debug)]
-pub enum Summand<'a> {
-    /// There is none.
-    None,
-    /// It lies in the output's buffer, and is overwritten element by element.
-    InOutput,
-    /// It has its own buffer, of int8.
-    Int8(&'a [i8]),
-    /// It has its own buffer, of int16.
-    Int16(&'a [i16]),
-}
-
-impl Summand<'_> {
-    /// Element `index`, where the output holds `here`; 0 where there is none.
+impl<T: Code> Residual<'_, T> {
+    /// Element `index`, where the output, of whatever type, holds `here`; 0 where there is none.
     #[inline(always)]
-    pub(crate) fn at(&self, index: usize, here: i16) -> i32 {
+    pub(crate) fn code(&self, index: usize, here: i16) -> i16 {
         match self {
             Self::None => 0,
-            Self::InOutput => here.into(),
-            Self::Int8(map) => map.get(index).copied().unwrap_or_default().into(),
-            Self::Int16(map) => map.get(index).copied().unwrap_or_default().into(),
+            Self::InOutput => here,
+            Self::From(map) => map.get(index).map_or(0, |code| (*code).into()),
         }
     }
 }
@@ -67,9 +55,9 @@ mod tests {
         assert_eq!(Residual::InOutput.at(0, 5), 5);
         assert_eq!(Residual::From(&[1, 2]).at(1, 5), 2);
         assert_eq!(Residual::From(&[1, 2]).at(2, 5), 0);
-        assert_eq!([Summand::None.at(0, 5), Summand::InOutput.at(0, 5)], [0, 5]);
-        assert_eq!([Summand::Int8(&[1, -2]).at(1, 5), Summand::Int16(&[1, -300]).at(1, 5)], [-2, -300]);
-        assert_eq!(Summand::Int8(&[1]).at(1, 5), 0);
+        assert_eq!([Residual::None::<i8>.code(0, 500), Residual::InOutput::<i16>.code(0, 500)], [0, 500]);
+        assert_eq!([Residual::From(&[1, -2i8]).code(1, 5), Residual::From(&[1, -300i16]).code(1, 5)], [-2, -300]);
+        assert_eq!(Residual::From(&[1i8]).code(1, 5), 0);
         let mut output = [7; 3];
         Residual::InOutput.place(&mut output);
         assert_eq!(output, [7; 3]);

@@ -1,8 +1,8 @@
 //! `grano-train`: trains, teaches, exports, samples and evaluates the networks that grano puts on chips, with libtorch.
 //!
 //! It is linked with the libtorch 2.11 in `$LIBTORCH` (or that of a Python environment, with `LIBTORCH_USE_PYTORCH=1`).
-//! `train`, `finetune`, `distill`, `refine`, `judge` and `eval` run on the first GPU when libtorch has its CUDA part: `build.rs` links
-//! `$LIBTORCH/lib/libtorch_cuda.so` where it exists; elsewhere start with `LD_PRELOAD=…/libtorch_cuda.so`.
+//! `train`, `finetune`, `distill`, `refine`, `sensitivity`, `judge` and `eval` run on the first GPU when libtorch has its
+//! CUDA part: `build.rs` links `$LIBTORCH/lib/libtorch_cuda.so` where it exists; elsewhere start with `LD_PRELOAD=…/libtorch_cuda.so`.
 //! `OMP_NUM_THREADS` sets the CPU's threads; results repeat to the bit only with the same number of them.
 
 mod checkpoint;
@@ -14,7 +14,6 @@ mod distill;
 mod eval;
 mod export;
 mod files;
-mod fine;
 mod finetune;
 mod judge;
 mod network;
@@ -23,6 +22,7 @@ mod process;
 mod progress;
 mod refine;
 mod sample;
+mod sensitivity;
 mod steps;
 #[cfg(test)]
 mod testing;
@@ -39,7 +39,7 @@ enum Command {
     Finetune(finetune::Args),
     Distill(distill::Args),
     Refine(refine::Args),
-    Fine(fine::Args),
+    Sensitivity(sensitivity::Args),
     Export(export::Args),
     Sample(sample::Args),
     Steps(steps::Args),
@@ -53,7 +53,7 @@ fn main() -> anyhow::Result<()> {
         Command::Finetune(args) => finetune::finetune(&args),
         Command::Distill(args) => distill::distill(&args),
         Command::Refine(args) => refine::refine(&args),
-        Command::Fine(args) => fine::fine(&args),
+        Command::Sensitivity(args) => sensitivity::sensitivity(&args),
         Command::Export(args) => export::export(&args),
         Command::Sample(args) => sample::sample(&args),
         Command::Steps(args) => steps::steps(&args),

@@ -7,7 +7,7 @@ use quote::quote;
 
 use super::layer::Emitter;
 use crate::algorithm::Algorithm;
-use crate::kernel::{Element, Kernel};
+use crate::kernel::Kernel;
 use crate::lower::{Call, Place, Residual};
 
 impl Emitter<'_> {
@@ -63,18 +63,12 @@ impl Emitter<'_> {
             Place::Outside => quote!(out),
             Place::Buffer(buffer) => typed("output", buffer),
         };
-        let fine = matches!(call.kernel, Kernel::Conv2dFine { .. });
-        let kind = if fine { quote!(Summand) } else { quote!(Residual) };
         let residual = match call.residual {
-            None => quote!(#kind::None),
-            Some(Residual::InOutput) => quote!(#kind::InOutput),
-            Some(Residual::Buffer(buffer)) => {
+            None => quote!(Residual::None),
+            Some(Residual::InOutput) => quote!(Residual::InOutput),
+            Some(Residual::Buffer(_)) => {
                 let map = &maps[call.inputs.len()];
-                match self.program.buffers[buffer].element {
-                    Element::I16 { .. } if fine => quote!(Summand::Int16(#map)),
-                    _ if fine => quote!(Summand::Int8(#map)),
-                    _ => quote!(Residual::From(#map)),
-                }
+                quote!(Residual::From(#map))
             }
         };
         let input = &maps[0];
@@ -100,7 +94,11 @@ impl Emitter<'_> {
                 quote!(#parameters.run::<I #code>(condition, #both, #residual, #scratch, #output))
             }
             Kernel::Conv2dFine { .. } => {
-                quote!(#parameters.run::<I, _, _>(condition, #both, #residual, #scratch, #output))
+                let code = match call.residual {
+                    Some(Residual::Buffer(buffer)) => element(buffer),
+                    _ => Ident::new(call.element.rust(), Span::call_site()),
+                };
+                quote!(#parameters.run::<I, _, #code, _>(condition, #both, #residual, #scratch, #output))
             }
             Kernel::Conv2dInt8Head { .. } => quote!(#parameters.run::<I, _>(condition, #both, #scratch, #output)),
             Kernel::Conv2dFloat { .. } => {

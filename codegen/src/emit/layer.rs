@@ -129,8 +129,7 @@ impl Emitter<'_> {
     pub(super) fn layer(&mut self, call: &Call, function: &Ident) -> TokenStream {
         let parameters = format_ident!("{}", function.to_string().to_ascii_uppercase());
         let doc = self.describe(call);
-        let residual = if matches!(call.kernel, Kernel::Conv2dFine { .. }) { "Summand" } else { "Residual" };
-        self.used.extend(call.residual.is_some().then_some(residual));
+        self.used.extend(call.residual.is_some().then_some("Residual"));
         let float = Ident::new(self.float.rust(), Span::call_site());
         let (kind, value) = self.parameters(call);
         self.used.insert(kind);

@@ -28,7 +28,7 @@ impl Emitter<'_> {
                 (kind, quote!(#name { sums: #sums, epilogue: #epilogue #group }.checked::<#isa>()))
             }
             Kernel::Conv2dFine { sums, residual_multipliers, residual_zero_point, requantize, table } => {
-                self.used.extend(["FineEpilogue", "Summand"]);
+                self.used.extend(["FineEpilogue", "Residual"]);
                 let (sums, requantize) = (self.sums(sums, Algorithm::Direct), self.requantize(requantize));
                 let residual_multipliers = self.integers(residual_multipliers);
                 let table = table.as_ref().map_or(quote!(None), |table| {

@@ -12,7 +12,7 @@ mod group_norm;
 
 use std::collections::BTreeMap;
 
-use grano::requantize::{FINE_HALF, FINE_INDEX_HALF};
+use grano::requantize::{FINE_HALF, FINE_INDEX_HALF, FINE_INTERVAL, FineTable};
 
 use conv2d::Channels;
 pub(crate) use conv2d::channels_last;
@@ -20,7 +20,7 @@ pub(crate) use conv2d::channels_last;
 use crate::error::{Error, Result};
 use crate::fold::{Activation, Conv2d, Folded, Kind, Layer};
 use crate::graph::{Function, X};
-use crate::kernel::{Affine, Element, FineTable, Kernel, Requantize, Table};
+use crate::kernel::{Affine, Element, Kernel, Requantize, Table};
 use crate::model::Ranges;
 
 /// A picture may leave the calibrated range by this factor before int16 saturates.
@@ -236,7 +236,7 @@ fn fine_target(
     let Some(activation) = activation else { return Ok((output, None)) };
     let index = fine_index(output, activation, ranges)?.affine;
     let knot = |knot| {
-        let index_of_knot = 64 * knot as i32 - FINE_INDEX_HALF;
+        let index_of_knot = FINE_INTERVAL * knot as i32 - FINE_INDEX_HALF;
         output.quantize_fine(activation.function.apply(index.scale * f64::from(index_of_knot - index.zero_point)))
     };
     Ok((index, Some(std::array::from_fn(knot))))

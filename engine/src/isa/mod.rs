@@ -29,7 +29,7 @@ use crate::geometry::Geometry;
 use crate::maps::{Code, Maps};
 use crate::real::Real;
 use crate::requantize::Table;
-use crate::residual::{Residual, Summand};
+use crate::residual::Residual;
 use simd::Vector;
 use winograd::Winograd;
 
@@ -347,25 +347,25 @@ impl Finish for ToInt8<'_> {
     }
 }
 
-/// int8 or int16 of a residual of either, as [`FineEpilogue`] says.
+/// Codes Y of a residual of codes R, as [`FineEpilogue`] says.
 #[derive(Clone, Copy, Debug)]
-pub struct ToCode<'a, Y> {
+pub struct ToCode<'a, R, Y> {
     /// The parameters.
     pub epilogue: &'a FineEpilogue,
     /// The second summand.
-    pub residual: Summand<'a>,
+    pub residual: Residual<'a, R>,
     /// The type of the output.
     pub output: PhantomData<Y>,
 }
 
-impl<Y: Code> Finish for ToCode<'_, Y> {
+impl<R: Code, Y: Code> Finish for ToCode<'_, R, Y> {
     type Element = Y;
 
     #[inline(always)]
     fn finish<I: Isa>(&self, sums: &[i32], channel: usize, index: usize, output: &mut [Y]) {
         for (offset, (sum, out)) in sums.iter().zip(output).enumerate() {
-            let residual = self.residual.at(index + offset, (*out).into());
-            *out = Y::from_fine(self.epilogue.apply(*sum, channel + offset, residual));
+            let residual = self.residual.code(index + offset, (*out).into());
+            *out = Y::from_fine(self.epilogue.apply(*sum, channel + offset, residual.into()));
         }
     }
 
@@ -378,7 +378,7 @@ impl<Y: Code> Finish for ToCode<'_, Y> {
 
     #[inline(always)]
     fn reads_output(&self) -> bool {
-        matches!(self.residual, Summand::InOutput)
+        matches!(self.residual, Residual::InOutput)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::epilogue::{Epilogue, FineEpilogue};
 use crate::geometry::Geometry;
 use crate::isa::{Convolution, Isa, ToCode, ToFloat, ToInt8};
 use crate::maps::{Code, Maps};
-use crate::residual::{Residual, Summand};
+use crate::residual::Residual;
 
 /// A convolution's sums.
 ///
@@ -121,13 +121,14 @@ impl Conv2dFine {
         self
     }
 
-    /// Runs the layer on one or two maps of int8 or int16, the second empty where there is one.
+    /// Runs the layer on one or two maps of int8 or int16, the second empty where there is one. A residual in the output's
+    /// place is of the output's type.
     #[inline(never)]
-    pub fn run<I: Isa, X: Code, Y: Code>(
+    pub fn run<I: Isa, X: Code, R: Code, Y: Code>(
         &self,
         condition: Condition,
         maps: [&[X]; 2],
-        residual: Summand<'_>,
+        residual: Residual<'_, R>,
         scratch: &mut [i32],
         output: &mut [Y],
     ) {
@@ -238,26 +239,24 @@ mod tests {
             [codes(&|_| None), codes(&|i| Some(narrow[i].into())), codes(&|i| Some(wide[i].into()))];
         let from_fine = |codes: &[i32]| codes.iter().map(|code| i8::from_fine(*code)).collect::<Vec<i8>>();
         let mut output = vec![0i8; sums.len()];
-        let mut run = |residual, output: &mut [i8]| conv.run::<I, _, _>(condition, input, residual, scratch, output);
-        run(Summand::Int16(&wide), &mut output);
+        conv.run::<I, _, _, _>(condition, input, Residual::From(&wide), scratch, &mut output);
         prop_assert_eq!(&output, &from_fine(&wide_added));
-        run(Summand::Int8(&narrow), &mut output);
+        conv.run::<I, _, _, _>(condition, input, Residual::From(&narrow), scratch, &mut output);
         prop_assert_eq!(&output, &from_fine(&narrow_added));
         output.copy_from_slice(&narrow);
-        run(Summand::InOutput, &mut output);
+        conv.run::<I, _, i8, _>(condition, input, Residual::InOutput, scratch, &mut output);
         prop_assert_eq!(&output, &from_fine(&narrow_added));
 
         let from_fine = |codes: &[i32]| codes.iter().map(|code| i16::from_fine(*code)).collect::<Vec<i16>>();
         let without = FineEpilogue { residual_multipliers: &[], ..epilogue };
         let mut output = vec![0i16; sums.len()];
         let bare = Conv2dFine { epilogue: without, ..conv }.checked::<I>();
-        bare.run::<I, _, _>(condition, input, Summand::None, scratch, &mut output);
+        bare.run::<I, _, i16, _>(condition, input, Residual::None, scratch, &mut output);
         prop_assert_eq!(&output, &from_fine(&plain));
-        let mut run = |residual, output: &mut [i16]| conv.run::<I, _, _>(condition, input, residual, scratch, output);
-        run(Summand::Int8(&narrow), &mut output);
+        conv.run::<I, _, _, _>(condition, input, Residual::From(&narrow), scratch, &mut output);
         prop_assert_eq!(&output, &from_fine(&narrow_added));
         output.copy_from_slice(&wide);
-        run(Summand::InOutput, &mut output);
+        conv.run::<I, _, i16, _>(condition, input, Residual::InOutput, scratch, &mut output);
         prop_assert_eq!(&output, &from_fine(&wide_added));
         Ok(())
     }

@@ -81,7 +81,7 @@ pub use crate::epilogue::{AddInt8, Epilogue, FineEpilogue};
 pub use crate::geometry::Geometry;
 pub use crate::isa::winograd;
 pub use crate::real::{Activation, Real};
-pub use crate::residual::{Residual, Summand};
+pub use crate::residual::Residual;
 pub use activation::{ActivationFloat, ActivationInt8};
 pub use add::AddFloat;
 pub use attention::{AttentionFloat, AttentionInt8, EXP_LEN, ExpTable};

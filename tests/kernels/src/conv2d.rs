@@ -3,13 +3,13 @@
 use core::marker::PhantomData;
 
 use grano::isa::{Convolution, Finish, Isa, Portable, ToCode, ToFloat, ToInt8};
-use grano::kernel::{Epilogue, FineEpilogue, Geometry, Residual, Summand};
+use grano::kernel::{Epilogue, FineEpilogue, Geometry, Residual};
 use grano::maps::{Code, Maps};
 use grano::requantize::Requantize;
 
 use crate::compare;
 use crate::random::Random;
-use crate::room::{CHANNELS, FINE_TABLE, MULTIPLIERS, RESIDUAL_MULTIPLIERS, Room, TABLE};
+use crate::room::{CHANNELS, FINE_TABLE, MAP, MULTIPLIERS, RESIDUAL_MULTIPLIERS, Room, TABLE};
 use crate::shapes::{self, Draw};
 
 /// int8 to int8, with one map or two, without a residual, and with one in its own place and in the output's.
@@ -18,39 +18,24 @@ use crate::shapes::{self, Draw};
 /// The first element that differs.
 pub fn check<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), (usize, i32, i32)> {
     let geometry = draw_weights::<I>(random, room, draw);
-    let channels = split(random, &geometry);
     let epilogue = epilogue(random, geometry.output.channels);
-    let [first, second] = &mut room.maps;
-    random.fill_bytes(first);
-    random.fill_bytes(second);
+    random.fill_bytes(room.maps.as_flattened_mut());
     random.fill_bytes(&mut room.residual);
-    let input = Maps { maps: [&*first, &*second].map(|map| &map[..]), channels, zero_points: zero_points(random) };
-    let input = input_of(input, &geometry);
+    let Room { weights, packed, maps, residual: added, biases, scratch, outputs: [expected, found], .. } = room;
+    let input = Input::Int8(narrow_input(random, maps, &geometry));
+    let mut operands = Operands { geometry: &geometry, input, weights, packed, biases, scratch };
     let len = geometry.output.len();
     let residuals = random.below(3);
-    let [expected, found] = &mut room.outputs;
-    for (output, portable) in [(expected, true), (found, false)] {
+    for (output, portable) in [(&mut *expected, true), (&mut *found, false)] {
         let residual = match residuals {
             0 => Residual::None,
             1 => Residual::InOutput,
-            _ => Residual::From(room.residual.get(..len).unwrap_or_default()),
+            _ => Residual::From(added.get(..len).unwrap_or_default()),
         };
-        output.copy_from_slice(&room.residual);
+        output.copy_from_slice(added);
         let finish = ToInt8 { epilogue: &epilogue, residual };
-        let output = output.get_mut(..len).unwrap_or_default();
-        let packed = &mut room.packed;
-        run::<I, _, _>(
-            portable,
-            (&geometry, input),
-            &room.weights,
-            packed,
-            room.biases.each_ref(),
-            &finish,
-            &mut room.scratch,
-            output,
-        );
+        operands.run::<I, _>(portable, &finish, output.get_mut(..len).unwrap_or_default());
     }
-    let [expected, found] = &room.outputs;
     compare(expected, found, i32::from)
 }
 
@@ -62,23 +47,13 @@ pub fn check_wide<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> R
     let geometry = draw_weights::<I>(random, room, draw);
     let epilogue = epilogue(random, geometry.output.channels);
     random.fill(&mut room.wide_map, [-i16::MAX, i16::MAX], |bits| (bits >> 16) as i16);
-    let input = wide_input(&room.wide_map, &geometry, zero_points(random));
+    let Room { weights, packed, wide_map, biases, scratch, outputs: [expected, found], .. } = room;
+    let input = Input::Int16(wide_input(random, wide_map, &geometry));
+    let mut operands = Operands { geometry: &geometry, input, weights, packed, biases, scratch };
     let len = geometry.output.len();
-    let [expected, found] = &mut room.outputs;
     for (output, portable) in [(&mut *expected, true), (&mut *found, false)] {
         let finish = ToInt8 { epilogue: &epilogue, residual: Residual::None };
-        let output = output.get_mut(..len).unwrap_or_default();
-        let packed = &mut room.packed;
-        run::<I, _, _>(
-            portable,
-            (&geometry, input),
-            &room.weights,
-            packed,
-            room.biases.each_ref(),
-            &finish,
-            &mut room.scratch,
-            output,
-        );
+        operands.run::<I, _>(portable, &finish, output.get_mut(..len).unwrap_or_default());
     }
     compare(expected.get(..len).unwrap_or_default(), found, i32::from)
 }
@@ -89,8 +64,6 @@ pub fn check_wide<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> R
 /// The first element that differs.
 pub fn check_fine<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), (usize, i32, i32)> {
     let geometry = draw_weights::<I>(random, room, draw);
-    let wide = random.one_in(2);
-    let channels = split(random, &geometry);
     let Epilogue { residual_multipliers, requantize, table } = epilogue(random, geometry.output.channels);
     let epilogue = FineEpilogue {
         residual_multipliers,
@@ -98,52 +71,28 @@ pub fn check_fine<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> R
         requantize,
         table: table.map(|_| &FINE_TABLE),
     };
-    let [first, second] = &mut room.maps;
-    random.fill_bytes(first);
-    random.fill_bytes(second);
+    random.fill_bytes(room.maps.as_flattened_mut());
     random.fill_bytes(&mut room.residual);
     random.fill(&mut room.wide_map, [-2048, 2047], |bits| (bits >> 20) as i16 - 2048);
-    let zero_points = zero_points(random);
+    let Room { weights, packed, maps, wide_map, residual, biases, scratch, codes: [expected, found], .. } = room;
+    let input = either_input(random, maps, wide_map, &geometry);
+    let mut operands = Operands { geometry: &geometry, input, weights, packed, biases, scratch };
     let len = geometry.output.len();
     let residuals = random.below(4);
-    let [expected, found] = &mut room.codes;
     for (output, portable) in [(&mut *expected, true), (&mut *found, false)] {
-        output.copy_from_slice(&room.wide_map);
+        output.copy_from_slice(wide_map);
         let output = output.get_mut(..len).unwrap_or_default();
-        let residual = match residuals {
-            0 => Summand::None,
-            1 => Summand::InOutput,
-            2 => Summand::Int8(&room.residual),
-            _ => Summand::Int16(&room.wide_map),
-        };
-        let finish = ToCode { epilogue: &epilogue, residual, output: PhantomData };
-        let biases = room.biases.each_ref();
-        if wide {
-            let input = wide_input(&room.wide_map, &geometry, zero_points);
-            run::<I, _, _>(
-                portable,
-                (&geometry, input),
-                &room.weights,
-                &mut room.packed,
-                biases,
-                &finish,
-                &mut room.scratch,
-                output,
-            );
-        } else {
-            let maps = [&*first, &*second].map(|map| &map[..]);
-            let input = input_of(Maps { maps, channels, zero_points }, &geometry);
-            run::<I, _, _>(
-                portable,
-                (&geometry, input),
-                &room.weights,
-                &mut room.packed,
-                biases,
-                &finish,
-                &mut room.scratch,
-                output,
-            );
+        if residuals == 0 {
+            let residual = Residual::From(&residual[..]);
+            operands.run::<I, _>(portable, &ToCode { epilogue: &epilogue, residual, output: PhantomData }, output);
+            continue;
         }
+        let residual = match residuals {
+            1 => Residual::InOutput,
+            2 => Residual::From(&wide_map[..]),
+            _ => Residual::None,
+        };
+        operands.run::<I, _>(portable, &ToCode { epilogue: &epilogue, residual, output: PhantomData }, output);
     }
     compare(expected.get(..len).unwrap_or_default(), found, i32::from)
 }
@@ -154,47 +103,17 @@ pub fn check_fine<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> R
 /// The first element that differs.
 pub fn check_float<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), (usize, i32, i32)> {
     let geometry = draw_weights::<I>(random, room, draw);
-    let wide = random.one_in(2);
-    let channels = split(random, &geometry);
-    let [first, second] = &mut room.maps;
-    random.fill_bytes(first);
-    random.fill_bytes(second);
+    random.fill_bytes(room.maps.as_flattened_mut());
     random.fill(&mut room.wide_map, [-i16::MAX, i16::MAX], |bits| (bits >> 16) as i16);
     let mut scales = [0.0; CHANNELS];
     scales.iter_mut().for_each(|scale| *scale = random.bits() as f32 / 1e12);
     let finish = ToFloat { scales: &scales };
-    let zero_points = zero_points(random);
+    let Room { weights, packed, maps, wide_map, biases, scratch, floats: [expected, found], .. } = room;
+    let input = either_input(random, maps, wide_map, &geometry);
+    let mut operands = Operands { geometry: &geometry, input, weights, packed, biases, scratch };
     let len = geometry.output.len();
-    let [expected, found] = &mut room.floats;
     for (output, portable) in [(&mut *expected, true), (&mut *found, false)] {
-        let output = output.get_mut(..len).unwrap_or_default();
-        let biases = room.biases.each_ref();
-        if wide {
-            let input = wide_input(&room.wide_map, &geometry, zero_points);
-            run::<I, _, _>(
-                portable,
-                (&geometry, input),
-                &room.weights,
-                &mut room.packed,
-                biases,
-                &finish,
-                &mut room.scratch,
-                output,
-            );
-        } else {
-            let maps = [&*first, &*second].map(|map| &map[..]);
-            let input = input_of(Maps { maps, channels, zero_points }, &geometry);
-            run::<I, _, _>(
-                portable,
-                (&geometry, input),
-                &room.weights,
-                &mut room.packed,
-                biases,
-                &finish,
-                &mut room.scratch,
-                output,
-            );
-        }
+        operands.run::<I, _>(portable, &finish, output.get_mut(..len).unwrap_or_default());
     }
     compare(expected.get(..len).unwrap_or_default(), found, |value| value.to_bits() as i32)
 }
@@ -234,9 +153,29 @@ pub(crate) fn input_of<'a>(input: Maps<'a, i8>, geometry: &Geometry) -> Maps<'a,
     Maps { maps: [cut(first, input.channels[0]), cut(second, input.channels[1])], ..input }
 }
 
-fn wide_input<'a>(map: &'a [i16], geometry: &Geometry, zero_points: [i16; 2]) -> Maps<'a, i16> {
+/// int8 maps, with any zero points.
+fn narrow_input<'a>(random: &mut Random, maps: &'a [[i8; MAP]; 2], geometry: &Geometry) -> Maps<'a, i8> {
+    let (channels, zero_points) = (split(random, geometry), zero_points(random));
+    input_of(Maps { maps: maps.each_ref().map(|map| &map[..]), channels, zero_points }, geometry)
+}
+
+/// An int16 map, with any zero point.
+fn wide_input<'a>(random: &mut Random, map: &'a [i16], geometry: &Geometry) -> Maps<'a, i16> {
     let map = map.get(..geometry.input.len()).unwrap_or_default();
-    Maps { maps: [map, &[]], channels: [geometry.input.channels, 0], zero_points }
+    Maps { maps: [map, &[]], channels: [geometry.input.channels, 0], zero_points: zero_points(random) }
+}
+
+fn either_input<'a>(
+    random: &mut Random,
+    maps: &'a [[i8; MAP]; 2],
+    wide_map: &'a [i16],
+    geometry: &Geometry,
+) -> Input<'a> {
+    if random.one_in(2) {
+        Input::Int16(wide_input(random, wide_map, geometry))
+    } else {
+        Input::Int8(narrow_input(random, maps, geometry))
+    }
 }
 
 /// A random epilogue.
@@ -254,40 +193,45 @@ pub(crate) fn epilogue(random: &mut Random, out_c: usize) -> Epilogue {
     }
 }
 
-/// Runs the convolution, by the definition or with the instruction set.
-#[expect(clippy::too_many_arguments, reason = "the parts of a room are borrowed one by one")]
-fn run<I: Isa, X: Code, F: Finish>(
-    portable: bool,
-    (geometry, input): (&Geometry, Maps<'_, X>),
-    weights: &[i8],
-    packed: &mut [i8],
-    biases: [&[i32; CHANNELS]; 2],
-    finish: &F,
-    scratch: &mut [i32],
-    output: &mut [F::Element],
-) {
-    let compute = if portable { compute::<Portable, X, F> } else { compute::<I, X, F> };
-    compute((geometry, input), weights, packed, biases, finish, scratch, output);
+/// What is read.
+enum Input<'a> {
+    Int8(Maps<'a, i8>),
+    Int16(Maps<'a, i16>),
 }
 
-/// Packs the weights and runs the convolution.
-fn compute<I: Isa, X: Code, F: Finish>(
-    (geometry, input): (&Geometry, Maps<'_, X>),
-    weights: &[i8],
-    packed: &mut [i8],
-    biases: [&[i32; CHANNELS]; 2],
-    finish: &F,
-    scratch: &mut [i32],
-    output: &mut [F::Element],
-) {
-    let len = I::PACKING.packed_len(geometry.patch_len(), geometry.output.channels);
-    let packed = packed.get_mut(..len).unwrap_or_default();
-    pack::<I>(geometry, weights, packed);
-    let biases = biases.map(|row| row.get(..geometry.output.channels).unwrap_or_default());
-    let convolution = Convolution { geometry, weights: packed, biases, input };
-    scratch.fill(i32::MIN);
-    let scratch = scratch.get_mut(..I::scratch_words(geometry)).unwrap_or_default();
-    I::conv2d(&convolution, finish, scratch, output);
+/// A convolution but for its last step, and the room that it takes.
+struct Operands<'a> {
+    geometry: &'a Geometry,
+    input: Input<'a>,
+    weights: &'a [i8],
+    packed: &'a mut [i8],
+    biases: &'a [[i32; CHANNELS]; 2],
+    scratch: &'a mut [i32],
+}
+
+impl Operands<'_> {
+    /// Runs the convolution, by the definition or with the instruction set.
+    fn run<I: Isa, F: Finish>(&mut self, portable: bool, finish: &F, output: &mut [F::Element]) {
+        match (&self.input, portable) {
+            (&Input::Int8(input), true) => self.compute::<Portable, _, F>(input, finish, output),
+            (&Input::Int8(input), false) => self.compute::<I, _, F>(input, finish, output),
+            (&Input::Int16(input), true) => self.compute::<Portable, _, F>(input, finish, output),
+            (&Input::Int16(input), false) => self.compute::<I, _, F>(input, finish, output),
+        }
+    }
+
+    /// Packs the weights and runs the convolution.
+    fn compute<I: Isa, X: Code, F: Finish>(&mut self, input: Maps<'_, X>, finish: &F, output: &mut [F::Element]) {
+        let geometry = self.geometry;
+        let len = I::PACKING.packed_len(geometry.patch_len(), geometry.output.channels);
+        let packed = self.packed.get_mut(..len).unwrap_or_default();
+        pack::<I>(geometry, self.weights, packed);
+        let biases = self.biases.each_ref().map(|row| row.get(..geometry.output.channels).unwrap_or_default());
+        let convolution = Convolution { geometry, weights: packed, biases, input };
+        self.scratch.fill(i32::MIN);
+        let scratch = self.scratch.get_mut(..I::scratch_words(geometry)).unwrap_or_default();
+        I::conv2d(&convolution, finish, scratch, output);
+    }
 }
 
 #[inline(always)]

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use grano_codegen::Result;
+use grano_codegen::forward::{NoiseSchedule, ScheduleKind};
 use grano_codegen::graph::{Graph, Parameter, Shape};
 use grano_codegen::load::serialize;
-use grano_codegen::model::{DENOISER, Header, Network, Ranges};
+use grano_codegen::model::{DENOISER, Data, Defaults, Header, Network, Ranges, VERSION};
 use grano_codegen::reference;
+use grano_codegen::schedule::Prediction;
 
 /// Random parameters: `values` gives those of each, in the graph's order.
 ///
@@ -19,6 +21,22 @@ pub fn network(graph: Graph, mut values: impl FnMut(&Parameter) -> Vec<f32>) -> 
 
 /// A picture `[channels, height, width]` and its label.
 pub type Picture = (Vec<f32>, usize);
+
+/// The header of an unconditional ε-network over `steps` time indices of the cosine schedule, with a default sampler; what
+/// [`model`] replaces is empty.
+#[must_use]
+pub fn header(steps: usize, sampler: &str) -> Header {
+    Header {
+        version: VERSION,
+        networks: BTreeMap::new(),
+        schedule: NoiseSchedule { kind: ScheduleKind::Cosine, steps },
+        prediction: Prediction::Epsilon,
+        samplers: BTreeMap::new(),
+        data: Data { labels: Vec::new(), range: [-1.0, 1.0] },
+        ranges: BTreeMap::new(),
+        defaults: Defaults { sampler: sampler.into(), guidance: 1.0 },
+    }
+}
 
 /// The model file's bytes. `cases` are time indices, ascending, with pictures of each, whose values' ends become the
 /// ranges, of which those of `fine` are for int16 in mixed precision; the header's own networks and ranges are replaced.

@@ -3,13 +3,8 @@
 //! Nodes are named after what they are, `conv3x3_16_16_28`: kernel, channels in and out, side of the input; those that
 //! only bring maps into shape begin with `glue`.
 
-use std::collections::BTreeMap;
-
 use grano_codegen::Result;
-use grano_codegen::forward::{NoiseSchedule, ScheduleKind};
 use grano_codegen::graph::{Builder, Graph, Op, Parameter, X};
-use grano_codegen::model::{Data, Defaults, Header, VERSION};
-use grano_codegen::schedule::Prediction;
 
 use crate::calibrate::{self, random};
 
@@ -173,16 +168,7 @@ pub fn model() -> Result<Vec<u8>> {
         let spread = if parameter.shape.len() == 1 { 0.2 } else { (12.0 / fan_in).sqrt() };
         (0..parameter.shape.iter().product()).map(|_| spread * random()).collect()
     };
-    let header = Header {
-        version: VERSION,
-        networks: BTreeMap::new(),
-        schedule: NoiseSchedule { kind: ScheduleKind::Cosine, steps: 100 },
-        prediction: Prediction::Epsilon,
-        samplers: BTreeMap::new(),
-        data: Data { labels: Vec::new(), range: [-1.0, 1.0] },
-        ranges: BTreeMap::new(),
-        defaults: Defaults { sampler: "ddim-1".into(), guidance: 1.0 },
-    };
+    let header = calibrate::header(100, "ddim-1");
     let pictures = (0..6).map(|seed| (picture(seed), 0)).collect();
     calibrate::model(calibrate::network(graph()?, weights)?, header, &[(50, pictures)], &[])
 }

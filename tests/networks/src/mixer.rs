@@ -2,13 +2,8 @@
 //! of two channels and of nine, three heads, one map as query, key and value, two maps of unequal channels, strides and
 //! rows of time on a depthwise convolution.
 
-use std::collections::BTreeMap;
-
 use grano_codegen::Result;
-use grano_codegen::forward::{NoiseSchedule, ScheduleKind};
 use grano_codegen::graph::{Builder, Function, Graph, Op, Parameter, T, X};
-use grano_codegen::model::{Data, Defaults, Header, VERSION};
-use grano_codegen::schedule::Prediction;
 
 use crate::calibrate::{self, random};
 
@@ -77,16 +72,7 @@ pub fn model() -> Result<Vec<u8>> {
     let mut random = random(5);
     let values = |parameter: &Parameter| (0..parameter.shape.iter().product()).map(|_| 2.0 * random()).collect();
     let network = calibrate::network(graph()?, values)?;
-    let header = Header {
-        version: VERSION,
-        networks: BTreeMap::new(),
-        schedule: NoiseSchedule { kind: ScheduleKind::Cosine, steps: 100 },
-        prediction: Prediction::Epsilon,
-        samplers: BTreeMap::new(),
-        data: Data { labels: Vec::new(), range: [-1.0, 1.0] },
-        ranges: BTreeMap::new(),
-        defaults: Defaults { sampler: "ddim-2".into(), guidance: 1.0 },
-    };
+    let header = calibrate::header(100, "ddim-2");
     let pictures: Vec<_> = (0..24).map(|seed| (picture(seed), 0)).collect();
     calibrate::model(network, header, &TIMES.map(|t| (t, pictures.clone())), &[])
 }

@@ -1,13 +1,8 @@
 //! A small network of awkward shapes, with made-up weights: odd channels, sides that are not even, kernels
 //! and strides that differ per axis, a sum and an activation that cannot be fused, no class in one block.
 
-use std::collections::BTreeMap;
-
 use grano_codegen::Result;
-use grano_codegen::forward::{NoiseSchedule, ScheduleKind};
 use grano_codegen::graph::{Builder, Function, Graph, LABEL, Op, Parameter, T, X};
-use grano_codegen::model::{Data, Defaults, Header, VERSION};
-use grano_codegen::schedule::Prediction;
 
 use crate::calibrate::{self, random};
 
@@ -83,16 +78,8 @@ pub fn model() -> Result<Vec<u8>> {
     let mut random = random(1);
     let values = |parameter: &Parameter| (0..parameter.shape.iter().product()).map(|_| random()).collect();
     let network = calibrate::network(graph()?, values)?;
-    let header = Header {
-        version: VERSION,
-        networks: BTreeMap::new(),
-        schedule: NoiseSchedule { kind: ScheduleKind::Cosine, steps: 100 },
-        prediction: Prediction::Epsilon,
-        samplers: BTreeMap::new(),
-        data: Data { labels: ["one", "two", "three"].map(String::from).to_vec(), range: [-1.0, 1.0] },
-        ranges: BTreeMap::new(),
-        defaults: Defaults { sampler: "ddim-4".into(), guidance: 1.0 },
-    };
+    let mut header = calibrate::header(100, "ddim-4");
+    header.data.labels = ["one", "two", "three"].map(String::from).to_vec();
     let pictures: Vec<_> = (0..24).map(|seed| (picture(seed), seed as usize % 4)).collect();
     calibrate::model(network, header, &[12, 37, 62, 87].map(|t| (t, pictures.clone())), &FINE)
 }

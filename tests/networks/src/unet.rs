@@ -7,12 +7,7 @@
 //! Where a block reads a skip beside its input, no concatenation is made: its convolutions read both maps, and its first
 //! normalisation is one a map with half of the groups, which is the same, because the maps have as many channels.
 
-use std::collections::BTreeMap;
-
-use grano_codegen::forward::{NoiseSchedule, ScheduleKind};
 use grano_codegen::graph::{Builder, Function, Graph, LABEL, Op, Parameter, T, X};
-use grano_codegen::model::{Data, Defaults, Header, VERSION};
-use grano_codegen::schedule::Prediction;
 use grano_codegen::{Error, Result};
 
 use crate::calibrate::{self, random};
@@ -185,16 +180,7 @@ fn weights(graph: &Graph) -> impl FnMut(&Parameter) -> Vec<f32> + use<> {
 pub fn model() -> Result<Vec<u8>> {
     let graph = graph([1, SIDE, SIDE], 0)?;
     let values = weights(&graph);
-    let header = Header {
-        version: VERSION,
-        networks: BTreeMap::new(),
-        schedule: NoiseSchedule { kind: ScheduleKind::Cosine, steps: STEPS },
-        prediction: Prediction::Epsilon,
-        samplers: BTreeMap::new(),
-        data: Data { labels: Vec::new(), range: [-1.0, 1.0] },
-        ranges: BTreeMap::new(),
-        defaults: Defaults { sampler: "ddim-20".into(), guidance: 1.0 },
-    };
+    let header = calibrate::header(STEPS, "ddim-20");
     let cases = [125, 375, 625, 875].map(|t| (t, vec![(picture(t as u32, t), 0), (picture(t as u32 + 1, t), 0)]));
     calibrate::model(calibrate::network(graph, values)?, header, &cases, &[])
 }

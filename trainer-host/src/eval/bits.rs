@@ -55,10 +55,9 @@ pub fn bounds(
 ) -> Result<(Vec<Likelihood>, Vec<usize>)> {
     let process = process(model, question.strata, question.seed)?;
     let chosen = choose(test.len(), question.count, question.seed);
-    let images = test.images.index_select(0, &chosen).permute([0, 2, 3, 1]).contiguous();
     let len = test.shape().iter().product();
     let pictures = Pictures {
-        bytes: Vec::<u8>::try_from(images.reshape([-1]))?,
+        bytes: bytes(test, &chosen)?,
         labels: Vec::<i64>::try_from(test.labels.index_select(0, &chosen))?,
         data: hash(&test.images)?,
     };
@@ -93,8 +92,7 @@ impl Probe {
     /// When there are no such parts of the model's time.
     pub fn new(model: &Model, data: &Dataset, count: i64, strata: usize, seed: u64) -> Result<Self> {
         let process = process(model, strata, seed)?;
-        let images = data.images.index_select(0, &choose(data.len(), count, seed)).permute([0, 2, 3, 1]).contiguous();
-        let bytes = Vec::<u8>::try_from(images.reshape([-1]))?;
+        let bytes = bytes(data, &choose(data.len(), count, seed))?;
         let classes = model.header.data.labels.len();
         Ok(Self { process, bytes, len: data.shape().iter().product(), classes })
     }
@@ -109,6 +107,12 @@ impl Probe {
         let terms = pictures.map(|(i, picture)| self.process.terms(i as u64, picture, &mut ask));
         Ok(self.process.bound(&terms.collect::<Result<Vec<_>>>()?, self.len))
     }
+}
+
+/// Pictures `chosen` of a set, `[N, H, W, C]`.
+fn bytes(data: &Dataset, chosen: &Tensor) -> Result<Vec<u8>> {
+    let images = data.images.index_select(0, chosen).permute([0, 2, 3, 1]).contiguous();
+    Ok(Vec::try_from(images.reshape([-1]))?)
 }
 
 /// The model's own process, cut into `strata` parts of time.

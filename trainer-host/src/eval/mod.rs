@@ -12,7 +12,7 @@ mod interval;
 mod likelihood;
 mod neighbours;
 mod normal;
-mod pictures;
+pub mod pictures;
 mod precision_recall;
 mod quality;
 mod report;

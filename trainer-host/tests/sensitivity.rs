@@ -19,14 +19,14 @@ fn the_file_names_maps_until_the_bound_is_near_enough() {
     idx(&data.join("train-images-idx3-ubyte"), &[12, toy::HEIGHT, toy::WIDTH], &pixels);
     idx(&data.join("train-labels-idx1-ubyte"), &[12], &labels);
     let (bytes, before) = (fs::read(&path).unwrap(), load(&path).unwrap().header);
-    let places = ["fine", "--model", path.to_str().unwrap(), "--data", data.to_str().unwrap(), "--pictures=6"];
-    let fine = |more: &[&str]| -> Vec<String> { places.iter().chain(more).map(ToString::to_string).collect() };
+    let places = ["sensitivity", "--model", path.to_str().unwrap(), "--data", data.to_str().unwrap(), "--pictures=6"];
+    let search = |more: &[&str]| -> Vec<String> { places.iter().chain(more).map(ToString::to_string).collect() };
     let named = || load(&path).unwrap().header.ranges[DENOISER].fine.clone();
     let borrow = |arguments: Vec<String>| arguments.leak().iter().map(|argument| &argument[..]).collect::<Vec<_>>();
 
-    let error = fail(&borrow(fine(&["--strata=100"])));
+    let error = fail(&borrow(search(&["--strata=100"])));
     assert!(error.contains("100 parts of time") && error.contains("give 1 to 99"), "{error}");
-    let output = run(&borrow(fine(&["--strata=9", "--above=-9"])));
+    let output = run(&borrow(search(&["--strata=9", "--above=-9"])));
     let [text, error] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
     assert!(error.contains("bits per dimension above f32 with [") && error.contains("--above"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), bytes);
@@ -34,9 +34,9 @@ fn the_file_names_maps_until_the_bound_is_near_enough() {
     let (first, bound) = text.lines().nth(2).unwrap().split_once(" in int16: ").unwrap();
     let enough: f64 = bound.split(' ').next().unwrap().parse().unwrap();
 
-    succeed(&borrow(fine(&["--strata=9", "--above=9"])));
+    succeed(&borrow(search(&["--strata=9", "--above=9"])));
     assert!(named().is_empty());
-    succeed(&borrow(fine(&["--strata=9", &format!("--above={}", enough + 1e-4)])));
+    succeed(&borrow(search(&["--strata=9", &format!("--above={}", enough + 1e-4)])));
     assert_eq!(named(), [first]);
     let mut after = load(&path).unwrap().header;
     after.ranges.get_mut(DENOISER).unwrap().fine = before.ranges[DENOISER].fine.clone();

@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result};
 use grano_codegen::fold::{Folded, Kind, fold};
 use grano_codegen::load::load;
 use grano_codegen::model::{DENOISER, Ranges};
@@ -15,7 +15,8 @@ use grano_codegen::quantize::codes;
 
 use crate::data::{Dataset, Split};
 use crate::eval::bits::Probe;
-use crate::{files, sample, steps};
+use crate::eval::pictures::on_best_device;
+use crate::{files, steps};
 
 /// Finds the maps that mixed precision keeps in int16, and names them in the model file.
 #[derive(clap::Args, Clone, Debug)]
@@ -45,9 +46,9 @@ pub struct Args {
 ///
 /// # Errors
 /// Names what is wrong with the model or the data, or says how near all maps together come; the file is then as it was.
-pub fn fine(args: &Args) -> Result<()> {
+pub fn sensitivity(args: &Args) -> Result<()> {
     let mut model = load(&args.model)?;
-    let network = sample::from_model(&model)?;
+    let network = on_best_device(&model)?;
     let data = Dataset::load(&args.data, Split::Train, Some(&model.header.data.labels))?;
     let probe = Probe::new(&model, &data, args.pictures, args.strata, args.seed)?;
     let ranges = model.header.ranges.get(DENOISER).cloned().unwrap_or_default();
@@ -63,23 +64,18 @@ pub fn fine(args: &Args) -> Result<()> {
     let mut now = above(&chosen)?;
     println!("int8: {now:.4} above");
     while now > args.above {
-        let mut best: Option<(usize, f64)> = None;
-        for (index, name) in rest.iter().enumerate() {
-            let more = [&chosen[..], std::slice::from_ref(name)].concat();
-            let Ok(found) = above(&more) else { continue };
-            if best.is_none_or(|(_, least)| found < least) {
-                best = Some((index, found));
-            }
-        }
-        let (index, found) = best.filter(|(_, found)| *found < now).unwrap_or((0, now));
-        ensure!(
-            found < now,
-            "{}: {now:.4} bits per dimension above f32 with [{}] in int16, and no other map brings it nearer; give --above more",
-            args.model.display(),
-            chosen.join(", ")
-        );
-        let name = rest.remove(index);
+        let with = |name: &String| Ok((above(&[&chosen[..], std::slice::from_ref(name)].concat())?, name.clone()));
+        let tried = rest.iter().map(with).collect::<Result<Vec<_>>>()?;
+        let best = tried.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)).filter(|(found, _)| *found < now);
+        let (found, name) = best.with_context(|| {
+            format!(
+                "{}: {now:.4} bits per dimension above f32 with [{}] in int16, and no other map brings it nearer; give --above more",
+                args.model.display(),
+                chosen.join(", ")
+            )
+        })?;
         println!("{name} in int16: {found:.4} above");
+        rest.retain(|other| *other != name);
         chosen.push(name);
         now = found;
     }
@@ -87,7 +83,8 @@ pub fn fine(args: &Args) -> Result<()> {
     files::write(&args.model, &steps::bytes(&model)?)
 }
 
-/// The maps that can be fine: results of convolutions that convolutions alone read.
+/// The maps that can be fine by themselves: results of convolutions that convolutions alone read. Two maps that one
+/// convolution reads would have to be fine together; they stay int8.
 fn candidates(folded: &Folded, ranges: &Ranges) -> Vec<String> {
     let convolution = |kind: &Kind| matches!(kind, Kind::Conv2d(conv) if conv.geometry.groups == 1);
     let read_by_others = |name: &String| {
