@@ -72,6 +72,14 @@ fn a_multistep_sampler_takes_a_map_more() {
 }
 
 #[test]
+fn mixed_precision_needs_maps_that_the_model_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = grano_networks::write(folder.path(), "mixer", grano_networks::mixer::model).unwrap();
+    let error = Build::new(&path).precision(Precision::Mixed).generate("mixer").unwrap_err().to_string();
+    assert!(error.contains("grano-train sensitivity") && error.contains("int8"), "{error}");
+}
+
+#[test]
 fn budgets_name_what_is_over_and_write_nothing() {
     let (folder, path) = toy();
     let out = folder.path().join("out");

@@ -39,12 +39,12 @@ pub type Kernels = (Vec<Kernel>, BTreeMap<String, Element>);
 /// # Errors
 /// Names the layer that has no range, that integers cannot hold, or that has no kernel on integers.
 pub fn quantize(folded: &Folded, ranges: &Ranges, fine: &[String]) -> Result<Kernels> {
-    check_fine(folded, fine)?;
     let [low, high] = ranges.over(X, ranges.times.iter().copied())?;
     let x_scale = f64::from(low.abs().max(high.abs()).max(1.0) * HEADROOM) / 32767.0;
     let mut elements = BTreeMap::from([(X.to_string(), picture(x_scale))]);
     let mut kernels = vec![Kernel::Quantize { inverse_scale: (1.0 / x_scale) as f32 }];
     let wide = wide_values(folded)?;
+    check_fine(folded, &wide, fine)?;
     for layer in &folded.layers {
         let affine = || Ok::<_, Error>(Affine::of_range(ranges.over(&layer.name, ranges.times.iter().copied())?));
         let int8 = |name: &str| match elements[name] {
@@ -206,12 +206,12 @@ fn fine_element(output: Affine) -> Element {
     Element::I16 { affine: output.fine(), half: FINE_HALF }
 }
 
-/// Whether int16 can hold all that should be fine.
-fn check_fine(folded: &Folded, fine: &[String]) -> Result<()> {
+/// Whether kernels can make all that should be fine; `wide` are kept in f32.
+fn check_fine(folded: &Folded, wide: &[&String], fine: &[String]) -> Result<()> {
     for name in fine {
         let layer = folded.layers.iter().find(|layer| layer.name == *name);
         let is_sum = layer.is_some_and(|layer| matches!(&layer.kind, Kind::Conv2d(conv) if conv.geometry.groups == 1));
-        if !is_sum || *name == folded.output {
+        if !is_sum || wide.contains(&name) {
             return Err(Error::Model(format!(
                 "`{name}` cannot be a fine map: it is no result of a convolution inside the network, or not the last step of one"
             )));
@@ -349,6 +349,8 @@ fn too_wide(layer: &Layer) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fold::fold;
+    use crate::fold::tests::network;
 
     #[test]
     fn multipliers_are_even_and_close() {
@@ -382,6 +384,18 @@ mod tests {
         for (entry, &code) in fine_table(Function::Silu, index, to).iter().enumerate() {
             let x = index.scale * f64::from(entry as i32 - 512 - index.zero_point);
             assert!((to.dequantize(code) - Function::Silu.apply(x)).abs() <= to.scale * 0.501);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_fine_is_named() {
+        let folded = fold(&network(), &[0, 1]).unwrap();
+        let wide = wide_values(&folded).unwrap();
+        let check = |name: &str| check_fine(&folded, &wide, &[name.to_string()]);
+        assert!(check("h").is_ok() && check("block").is_ok());
+        // No value, one that is fused into another, and what stays in f32.
+        for name in ["nothing", "stem", "head", "out"] {
+            assert!(check(name).unwrap_err().to_string().contains(&format!("`{name}`")));
         }
     }
 
