@@ -42,12 +42,12 @@ pub struct Seen {
 const BATCH: i64 = 1000;
 
 impl Classifier {
-    /// Reads the classifier, or trains it on `train`, where that lies, and keeps it. Sets libtorch's seed to 0.
+    /// Reads the classifier, or trains it on `train`, where that lies, and keeps it. Sets libtorch's seed to `seed`.
     ///
     /// # Errors
     /// When the file is another network or cannot be written.
-    pub fn load_or_train(args: &ClassifierArgs, train: &Dataset) -> Result<Self> {
-        tch::manual_seed(0);
+    pub fn load_or_train(args: &ClassifierArgs, train: &Dataset, seed: i64) -> Result<Self> {
+        tch::manual_seed(seed);
         let vars = nn::VarStore::new(train.images.device());
         let path = args.classifier.as_path();
         let (trunk, classes) = layers(&vars.root(), train.names.len() as i64, train.shape());
@@ -69,13 +69,18 @@ impl Classifier {
             let images = images.to_device(self.vars.device());
             let images = if images.kind() == Kind::Uint8 { normalize(&images) } else { images };
             tch::no_grad(|| {
-                let features = self.trunk.forward_t(&images, false);
+                let features = self.features(&images);
                 let classes = features.apply(&self.classes).argmax(-1, false);
                 (features, classes)
             })
         });
         let (features, classes): (Vec<_>, Vec<_>) = seen.unzip();
         Seen { features: Tensor::cat(&features, 0), classes: Tensor::cat(&classes, 0) }
+    }
+
+    /// Features f32 `[N, 128]` of f32 `[N, c, h, w]` in [−1, 1], with gradients.
+    pub fn features(&self, images: &Tensor) -> Tensor {
+        self.trunk.forward_t(images, false)
     }
 
     /// In f16: what is used is what was kept.

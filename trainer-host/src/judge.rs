@@ -41,7 +41,7 @@ pub fn judge(args: &Args) -> Result<()> {
         images.size(),
         labels.size()[0]
     );
-    let classifier = Classifier::load_or_train(&args.classifier, &train)?;
+    let classifier = Classifier::load_or_train(&args.classifier, &train, 0)?;
     let right = |images: &Tensor, labels: &Tensor| {
         let classes = classifier.look(images).classes;
         classes.eq_tensor(&labels.to_device(device)).to_kind(Kind::Double)

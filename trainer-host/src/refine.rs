@@ -6,11 +6,13 @@
 //! what comes out with real pictures x_0; the model's loss is
 //!
 //! ```text
-//! softplus(D(x_0, y) − D(x, y)) + λ·|v_θ(x_t, t, y) − v(x_t, t, y)|²
+//! softplus(D(x_0, y) − D(x, y)) + λ·|v_θ(x_t, t, y) − v(x_t, t, y)|² + μ·FD
 //! ```
 //!
 //! where gradients reach every evaluation through all steps after it. v is what the model said before, at draws from
-//! q(x_t | x_0) for all t, with and without label, so that it stays a denoiser and keeps its variety.
+//! q(x_t | x_0) for all t, with and without label, so that it stays a denoiser and keeps its variety. FD is the Fréchet
+//! distance of what it draws from the data ([`FrechetLoss`]): the discriminator looks at one picture at a time, and
+//! forgives what only many together show.
 
 use std::path::{Path, PathBuf};
 
@@ -24,6 +26,7 @@ use crate::checkpoint;
 use crate::data::Dataset;
 use crate::discriminator::{Discriminator, Pairs};
 use crate::finetune::{fake_quantized, pictures_for};
+use crate::frechet_loss::FrechetLoss;
 use crate::network::Network;
 use crate::optimize::{self, Settings, State, Task, seed_of};
 use crate::process::Process;
@@ -51,6 +54,12 @@ pub struct Args {
     /// Learning rate of the discriminator, constant
     #[arg(long, default_value_t = 2e-4)]
     pub discriminator_rate: f64,
+    /// μ: how much the Fréchet distance from the data counts, in the features of classifiers
+    #[arg(long, default_value_t = 0.0)]
+    pub frechet: f64,
+    /// Classifiers whose features these are; they are trained first
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    pub classifiers: u64,
     /// Draws from q(x_t | x_0) per picture that is drawn, at which the anchor holds
     #[arg(long, default_value_t = 0.25)]
     pub diffusion: f64,
@@ -103,11 +112,17 @@ pub fn refine(args: &Args) -> Result<()> {
     if args.int8 {
         state.network = fake_quantized(state.network, &model, &header)?;
     }
-    let names = if args.samplers.is_empty() { vec![header.defaults.sampler.clone()] } else { args.samplers.clone() };
+    let all = if args.samplers.is_empty() { vec![header.defaults.sampler.clone()] } else { args.samplers.clone() };
+    let mut names = all.clone();
+    names.sort();
+    names.dedup();
+    let turns = all.iter().flat_map(|name| names.binary_search(name)).collect();
     let tables = names
         .iter()
         .map(|name| Ok(header.sampler(name)?.table(&header.schedule, header.prediction)?))
         .collect::<Result<Vec<_>>>()?;
+    let classifiers = if args.frechet > 0.0 { args.classifiers } else { 0 };
+    let frechet = FrechetLoss::new(classifiers, &data, names.len(), &args.settings.run)?;
     tch::manual_seed(seed_of(args.settings.seed, 0));
     let (shape, classes) = (data.shape(), anchor.graph().classes);
     let mut task = AdversarialRefinement {
@@ -116,12 +131,16 @@ pub fn refine(args: &Args) -> Result<()> {
         process: Process::new(&header.schedule, device)?,
         batch,
         extra,
-        weight: args.anchor,
+        weights: [args.frechet, args.anchor],
+        frechet,
         prediction: header.prediction,
         tables,
+        turns,
         anchor,
     };
-    state.share(task.discriminator.tensors())?;
+    let mut tensors = task.discriminator.tensors();
+    tensors.extend(task.frechet.tensors());
+    state.share(tensors)?;
     println!("{} parameters, {device:?}, step {} of {}", state.ema.size()[0], state.step, args.settings.steps);
     optimize::run(&args.settings, &arguments, &header, &mut state, &mut task)
 }
@@ -173,13 +192,17 @@ impl Deck {
 /// What is learnt.
 struct AdversarialRefinement {
     discriminator: Discriminator,
+    frechet: FrechetLoss,
     deck: Deck,
     process: Process,
-    /// The samplers, which take turns.
+    /// The samplers.
     tables: Vec<Table>,
+    /// Which is whose turn, again and again.
+    turns: Vec<usize>,
     /// The model as it was.
     anchor: Network,
-    weight: f64,
+    /// μ and λ.
+    weights: [f64; 2],
     /// Pictures that are drawn in an update.
     batch: i64,
     /// Draws from q(x_t | x_0) in an update.
@@ -195,21 +218,32 @@ impl Task for AdversarialRefinement {
         let anchored = said(network).mse_loss(&before, tch::Reduction::Mean);
 
         let labels = self.deck.labels(self.batch);
-        let table = &self.tables[update as usize % self.tables.len()];
+        let turn = self.turns[update as usize % self.turns.len()];
+        let table = &self.tables[turn];
         let trajectory = Trajectory { table, labels: &labels, guidance: 1.0, kind };
         let mut noise = |shape: [i64; 4]| Tensor::randn(shape, (Kind::Float, labels.device()));
         let drawn = trajectory.run_with_gradients(network, &mut noise, &mut |_, _| ());
         let detached = drawn.detach();
         let pairs = Pairs { real: &self.deck.pictures(&labels), drawn: &detached, labels: &labels };
         self.discriminator.learn(&pairs, update);
-        let (value, gradient) = self.discriminator.judge(&pairs);
-        // A scalar with the loss's value and the discriminator's gradient.
+        let (mut value, mut gradient) = self.discriminator.judge(&pairs);
+        let [frechet, anchor] = self.weights;
+        if frechet > 0.0 {
+            let mut draw = |n| {
+                let labels = self.deck.labels(n);
+                Trajectory { table, labels: &labels, guidance: 1.0, kind }.run(network, &mut noise, &mut |_, _| ())
+            };
+            let (distance, slope) = self.frechet.judge(&detached, turn, &mut draw);
+            value += distance * frechet;
+            gradient += slope * frechet;
+        }
+        // A scalar with the loss's value and the gradient of what judged the pictures.
         let carrier = (drawn * gradient).sum(Kind::Float);
-        &carrier + (value - carrier.detach()) + anchored * self.weight
+        &carrier + (value - carrier.detach()) + anchored * anchor
     }
 
     fn sheet(&self, averaged: &Network, path: &Path) -> Result<()> {
-        sample::sheet(averaged, &self.tables[0], path)
+        sample::sheet(averaged, &self.tables[self.turns[0]], path)
     }
 }
 

@@ -77,7 +77,7 @@ fn a_killed_refinement_goes_on_to_the_same_end() {
     go_on_to_the_same_end(root.path(), &|run| {
         let [data, run] = [data.as_path(), run].map(|path| path.to_str().unwrap());
         let places = ["refine", "--model", to, "--data", data, "--run", run];
-        let more = ["--int8", "--steps=60", "--batch=16", "--checkpoint-every=5"];
+        let more = ["--int8", "--steps=60", "--batch=16", "--frechet=0.02", "--classifiers=2", "--checkpoint-every=5"];
         places.iter().chain(&more).map(ToString::to_string).collect()
     });
 }

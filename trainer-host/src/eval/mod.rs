@@ -179,7 +179,7 @@ pub fn eval(args: &Args) -> Result<()> {
         train.names.len(),
         labels.len()
     );
-    let classifier = Classifier::load_or_train(&args.classifier, &train)?;
+    let classifier = Classifier::load_or_train(&args.classifier, &train, 0)?;
     let judge = Judge::new(&classifier, &train, &store, args.resamples)?;
 
     let (mut sets, mut sheets) = (real_sets(args, &train, &test), Vec::new());

@@ -4,13 +4,14 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::frechet::{Frechet, Real};
+use super::frechet::Frechet;
 use super::neighbours::{Closeness, Nearest, closeness, nearest};
 use super::pictures::choose;
 use super::precision_recall::{NEIGHBOUR, PrecisionRecall, precision_recall};
 use super::store::{Store, short_hash};
 use crate::classifier::Classifier;
 use crate::data::{Dataset, normalize};
+use crate::moments::{Moments, Real};
 
 /// The real pictures, looked at once.
 pub struct Judge<'a> {
@@ -78,7 +79,7 @@ impl<'a> Judge<'a> {
             let images = train.images.narrow(0, from, (train.len() - from).min(10_000));
             Ok(classifier.look(&images).features.to_device(tch::Device::Cpu))
         })?;
-        let real = Real::new(&features);
+        let real = Real::new(Moments::of(&features));
         Ok(Self { classifier, train, store, features, real, settings, resamples })
     }
 
@@ -103,7 +104,7 @@ impl<'a> Judge<'a> {
         Quality {
             name: set.name.clone(),
             count,
-            frechet: self.real.frechet(&features, self.resamples),
+            frechet: Frechet::of(&features, &self.real, self.resamples),
             precision_recall: (count.min(same.size()[0]) > NEIGHBOUR).then(|| precision_recall(&features, &same)),
             accuracy: set.labels.as_ref().map(|labels| accuracy(&seen.classes, labels, self.train.names.len())),
             by_pixels: nearest(&pixels, &normalize(&self.train.images).flatten(1, -1)),
