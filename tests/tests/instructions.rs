@@ -27,7 +27,7 @@ fn pictures_are_the_same_bits() {
         assert_eq!(&x, portable);
         let shape = <fashion_x86::FashionX86 as Denoiser>::SHAPE;
         let bytes: Vec<u8> = picture::rows(shape, &x).flatten().collect();
-        assert_eq!(format!("{:08x}", crc32fast::hash(&bytes)), "d97c6c52");
+        assert_eq!(format!("{:08x}", crc32fast::hash(&bytes)), "2aac822c");
     }
 }
 

@@ -2,9 +2,9 @@
 //! classifiers.
 //!
 //! A batch is too small for a covariance. The moments of what was drawn are therefore averages over the last batches, and
-//! each picture of a batch is moved along the slopes of the distance at these moments: of all critics that are quadratic in
-//! the features, the best, without a training of its own. Features that one classifier alone has can be had by patterns that
-//! no other sees, so that there are several; none is the one by which `eval` measures.
+//! the pictures of the newest are moved along the distance's slopes at these: it is a critic, quadratic in the features,
+//! that needs no training. One classifier can be pleased by patterns that no other sees; so there are several, and `eval`
+//! measures by none of them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
