@@ -96,6 +96,7 @@ pub fn refine(args: &Args) -> Result<()> {
         "--diffusion {} of --batch {batch}: give at least one draw from q(x_t | x_0), and at most 16 for a picture",
         args.diffusion
     );
+    ensure!(args.frechet == 0.0 || batch > 1, "--frechet: one picture has no covariance; give a --batch of 2 or more");
     let data = pictures_for(&model, &args.data, device)?;
     let anchor = sample::from_model(&model)?.on_device(device)?;
     let arguments = serde_json::to_value(args)?;
@@ -122,7 +123,7 @@ pub fn refine(args: &Args) -> Result<()> {
         .iter()
         .map(|name| Ok(header.sampler(name)?.table(&header.schedule, header.prediction)?))
         .collect::<Result<Vec<_>>>()?;
-    let classifiers = if args.frechet > 0.0 { args.classifiers } else { 0 };
+    let classifiers = if args.frechet == 0.0 { 0 } else { args.classifiers };
     let frechet = FrechetLoss::new(classifiers, &data, names.len(), &args.settings.run)?;
     tch::manual_seed(seed_of(args.settings.seed, 0));
     let (shape, classes) = (data.shape(), anchor.graph().classes);
@@ -229,7 +230,7 @@ impl Task for AdversarialRefinement {
         self.discriminator.learn(&pairs, update);
         let (mut value, mut gradient) = self.discriminator.judge(&pairs);
         let [frechet, anchor] = self.weights;
-        if frechet > 0.0 {
+        if frechet != 0.0 {
             let mut draw = |n| {
                 let labels = self.deck.labels(n);
                 Trajectory { table, labels: &labels, guidance: 1.0, kind }.run(network, &mut noise, &mut |_, _| ())

@@ -113,6 +113,8 @@ fn impossible_students_are_refused() {
         let error = fail(&[&refine, &[&format!("--diffusion={diffusion}")[..]][..]].concat());
         assert!(error.contains(&format!("--diffusion {diffusion} ")), "{error}");
     }
+    let error = fail(&[&refine, &["--frechet=0.02", "--batch=1", "--diffusion=1"][..]].concat());
+    assert!(error.contains("--batch"), "{error}");
     let error = fail(&[&refine, &["--samplers=ddim-6,fast-4"][..]].concat());
     assert!(error.contains("fast-4"), "{error}");
     assert!(!run.exists());
