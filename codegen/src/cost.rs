@@ -64,9 +64,22 @@ impl Cost {
         }
     }
 
-    /// Instructions of a convolution.
+    /// Instructions of a convolution that is computed in parts, such as strips of its rows. What they count is summed
+    /// before it is rounded, so that parts never seem to take less than the whole.
     #[must_use]
-    pub fn convolution(&self, geometry: &Geometry, work: Work, [direct, wide]: [Packing; 2]) -> u64 {
+    pub fn convolution(&self, parts: &[Geometry], work: Work, packings: [Packing; 2]) -> u64 {
+        let mut all: Vec<(usize, f64)> = Vec::new();
+        for (count, coefficient) in parts.iter().flat_map(|part| self.counts(part, work, packings)) {
+            match all.iter_mut().find(|(_, other)| *other == coefficient) {
+                Some((sum, _)) => *sum += count,
+                None => all.push((count, coefficient)),
+            }
+        }
+        all.into_iter().map(|(count, coefficient)| count as f64 * coefficient).sum::<f64>().round() as u64
+    }
+
+    /// Work of a convolution, and instructions a unit of each kind.
+    fn counts(&self, geometry: &Geometry, work: Work, [direct, wide]: [Packing; 2]) -> Vec<(usize, f64)> {
         let Geometry { input: [in_c, ..], output: [out_c, out_h, out_w], .. } = *geometry;
         let outputs = out_c * out_h * out_w;
         let products = |packing: Packing, pixels: usize, taps: usize| {
@@ -79,7 +92,7 @@ impl Cost {
             let whole = geometry.input[1] == out_h;
             out_c == 1 && plain && whole && geometry.kernel == [3; 2] && matches!(in_c, 16 | 32)
         });
-        let parts = match (work, one_output) {
+        match (work, one_output) {
             (Work::Direct, Some(product)) => vec![(outputs * geometry.taps(), product)],
             (Work::Direct, None) => {
                 let columns = out_h * out_w * geometry.taps();
@@ -105,8 +118,7 @@ impl Cost {
                     (odd(out_c), self.odd_tile[1]),
                 ]
             }
-        };
-        parts.into_iter().map(|(count, coefficient)| count as f64 * coefficient).sum::<f64>().round() as u64
+        }
     }
 
     /// Instructions of any other layer.

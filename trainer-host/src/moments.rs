@@ -17,7 +17,7 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// Of features `[n, d]` of any number type; the covariance's divisor is n − 1.
+    /// Of features `[n, d]` of any number type, n ≥ 2; the covariance's divisor is n − 1.
     pub fn of(features: &Tensor) -> Self {
         let features = features.to_kind(Kind::Double);
         let mean = features.mean_dim(&[0i64][..], false, Kind::Double);
@@ -54,8 +54,8 @@ impl Real {
         self.distance_by(drawn, &values)
     }
 
-    /// The distance, and how it changes with features f64 `[n, d]`, of which `drawn` are the moments: n times its slopes
-    /// are
+    /// The distance, and n times its gradient with respect to features f64 `[n, d]`, of which `drawn` are the moments
+    /// (divisor n); like `features`,
     ///
     /// ```text
     /// 2·(μ − μ_r) + 2·(f − μ)·(1 − Σ_r^½·(Σ_r^½·Σ·Σ_r^½)^−½·Σ_r^½)
@@ -63,14 +63,14 @@ impl Real {
     ///
     /// whose last bracket is 1 less the map that carries Σ to Σ_r at least cost (Mathiasen & Hvilshøj 2020 get the same by
     /// automatic differentiation).
-    pub fn slopes(&self, drawn: &Moments, features: &Tensor) -> (f64, Tensor) {
+    pub fn gradient(&self, drawn: &Moments, features: &Tensor) -> (f64, Tensor) {
         let (values, vectors) = self.spectrum(drawn);
         let divisors = values.clamp_min(self.smallest).sqrt();
         let inverse = (&vectors / divisors).matmul(&vectors.tr());
         let carried = self.root.matmul(&inverse).matmul(&self.root);
         let centred = features - &drawn.mean;
-        let slopes = (&centred - centred.matmul(&carried) + &drawn.mean - &self.moments.mean) * 2.0;
-        (self.distance_by(drawn, &values), slopes)
+        let gradient = (&centred - centred.matmul(&carried) + &drawn.mean - &self.moments.mean) * 2.0;
+        (self.distance_by(drawn, &values), gradient)
     }
 
     /// Eigenvalues, ascending, and eigenvectors of Σ_r^½·Σ·Σ_r^½.
@@ -123,19 +123,19 @@ mod tests {
     }
 
     #[test]
-    fn slopes_are_differences() {
+    fn the_gradient_is_that_of_differences() {
         let _alone = testing::seed(0);
         let normal = |shape: [i64; 2]| Tensor::randn(shape, (Kind::Double, Device::Cpu));
         let real = Real::new(Moments::of(&normal([500, 5]).matmul(&normal([5, 5]))));
         let (features, towards) = (normal([40, 5]) * 0.7 + 0.3, normal([40, 5]));
-        // With divisor n, of which the slopes are.
+        // With divisor n.
         let moments = |features: &Tensor| {
             let Moments { mean, covariance } = Moments::of(features);
             Moments { mean, covariance: covariance * (39.0 / 40.0) }
         };
-        let (distance, slopes) = real.slopes(&moments(&features), &features);
+        let (distance, gradient) = real.gradient(&moments(&features), &features);
         assert!((distance - real.distance(&moments(&features))).abs() < 1e-9);
-        let slope = (slopes * &towards).sum(Kind::Double).double_value(&[]) / 40.0;
+        let slope = (gradient * &towards).sum(Kind::Double).double_value(&[]) / 40.0;
         let [above, below] = [1e-5, -1e-5].map(|step| real.distance(&moments(&(&features + &towards * step))));
         let expected = (above - below) / 2e-5;
         assert!((slope - expected).abs() < 1e-5 * expected.abs() && expected.abs() > 0.1, "{slope}, not {expected}");

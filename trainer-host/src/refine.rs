@@ -6,7 +6,7 @@
 //! what comes out with real pictures x_0; the model's loss is
 //!
 //! ```text
-//! softplus(D(x_0, y) − D(x, y)) + λ·|v_θ(x_t, t, y) − v(x_t, t, y)|² + μ·FD
+//! softplus(D(x_0, y) − D(x, y)) + λ·|v_θ(x_t, t, y) − v(x_t, t, y)|² + κ·FD
 //! ```
 //!
 //! where gradients reach every evaluation through all steps after it. v is what the model said before, at draws from
@@ -54,7 +54,7 @@ pub struct Args {
     /// Learning rate of the discriminator, constant
     #[arg(long, default_value_t = 2e-4)]
     pub discriminator_rate: f64,
-    /// μ: how much the Fréchet distance from the data counts, in the features of classifiers; 0.02 after a refinement
+    /// κ: how much the Fréchet distance from the data counts, in the features of classifiers; 0.02 after a refinement
     /// without it, with --learning-rate 1e-5 --clip 5
     #[arg(long, default_value_t = 0.0)]
     pub frechet: f64,
@@ -123,8 +123,9 @@ pub fn refine(args: &Args) -> Result<()> {
         .iter()
         .map(|name| Ok(header.sampler(name)?.table(&header.schedule, header.prediction)?))
         .collect::<Result<Vec<_>>>()?;
-    let classifiers = if args.frechet == 0.0 { 0 } else { args.classifiers };
-    let frechet = FrechetLoss::new(classifiers, &data, names.len(), &args.settings.run)?;
+    let frechet = (args.frechet != 0.0)
+        .then(|| FrechetLoss::new(args.classifiers, &data, names.len(), &args.settings.run))
+        .transpose()?;
     tch::manual_seed(seed_of(args.settings.seed, 0));
     let (shape, classes) = (data.shape(), anchor.graph().classes);
     let mut task = AdversarialRefinement {
@@ -133,15 +134,15 @@ pub fn refine(args: &Args) -> Result<()> {
         process: Process::new(&header.schedule, device)?,
         batch,
         extra,
-        weights: [args.frechet, args.anchor],
-        frechet,
+        weight: args.anchor,
+        frechet: frechet.map(|loss| (args.frechet, loss)),
         prediction: header.prediction,
         tables,
         turns,
         anchor,
     };
     let mut tensors = task.discriminator.tensors();
-    tensors.extend(task.frechet.tensors());
+    tensors.extend(task.frechet.iter().flat_map(|(_, loss)| loss.tensors()));
     state.share(tensors)?;
     println!("{} parameters, {device:?}, step {} of {}", state.ema.size()[0], state.step, args.settings.steps);
     optimize::run(&args.settings, &arguments, &header, &mut state, &mut task)
@@ -194,7 +195,8 @@ impl Deck {
 /// What is learnt.
 struct AdversarialRefinement {
     discriminator: Discriminator,
-    frechet: FrechetLoss,
+    /// κ, unless that is 0.
+    frechet: Option<(f64, FrechetLoss)>,
     deck: Deck,
     process: Process,
     /// The samplers.
@@ -203,8 +205,8 @@ struct AdversarialRefinement {
     turns: Vec<usize>,
     /// The model as it was.
     anchor: Network,
-    /// μ and λ.
-    weights: [f64; 2],
+    /// λ.
+    weight: f64,
     /// Pictures that are drawn in an update.
     batch: i64,
     /// Draws from q(x_t | x_0) in an update.
@@ -229,19 +231,18 @@ impl Task for AdversarialRefinement {
         let pairs = Pairs { real: &self.deck.pictures(&labels), drawn: &detached, labels: &labels };
         self.discriminator.learn(&pairs, update);
         let (mut value, mut gradient) = self.discriminator.judge(&pairs);
-        let [frechet, anchor] = self.weights;
-        if frechet != 0.0 {
+        if let Some((weight, loss)) = &mut self.frechet {
             let mut draw = |n| {
                 let labels = self.deck.labels(n);
                 Trajectory { table, labels: &labels, guidance: 1.0, kind }.run(network, &mut noise, &mut |_, _| ())
             };
-            let (distance, slope) = self.frechet.judge(&detached, turn, &mut draw);
-            value += distance * frechet;
-            gradient += slope * frechet;
+            let (distance, by_pixels) = loss.judge(&detached, turn, &mut draw);
+            value += distance * *weight;
+            gradient += by_pixels * *weight;
         }
         // A scalar with the loss's value and the gradient of what judged the pictures.
         let carrier = (drawn * gradient).sum(Kind::Float);
-        &carrier + (value - carrier.detach()) + anchored * anchor
+        &carrier + (value - carrier.detach()) + anchored * self.weight
     }
 
     fn sheet(&self, averaged: &Network, path: &Path) -> Result<()> {
