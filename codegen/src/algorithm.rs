@@ -11,7 +11,7 @@
 
 use grano::kernel::winograd;
 
-use crate::cost::{Cost, Work};
+use crate::cost::{Cost, Fine, Work};
 use crate::kernel::{Element, Kernel};
 use crate::reference::Geometry;
 use crate::target::Target;
@@ -56,10 +56,12 @@ pub fn candidates(kernel: &Kernel, maps: &[Element], strips: &[Geometry], target
     else {
         return Vec::new();
     };
-    let candidate = |algorithm| candidate(&sums.geometry, strips, algorithm, target);
+    let half = maps.iter().map(Element::half).max().unwrap_or_default();
+    let fine = Fine { reads: half > 128, writes: matches!(kernel, Kernel::Conv2dFine { .. }) };
+    let candidate = |algorithm| candidate(&sums.geometry, strips, fine, algorithm, target);
     let mut all = vec![candidate(Algorithm::Direct)];
-    let is_int8 = matches!(kernel, Kernel::Conv2dInt8 { .. }) && maps.iter().all(|map| matches!(map, Element::I8(_)));
-    if is_int8 && winograd::fits(&sums.geometry.engine()) {
+    let is_head = matches!(kernel, Kernel::Conv2dInt8Head { .. });
+    if !is_head && winograd::fits(&sums.geometry.engine(), half) {
         all.push(candidate(Algorithm::Winograd));
         let block = target.wide_packing().channels;
         let out_c = sums.geometry.output[0].next_multiple_of(block);
@@ -75,7 +77,7 @@ pub fn candidates(kernel: &Kernel, maps: &[Element], strips: &[Geometry], target
     all
 }
 
-fn candidate(geometry: &Geometry, strips: &[Geometry], algorithm: Algorithm, target: Target) -> Candidate {
+fn candidate(geometry: &Geometry, strips: &[Geometry], fine: Fine, algorithm: Algorithm, target: Target) -> Candidate {
     let parts = if strips.is_empty() { std::slice::from_ref(geometry) } else { strips };
     let (engine, packing, wide) = (geometry.engine(), target.packing(), target.wide_packing());
     let work = match algorithm {
@@ -97,7 +99,7 @@ fn candidate(geometry: &Geometry, strips: &[Geometry], algorithm: Algorithm, tar
     };
     Candidate {
         algorithm,
-        instructions: Cost::of(target).convolution(parts, work, [packing, wide]),
+        instructions: Cost::of(target).convolution(parts, work, fine, [packing, wide]),
         flash_bytes: flash_bytes.next_multiple_of(4),
         scratch_words,
     }
@@ -175,9 +177,15 @@ mod tests {
     }
 
     #[test]
-    fn only_int8_maps_and_3x3_have_a_choice() {
-        let wide = Element::I16 { affine: Affine { scale: 1.0, zero_point: 0 }, half: 1 << 15 };
-        assert_eq!(candidates(&conv(4, 4, 8, 1), &[wide], &[], Target::CortexM4).len(), 1);
+    fn only_3x3_and_codes_of_12_bits_have_a_choice() {
+        let wide = |half| Element::I16 { affine: Affine { scale: 1.0, zero_point: 0 }, half };
+        assert_eq!(candidates(&conv(4, 4, 8, 1), &[wide(1 << 15)], &[], Target::CortexM4).len(), 1);
+        let [direct, winograd, ..] = candidates(&conv(4, 4, 8, 1), &[wide(1 << 11)], &[], Target::CortexM4)[..] else {
+            panic!("fine codes have a choice")
+        };
+        // Products of int16 are what Winograd's method is made of anyway.
+        let int8 = candidates(&conv(4, 4, 8, 1), &[INT8], &[], Target::CortexM4);
+        assert!(direct.instructions > int8[0].instructions && winograd.instructions == int8[1].instructions);
         assert!(candidates(&Kernel::AddFloat, &[INT8], &[], Target::CortexM4).is_empty());
     }
 

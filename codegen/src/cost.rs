@@ -18,12 +18,16 @@ pub struct Cost {
     /// Per product of a direct 3×3 convolution to a single channel, everything included, where that has a loop of its
     /// own.
     pub one_output: Option<f64>,
+    /// The same where it reads codes of int16.
+    pub fine_product: f64,
     /// Per element of the patches that a direct convolution gathers.
     pub column: f64,
     /// What more where channels are no whole quadruples.
     pub odd_column: f64,
     /// Per element of a convolution's result: bias, requantisation, activation, store.
     pub output: f64,
+    /// What more where the result or its residual is fine.
+    pub fine_output: f64,
     /// Per product of Winograd's method, those with padding channels and tiles included.
     pub wide_product: f64,
     /// Per element of the transformed maps.
@@ -50,6 +54,15 @@ pub enum Work {
     },
 }
 
+/// What of a convolution is codes of int16.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fine {
+    /// The maps that it reads.
+    pub reads: bool,
+    /// Its result or the residual.
+    pub writes: bool,
+}
+
 impl Cost {
     /// Of a chip.
     #[must_use]
@@ -67,9 +80,9 @@ impl Cost {
     /// Instructions of a convolution that is computed in parts, such as strips of its rows. What they count is summed
     /// before it is rounded, so that parts never seem to take less than the whole.
     #[must_use]
-    pub fn convolution(&self, parts: &[Geometry], work: Work, packings: [Packing; 2]) -> u64 {
+    pub fn convolution(&self, parts: &[Geometry], work: Work, fine: Fine, packings: [Packing; 2]) -> u64 {
         let mut all: Vec<(usize, f64)> = Vec::new();
-        for (count, coefficient) in parts.iter().flat_map(|part| self.counts(part, work, packings)) {
+        for (count, coefficient) in parts.iter().flat_map(|part| self.counts(part, work, fine, packings)) {
             match all.iter_mut().find(|(_, other)| *other == coefficient) {
                 Some((sum, _)) => *sum += count,
                 None => all.push((count, coefficient)),
@@ -79,7 +92,7 @@ impl Cost {
     }
 
     /// Work of a convolution, and instructions a unit of each kind.
-    fn counts(&self, geometry: &Geometry, work: Work, [direct, wide]: [Packing; 2]) -> Vec<(usize, f64)> {
+    fn counts(&self, geometry: &Geometry, work: Work, fine: Fine, [direct, wide]: [Packing; 2]) -> Vec<(usize, f64)> {
         let Geometry { input: [in_c, ..], output: [out_c, out_h, out_w], .. } = *geometry;
         let outputs = out_c * out_h * out_w;
         let products = |packing: Packing, pixels: usize, taps: usize| {
@@ -92,13 +105,14 @@ impl Cost {
             let whole = geometry.input[1] == out_h;
             out_c == 1 && plain && whole && geometry.kernel == [3; 2] && matches!(in_c, 16 | 32)
         });
-        match (work, one_output) {
+        let product = if fine.reads { self.fine_product } else { self.product };
+        let mut counts = match (work, one_output) {
             (Work::Direct, Some(product)) => vec![(outputs * geometry.taps(), product)],
             (Work::Direct, None) => {
                 let columns = out_h * out_w * geometry.taps();
                 let more = if in_c.is_multiple_of(4) { 0.0 } else { self.odd_column };
                 vec![
-                    (products(direct, out_h * out_w, geometry.taps()), self.product),
+                    (products(direct, out_h * out_w, geometry.taps()), product),
                     (columns, self.column + more),
                     (outputs, self.output),
                 ]
@@ -118,7 +132,9 @@ impl Cost {
                     (odd(out_c), self.odd_tile[1]),
                 ]
             }
-        }
+        };
+        counts.extend(fine.writes.then_some((outputs, self.fine_output)));
+        counts
     }
 
     /// Instructions of any other layer.
@@ -133,10 +149,12 @@ impl Cost {
 /// fewer products than this), that of others estimated from the code around them.
 const DSP: Cost = Cost {
     product: 12.0 / 16.0,
+    fine_product: 1.5,
     one_output: Some(1.16),
     column: 1.2,
     odd_column: 2.8,
     output: 13.0,
+    fine_output: 40.0,
     wide_product: 11.0 / 16.0,
     transform: 3.2,
     wide_output: 16.0,
@@ -148,15 +166,17 @@ const DSP: Cost = Cost {
 /// Two channels × four pixels of VMLADAVA: sixteen products for one instruction, and half a load each. Fitted to
 /// instructions counted on 3×3 convolutions. Winograd's method has no vectors there: with int16 lanes half as many
 /// products fit an instruction, which leaves nothing for its transforms.
-const HELIUM: Cost = Cost { product: 0.1, column: 0.08, output: 2.2, element: 2.0, ..PORTABLE };
+const HELIUM: Cost = Cost { product: 0.1, fine_product: 0.25, column: 0.08, output: 2.2, element: 2.0, ..PORTABLE };
 
 /// One product at a time: two loads shared by a tile, a multiplication, an addition.
 const PORTABLE: Cost = Cost {
     product: 4.0,
+    fine_product: 4.0,
     one_output: None,
     column: 4.0,
     odd_column: 0.0,
     output: 25.0,
+    fine_output: 40.0,
     wide_product: 4.0,
     transform: 8.0,
     wide_output: 45.0,
@@ -169,10 +189,12 @@ const PORTABLE: Cost = Cost {
 /// (within 3 %), whose transforms are the portable ones. No 64-bit product makes outputs dear.
 const CORTEX_M0: Cost = Cost {
     product: 3.64,
+    fine_product: 3.64,
     one_output: None,
     column: 8.5,
     odd_column: 0.0,
     output: 83.0,
+    fine_output: 40.0,
     wide_product: 3.53,
     transform: 35.7,
     wide_output: 262.0,
@@ -185,10 +207,12 @@ const CORTEX_M0: Cost = Cost {
 /// transforms are the portable ones.
 const RISCV32: Cost = Cost {
     product: 2.3,
+    fine_product: 2.3,
     one_output: None,
     column: 7.7,
     odd_column: 0.0,
     output: 71.0,
+    fine_output: 40.0,
     wide_product: 2.47,
     transform: 24.7,
     wide_output: 181.0,
@@ -199,4 +223,5 @@ const RISCV32: Cost = Cost {
 
 /// 32 or more int8 products an instruction, estimated. Winograd's method has no vectors there: on the reference U-Net it
 /// took an evaluation from 0.35 to 1.8 ms.
-const WIDE_VECTORS: Cost = Cost { product: 0.05, column: 0.1, output: 0.5, element: 0.3, ..PORTABLE };
+const WIDE_VECTORS: Cost =
+    Cost { product: 0.05, fine_product: 0.1, column: 0.1, output: 0.5, fine_output: 10.0, element: 0.3, ..PORTABLE };

@@ -255,6 +255,16 @@ impl Affine {
 }
 
 impl Element {
+    /// Codes of integers go from −half to half − 1; 0 for floats.
+    #[must_use]
+    pub fn half(&self) -> i32 {
+        match *self {
+            Self::I8(_) => 128,
+            Self::I16 { half, .. } => half,
+            Self::F16 | Self::I32 | Self::F32 => 0,
+        }
+    }
+
     /// Size of one element, which is also its alignment.
     #[must_use]
     pub fn bytes(self) -> usize {

@@ -73,9 +73,15 @@ pub type FineTable = [i16; INTERVALS + 1];
 pub const fn interpolate(table: &FineTable, index: i32) -> i32 {
     let place = index.saturating_add(FINE_INDEX_HALF);
     let place = if place < 0 { 0 } else { place as usize };
-    let last = 2 * FINE_INDEX_HALF as usize - 1;
-    let place = if place > last { last } else { place };
-    let (knot, part) = (place / FINE_INTERVAL as usize, (place % FINE_INTERVAL as usize) as i32);
+    let last = INTERVALS * FINE_INTERVAL as usize - 1;
+    between_knots(table, if place > last { last } else { place })
+}
+
+/// [`interpolate`] at a place that counts from the first knot, below 2¹⁴.
+#[must_use]
+#[inline(always)]
+pub(crate) const fn between_knots(table: &FineTable, place: usize) -> i32 {
+    let (knot, part) = (place / FINE_INTERVAL as usize % INTERVALS, (place % FINE_INTERVAL as usize) as i32);
     let (a, b) = (table[knot] as i32, table[knot + 1] as i32);
     a + (((b - a) * part + FINE_INTERVAL / 2) >> FINE_INTERVAL.ilog2())
 }

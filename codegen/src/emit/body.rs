@@ -6,7 +6,6 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 
 use super::layer::Emitter;
-use crate::algorithm::Algorithm;
 use crate::kernel::Kernel;
 use crate::lower::{Call, Place, Residual};
 
@@ -90,8 +89,7 @@ impl Emitter<'_> {
         let run = match &call.kernel {
             Kernel::Quantize { .. } | Kernel::DepthToSpace { .. } => quote!(#parameters.run(#input, #output)),
             Kernel::Conv2dInt8 { .. } => {
-                let code = (call.algorithm() == Algorithm::Direct).then(|| quote!(, _));
-                quote!(#parameters.run::<I #code>(condition, #both, #residual, #scratch, #output))
+                quote!(#parameters.run::<I, _>(condition, #both, #residual, #scratch, #output))
             }
             Kernel::Conv2dFine { .. } => {
                 let code = match call.residual {

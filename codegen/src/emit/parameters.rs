@@ -29,14 +29,21 @@ impl Emitter<'_> {
             }
             Kernel::Conv2dFine { sums, residual_multipliers, residual_zero_point, requantize, table } => {
                 self.used.extend(["FineEpilogue", "Residual"]);
-                let (sums, requantize) = (self.sums(sums, Algorithm::Direct), self.requantize(requantize));
+                let algorithm = call.algorithm();
+                let (sums, requantize) = (self.sums(sums, algorithm), self.requantize(requantize));
                 let residual_multipliers = self.integers(residual_multipliers);
                 let table = table.as_ref().map_or(quote!(None), |table| {
                     let table = self.words(table);
                     quote!(Some(#table))
                 });
+                let (kind, group) = match algorithm {
+                    Algorithm::Direct => ("Conv2dFine", None),
+                    Algorithm::Winograd => ("WinogradFine", None),
+                    Algorithm::WinogradInRam { group } => ("WinogradInRamFine", Some(quote!(group: #group))),
+                };
+                let name = Ident::new(kind, Span::call_site());
                 let value = quote! {
-                    Conv2dFine {
+                    #name {
                         sums: #sums,
                         epilogue: FineEpilogue {
                             residual_multipliers: #residual_multipliers,
@@ -44,9 +51,10 @@ impl Emitter<'_> {
                             requantize: #requantize,
                             table: #table,
                         },
+                        #group
                     }.checked::<#isa>()
                 };
-                ("Conv2dFine", value)
+                (kind, value)
             }
             Kernel::Conv2dInt8Head { sums, scales } => {
                 let (sums, scales) = (self.sums(sums, Algorithm::Direct), self.floats(scales, Element::F32));

@@ -93,6 +93,19 @@ impl Isa for Dsp {
     }
 
     #[cfg(target_arch = "arm")]
+    #[inline(always)]
+    fn requantize_fine<R: super::Code, Y: super::Code>(
+        epilogue: &super::FineEpilogue,
+        sums: &[i32],
+        channel: usize,
+        index: usize,
+        residual: super::Residual<'_, R>,
+        output: &mut [Y],
+    ) {
+        requantize::requantize_fine(epilogue, sums, [channel, index], residual, output);
+    }
+
+    #[cfg(target_arch = "arm")]
     #[inline]
     fn add(add: &super::AddInt8, a: &[i8], b: super::Residual<'_, i8>, output: &mut [i8]) {
         add::run(add, a, b, output);
@@ -100,13 +113,13 @@ impl Isa for Dsp {
 
     #[cfg(target_arch = "arm")]
     #[inline]
-    fn winograd(
-        winograd: &super::winograd::Winograd<'_>,
-        finish: &super::ToInt8<'_>,
+    fn winograd<X: super::Code, F: super::Finish>(
+        winograd: &super::winograd::Winograd<'_, X>,
+        finish: &F,
         scratch: &mut [i32],
-        output: &mut [i8],
+        output: &mut [F::Element],
     ) {
-        winograd::run::<Self>(winograd, finish, scratch, output);
+        winograd::run::<Self, X, F>(winograd, finish, scratch, output);
     }
 
     #[cfg(target_arch = "arm")]

@@ -116,8 +116,13 @@ pub trait Isa: Copy + 'static {
 
     /// A whole convolution, or some of its output channels. Scratch: [`winograd::scratch_words`] without a group.
     #[inline]
-    fn winograd(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch: &mut [i32], output: &mut [i8]) {
-        winograd::run::<Self>(winograd, finish, scratch, output);
+    fn winograd<X: Code, F: Finish>(
+        winograd: &Winograd<'_, X>,
+        finish: &F,
+        scratch: &mut [i32],
+        output: &mut [F::Element],
+    ) {
+        winograd::run::<Self, X, F>(winograd, finish, scratch, output);
     }
 
     /// Transforms `plain` weights of as many output channels as there are, see [`winograd::plain_place`], into
@@ -145,6 +150,19 @@ pub trait Isa: Copy + 'static {
         output: &mut [i8],
     ) {
         portable::requantize(epilogue, sums, channel, index, residual, output);
+    }
+
+    /// As [`Self::requantize`], to codes of any type, as [`FineEpilogue`] says.
+    #[inline(always)]
+    fn requantize_fine<R: Code, Y: Code>(
+        epilogue: &FineEpilogue,
+        sums: &[i32],
+        channel: usize,
+        index: usize,
+        residual: Residual<'_, R>,
+        output: &mut [Y],
+    ) {
+        portable::requantize_fine(epilogue, sums, channel, index, residual, output);
     }
 
     /// Elements of scratch that [`Self::conv2d_float`] takes.
@@ -363,10 +381,7 @@ impl<R: Code, Y: Code> Finish for ToCode<'_, R, Y> {
 
     #[inline(always)]
     fn finish<I: Isa>(&self, sums: &[i32], channel: usize, index: usize, output: &mut [Y]) {
-        for (offset, (sum, out)) in sums.iter().zip(output).enumerate() {
-            let residual = self.residual.code(index + offset, (*out).into());
-            *out = Y::from_fine(self.epilogue.apply(*sum, channel + offset, residual.into()));
-        }
+        I::requantize_fine(self.epilogue, sums, channel, index, self.residual, output);
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use super::{AFFINE_FRACTION, Convolution, Depthwise, Finish, Isa, Packing, ToInt8};
 use crate::conditioning::at;
-use crate::epilogue::{AddInt8, Epilogue};
+use crate::epilogue::{AddInt8, Epilogue, FineEpilogue};
 use crate::geometry::Piece;
 use crate::maps::Code;
 use crate::requantize::{Table, look_up, requantize as rescale, saturate};
@@ -104,6 +104,22 @@ pub(super) fn requantize(
         let (channel, index) = (channel + offset, index + offset);
         let residual = at(epilogue.residual_multipliers, channel).wrapping_mul(residual.at(index, *out).into());
         *out = epilogue.requantize.apply(sum.wrapping_add(residual), channel, epilogue.table);
+    }
+}
+
+/// See [`Isa::requantize_fine`].
+#[inline(always)]
+pub(super) fn requantize_fine<R: Code, Y: Code>(
+    epilogue: &FineEpilogue,
+    sums: &[i32],
+    channel: usize,
+    index: usize,
+    residual: Residual<'_, R>,
+    output: &mut [Y],
+) {
+    for (offset, (sum, out)) in sums.iter().zip(output).enumerate() {
+        let residual = residual.code(index + offset, (*out).into());
+        *out = Y::from_fine(epilogue.apply(*sum, channel + offset, residual.into()));
     }
 }
 

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! In two, v and u are 4×4, numbered row by row, and sums come out four times as large; they are shifted down, exactly.
-//! On raw int8 codes |v| ≤ 512 and |u| ≤ 1152. Of a map enlarged by 2 (nearest), d1 = d2, so that one row and one column
+//! On raw int8 codes |v| ≤ 512, on fine ones, of 12 bits, |v| ≤ 8192, and |u| ≤ 1152. Of a map enlarged by 2 (nearest), d1 = d2, so that one row and one column
 //! of v vanish; the others are even, and with input rows a, b, c above, at and below the pixel
 //!
 //! ```text
@@ -19,10 +19,11 @@
 //!
 //! with nothing left to shift. Sums may wrap on their way: only the results, four times a convolution's, fit int32.
 
-use super::{Isa, Packing, ToInt8};
+use super::{Finish, Isa, Packing};
 use crate::conditioning;
 use crate::geometry::Geometry;
-use crate::maps::Maps;
+use crate::maps::{Code, Maps};
+use crate::requantize::FINE_HALF;
 use crate::shape::Shape;
 
 /// Most elements of v and u.
@@ -31,15 +32,16 @@ pub const MAX_POSITIONS: usize = 16;
 /// Taps of a kernel.
 pub(crate) const TAPS: usize = 9;
 
-/// The most input channels for which four times a sum of products fits int32.
-pub(crate) const MAX_CHANNELS: usize = (i32::MAX as usize / 4) / (TAPS << 14);
-
-/// Whether a convolution is 3×3 with stride 1, padding 1 and no enlargement, or one of [2, 2].
+/// Whether a convolution of codes from −`half` to `half` − 1 is 3×3 with stride 1, padding 1 and no enlargement, or one of
+/// [2, 2]; of codes of no more than 12 bits, and of no more input channels than four times a sum of products fits int32.
 #[must_use]
 #[inline(always)]
-pub const fn fits(geometry: &Geometry) -> bool {
+pub const fn fits(geometry: &Geometry, half: i32) -> bool {
     let Geometry { kernel: [3, 3], stride: [1, 1], padding: [1, 1], upsample, .. } = geometry else { return false };
-    matches!(upsample, [1, 1] | [2, 2]) && geometry.input.channels <= MAX_CHANNELS
+    let largest = 4 * TAPS as i64 * 128 * half as i64;
+    matches!(upsample, [1, 1] | [2, 2])
+        && half <= FINE_HALF
+        && (geometry.input.channels as i64) <= i32::MAX as i64 / largest
 }
 
 /// Elements of v and u: 16, or 9 with an enlargement by 2.
@@ -141,7 +143,7 @@ pub const fn scratch_words(packing: &Packing, geometry: &Geometry, group: Option
 
 /// The integer part, for some of the output's channels.
 #[derive(Clone, Copy, Debug)]
-pub struct Winograd<'a> {
+pub struct Winograd<'a, X> {
     /// Shapes, as [`fits`] says, or some rows of them, as [`Geometry::rows`] says; the input's channels are those of all maps.
     pub geometry: &'a Geometry,
     /// The first output channel whose weights are here; a multiple of the packing's channels.
@@ -153,10 +155,10 @@ pub struct Winograd<'a> {
     /// Two rows of biases `[out_c]` of all output channels, either of which may be empty.
     pub biases: [&'a [i32]; 2],
     /// What it reads.
-    pub input: Maps<'a, i8>,
+    pub input: Maps<'a, X>,
 }
 
-impl Winograd<'_> {
+impl<X> Winograd<'_, X> {
     /// Adds up the rows of biases of its channels, times 2^`shift`.
     pub(crate) fn fill_bias(&self, biases: &mut [i32], shift: u32) {
         for (channel, bias) in (self.first..).zip(biases) {
@@ -196,7 +198,12 @@ pub(super) fn weights(packing: Packing, geometry: &Geometry, plain: &[i8], trans
 
 /// See [`Isa::winograd`]: tiles of 2×2 outputs, as many at once as the packing has pixels.
 #[inline(always)]
-pub(super) fn run<I: Isa>(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch: &mut [i32], output: &mut [i8]) {
+pub(super) fn run<I: Isa, X: Code, F: Finish>(
+    winograd: &Winograd<'_, X>,
+    finish: &F,
+    scratch: &mut [i32],
+    output: &mut [F::Element],
+) {
     let Packing { channels, pixels, .. } = I::WIDE;
     let geometry = winograd.geometry;
     let (positions, step) = (positions(geometry.upsample), I::WIDE.columns_len(geometry.input.channels));
@@ -241,7 +248,7 @@ pub(super) fn run<I: Isa>(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch:
                     }
                     let index = (y * width + x) * out_c + first;
                     let outs = output.get_mut(index..index + count).unwrap_or_default();
-                    I::requantize(finish.epilogue, sums, first, index, finish.residual, outs);
+                    finish.finish::<I>(sums, first, index, outs);
                 }
             }
         }
@@ -256,14 +263,20 @@ fn divide(a: usize, b: usize) -> (usize, usize) {
 
 /// Writes a tile's v into the columns, for the pixel `pixel` of each position's tile.
 #[inline(always)]
-fn spread(packing: Packing, winograd: &Winograd<'_>, (y, x): (usize, usize), pixel: usize, columns: &mut [i16]) {
+fn spread<X: Code>(
+    packing: Packing,
+    winograd: &Winograd<'_, X>,
+    (y, x): (usize, usize),
+    pixel: usize,
+    columns: &mut [i16],
+) {
     let Geometry { input: shape, upsample, padding: [above, _], .. } = *winograd.geometry;
     let enlarged = is_enlarged(upsample);
     let (len, scale) = if enlarged { (3, 1) } else { (4, 2) };
     let step = packing.columns_len(shape.channels);
     let mut first = 0;
     for (part, zero_point) in winograd.input.zero_points.into_iter().enumerate() {
-        let patch: [[&[i8]; 4]; 4] = core::array::from_fn(|row| {
+        let patch: [[&[X]; 4]; 4] = core::array::from_fn(|row| {
             core::array::from_fn(|column| {
                 let index = (scale * y + row).checked_sub(above).zip((scale * x + column).checked_sub(1));
                 let inside = index.filter(|(y, x)| *y < shape.height && *x < shape.width);
@@ -272,8 +285,7 @@ fn spread(packing: Packing, winograd: &Winograd<'_>, (y, x): (usize, usize), pix
         });
         let channels = winograd.input.channels[part & 1];
         for channel in 0..channels {
-            let values =
-                patch.map(|row| row.map(|pixel| pixel.get(channel).map_or(zero_point, |code| i16::from(*code))));
+            let values = patch.map(|row| row.map(|pixel| pixel.get(channel).map_or(zero_point, |code| (*code).into())));
             let rows = values.map(|row| fall(row, enlarged));
             for column in 0..len {
                 let v = fall(rows.map(|row| row[column & 3]), enlarged);
@@ -336,7 +348,10 @@ mod tests {
             padding: [1, 1],
             upsample: [1, 1],
         };
-        assert!(fits(&geometry) && !fits(&Geometry { padding: [0, 1], ..geometry }));
+        assert!(fits(&geometry, 128) && !fits(&Geometry { padding: [0, 1], ..geometry }, 128));
+        // 227 channels · 9 taps · 2048 · 128 · 4 are just below 2³¹.
+        let of = |channels| Geometry { input: shape(channels), ..geometry };
+        assert!(fits(&of(227), 2048) && !fits(&of(228), 2048) && fits(&of(228), 128) && !fits(&of(1), 2049));
         let packing = Packing { channels: 2, pixels: 2, depth: 2, interleave: 1, run: 4 };
         let mut plain = vec![0; plain_len(&geometry)];
         plain[plain_place(&geometry, 1, 2, 5)] = 7;

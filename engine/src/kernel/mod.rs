@@ -93,4 +93,4 @@ pub use group_norm::{GroupNormFloat, GroupNormInt8};
 pub use half::f16;
 pub use quantize::Quantize;
 pub use strips::{Rows, Strip, Strips};
-pub use winograd_int8::{WinogradInRamInt8, WinogradInt8, WinogradSums};
+pub use winograd_int8::{WinogradFine, WinogradInRamFine, WinogradInRamInt8, WinogradInt8, WinogradSums};

@@ -24,7 +24,7 @@ pub trait Rows {
 
 /// The kernels differ in their sums' type alone.
 macro_rules! rows {
-    ($($kernel:ident: $sums:ident, $($x:ty)?;)*) => {$(
+    ($($kernel:ident: $sums:ident;)*) => {$(
         impl Rows for $kernel {
             fn rows<I: Isa>(
                 &self,
@@ -36,15 +36,15 @@ macro_rules! rows {
                 output: &mut [i8],
             ) {
                 let part = Self { sums: $sums { geometry, ..self.sums }, ..*self };
-                part.run::<I $(, $x)?>(condition, [map, &[]], residual, scratch, output);
+                part.run::<I, i8>(condition, [map, &[]], residual, scratch, output);
             }
         }
     )*};
 }
 rows! {
-    Conv2dInt8: Sums, i8;
-    WinogradInt8: WinogradSums,;
-    WinogradInRamInt8: WinogradSums,;
+    Conv2dInt8: Sums;
+    WinogradInt8: WinogradSums;
+    WinogradInRamInt8: WinogradSums;
 }
 
 /// The first convolution makes as many rows as the second needs for the next `rows` of its own, and so on down the map.

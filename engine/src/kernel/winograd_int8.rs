@@ -1,14 +1,17 @@
-//! 3×3 convolution by Winograd's method: the bits of [`super::Conv2dInt8`] for 16 products instead of 36.
+//! 3×3 convolution by Winograd's method: the bits of [`super::Conv2dInt8`] and [`super::Conv2dFine`] for 16 products
+//! instead of 36.
+
+use core::marker::PhantomData;
 
 use crate::conditioning::{Bias, Condition};
-use crate::epilogue::Epilogue;
+use crate::epilogue::{Epilogue, FineEpilogue};
 use crate::geometry::Geometry;
 use crate::isa::winograd::{self, Winograd};
-use crate::isa::{Isa, ToInt8};
-use crate::maps::Maps;
+use crate::isa::{Finish, Isa, ToCode, ToInt8};
+use crate::maps::{Code, Maps};
 use crate::residual::Residual;
 
-/// A convolution's sums, as [`super::Sums`] defines them, for the geometries that [`winograd::fits`] names.
+/// A convolution's sums, as [`super::Sums`] defines them, for the geometries and codes that [`winograd::fits`] names.
 ///
 /// Cost: 16 products of int16 for four outputs, 9 with an enlargement by 2, and the transforms.
 #[derive(Clone, Copy, Debug)]
@@ -26,30 +29,26 @@ pub struct WinogradSums<W: 'static> {
 }
 
 impl<W> WinogradSums<W> {
-    const fn check(&self, epilogue: &Epilogue, weights: usize) {
+    const fn check(&self, weights: usize) {
         let Self { geometry, channels, bias, .. } = self;
         assert!(geometry.is_valid(), "no dimension is 0");
         assert!(
-            winograd::fits(geometry),
+            winograd::fits(geometry, 128),
             "3×3, stride 1, padding 1, an enlargement of 1 or 2, no more channels than int32 holds"
         );
         assert!(channels[0] > 0 && channels[0] + channels[1] == geometry.input.channels, "the maps' channels add up");
         assert!(self.weights.len() == weights, "weights are packed for this instruction set");
         assert!(bias.is_valid(geometry.output.channels), "bias tables are rows of a value a channel");
-        assert!(
-            epilogue.is_valid(geometry.output.channels),
-            "one even, positive multiplier a channel, one residual multiplier a channel or none; zero point and shift in range"
-        );
     }
 
     /// With what is known when it runs: `count` output channels from `first`, and their transformed weights.
-    fn part<'a>(
+    fn part<'a, X>(
         &'a self,
         [first, count]: [usize; 2],
         weights: &'a [i16],
         condition: Condition,
-        maps: [&'a [i8]; 2],
-    ) -> Winograd<'a> {
+        maps: [&'a [X]; 2],
+    ) -> Winograd<'a, X> {
         let Self { geometry, channels, zero_points, bias, .. } = self;
         Winograd {
             geometry,
@@ -62,7 +61,60 @@ impl<W> WinogradSums<W> {
     }
 }
 
-/// int8 map(s) → int8 map with transformed weights in flash: 3.6 times the bytes of int8, 2 with an enlargement.
+impl WinogradSums<i16> {
+    const fn check_packed<I: Isa>(&self) {
+        self.check(winograd::packed_len(&I::WIDE, &self.geometry));
+    }
+
+    #[inline(always)]
+    fn run<I: Isa, X: Code, F: Finish>(
+        &self,
+        condition: Condition,
+        maps: [&[X]; 2],
+        finish: &F,
+        scratch: &mut [i32],
+        output: &mut [F::Element],
+    ) {
+        let channels = [0, self.geometry.output.channels];
+        I::winograd(&self.part(channels, self.weights, condition, maps), finish, scratch, output);
+    }
+}
+
+impl WinogradSums<i8> {
+    const fn check_plain<I: Isa>(&self, group: usize) {
+        self.check(winograd::plain_len(&self.geometry));
+        assert!(group > 0 && group.is_multiple_of(I::WIDE.channels), "groups are whole blocks of channels");
+    }
+
+    /// `group` output channels at a time: their weights are transformed into scratch.
+    #[inline(always)]
+    fn run<I: Isa, X: Code, F: Finish>(
+        &self,
+        group: usize,
+        condition: Condition,
+        maps: [&[X]; 2],
+        finish: &F,
+        scratch: &mut [i32],
+        output: &mut [F::Element],
+    ) {
+        let geometry = &self.geometry;
+        let words = (group.div_ceil(I::WIDE.channels) * winograd::block_len(&I::WIDE, geometry)).div_ceil(2);
+        let Some((transformed, scratch)) = scratch.split_at_mut_checked(words) else { return };
+        let transformed: &mut [i16] = bytemuck::try_cast_slice_mut(transformed).unwrap_or_default();
+        let out_c = geometry.output.channels;
+        let channel_len = winograd::plain_len(geometry) / out_c.max(1);
+        for (index, plain) in self.weights.chunks((group * channel_len).max(1)).enumerate() {
+            let first = index * group;
+            let count = group.min(out_c.saturating_sub(first));
+            let len = count.div_ceil(I::WIDE.channels) * winograd::block_len(&I::WIDE, geometry);
+            let Some(weights) = transformed.get_mut(..len) else { return };
+            I::winograd_weights(geometry, plain, weights);
+            I::winograd(&self.part([first, count], weights, condition, maps), finish, scratch, output);
+        }
+    }
+}
+
+/// int8 or fine map(s) → int8 map with transformed weights in flash: 3.6 times the bytes of int8, 2 with an enlargement.
 ///
 /// Scratch: [`winograd::scratch_words`] without a group.
 #[derive(Clone, Copy, Debug)]
@@ -73,35 +125,17 @@ pub struct WinogradInt8 {
     pub epilogue: Epilogue,
 }
 
-impl WinogradInt8 {
-    /// Itself, for a static's initialiser.
-    ///
-    /// # Panics
-    /// At compile time there, when lengths and geometry disagree or a multiplier is out of range.
-    #[must_use]
-    pub const fn checked<I: Isa>(self) -> Self {
-        self.sums.check(&self.epilogue, winograd::packed_len(&I::WIDE, &self.sums.geometry));
-        self
-    }
-
-    /// Runs the layer on one or two maps, the second empty where there is one.
-    #[inline(never)]
-    pub fn run<I: Isa>(
-        &self,
-        condition: Condition,
-        maps: [&[i8]; 2],
-        residual: Residual<'_, i8>,
-        scratch: &mut [i32],
-        output: &mut [i8],
-    ) {
-        let channels = [0, self.sums.geometry.output.channels];
-        let winograd = self.sums.part(channels, self.sums.weights, condition, maps);
-        I::winograd(&winograd, &ToInt8 { epilogue: &self.epilogue, residual }, scratch, output);
-    }
+/// The same where the result or its residual is fine.
+#[derive(Clone, Copy, Debug)]
+pub struct WinogradFine {
+    /// From maps to sums.
+    pub sums: WinogradSums<i16>,
+    /// From sums to codes.
+    pub epilogue: FineEpilogue,
 }
 
-/// int8 map(s) → int8 map with int8 weights in flash, which it transforms into scratch, `group` output channels at a time;
-/// the maps are transformed once a group.
+/// int8 or fine map(s) → int8 map with int8 weights in flash, which it transforms into scratch, `group` output channels at
+/// a time; the maps are transformed once a group.
 ///
 /// Scratch: [`winograd::scratch_words`] with the group.
 #[derive(Clone, Copy, Debug)]
@@ -114,54 +148,95 @@ pub struct WinogradInRamInt8 {
     pub group: usize,
 }
 
-impl WinogradInRamInt8 {
-    /// Itself, for a static's initialiser.
-    ///
-    /// # Panics
-    /// At compile time there, when lengths and geometry disagree or a multiplier is out of range.
-    #[must_use]
-    pub const fn checked<I: Isa>(self) -> Self {
-        self.sums.check(&self.epilogue, winograd::plain_len(&self.sums.geometry));
-        assert!(self.group > 0 && self.group.is_multiple_of(I::WIDE.channels), "groups are whole blocks of channels");
-        self
-    }
+/// The same where the result or its residual is fine.
+#[derive(Clone, Copy, Debug)]
+pub struct WinogradInRamFine {
+    /// From maps to sums.
+    pub sums: WinogradSums<i8>,
+    /// From sums to codes.
+    pub epilogue: FineEpilogue,
+    /// Output channels at a time, a multiple of [`Isa::WIDE`]'s channels.
+    pub group: usize,
+}
 
-    /// Runs the layer on one or two maps, the second empty where there is one.
-    #[inline(never)]
-    pub fn run<I: Isa>(
-        &self,
-        condition: Condition,
-        maps: [&[i8]; 2],
-        residual: Residual<'_, i8>,
-        scratch: &mut [i32],
-        output: &mut [i8],
-    ) {
-        let geometry = &self.sums.geometry;
-        let finish = ToInt8 { epilogue: &self.epilogue, residual };
-        let words = (self.group.div_ceil(I::WIDE.channels) * winograd::block_len(&I::WIDE, geometry)).div_ceil(2);
-        let Some((transformed, scratch)) = scratch.split_at_mut_checked(words) else { return };
-        let transformed: &mut [i16] = bytemuck::try_cast_slice_mut(transformed).unwrap_or_default();
-        let out_c = geometry.output.channels;
-        let channel_len = winograd::plain_len(geometry) / out_c.max(1);
-        let groups = self.sums.weights.chunks((self.group * channel_len).max(1));
-        for (index, plain) in groups.enumerate() {
-            let first = index * self.group;
-            let count = self.group.min(out_c.saturating_sub(first));
-            let len = count.div_ceil(I::WIDE.channels) * winograd::block_len(&I::WIDE, geometry);
-            let Some(weights) = transformed.get_mut(..len) else { return };
-            I::winograd_weights(geometry, plain, weights);
-            let winograd = self.sums.part([first, count], weights, condition, maps);
-            I::winograd(&winograd, &finish, scratch, output);
+const fn check_multipliers(valid: bool) {
+    assert!(
+        valid,
+        "one even, positive multiplier a channel, one residual multiplier a channel or none; zero point and shift in range"
+    );
+}
+
+/// Checks for a static's initialiser, and ways to run.
+macro_rules! layers {
+    ($($int8:ident, $fine:ident: $check:ident $(, $group:ident)?;)*) => {$(
+        impl $int8 {
+            /// Itself, for a static's initialiser.
+            ///
+            /// # Panics
+            /// At compile time there, when lengths and geometry disagree or a multiplier is out of range.
+            #[must_use]
+            pub const fn checked<I: Isa>(self) -> Self {
+                self.sums.$check::<I>($(self.$group)?);
+                check_multipliers(self.epilogue.is_valid(self.sums.geometry.output.channels));
+                self
+            }
+
+            /// Runs the layer on one or two maps, the second empty where there is one.
+            #[inline(never)]
+            pub fn run<I: Isa, X: Code>(
+                &self,
+                condition: Condition,
+                maps: [&[X]; 2],
+                residual: Residual<'_, i8>,
+                scratch: &mut [i32],
+                output: &mut [i8],
+            ) {
+                let finish = ToInt8 { epilogue: &self.epilogue, residual };
+                self.sums.run::<I, X, _>($(self.$group,)? condition, maps, &finish, scratch, output);
+            }
         }
-    }
+
+        impl $fine {
+            /// Itself, for a static's initialiser.
+            ///
+            /// # Panics
+            /// At compile time there, when lengths and geometry disagree or a multiplier is out of range.
+            #[must_use]
+            pub const fn checked<I: Isa>(self) -> Self {
+                self.sums.$check::<I>($(self.$group)?);
+                check_multipliers(self.epilogue.is_valid(self.sums.geometry.output.channels));
+                self
+            }
+
+            /// Runs the layer on one or two maps, the second empty where there is one. A residual in the output's place is
+            /// of the output's type.
+            #[inline(never)]
+            pub fn run<I: Isa, X: Code, R: Code, Y: Code>(
+                &self,
+                condition: Condition,
+                maps: [&[X]; 2],
+                residual: Residual<'_, R>,
+                scratch: &mut [i32],
+                output: &mut [Y],
+            ) {
+                let finish = ToCode { epilogue: &self.epilogue, residual, output: PhantomData };
+                self.sums.run::<I, X, _>($(self.$group,)? condition, maps, &finish, scratch, output);
+            }
+        }
+    )*};
+}
+layers! {
+    WinogradInt8, WinogradFine: check_packed;
+    WinogradInRamInt8, WinogradInRamFine: check_plain, group;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::isa::Portable;
-    use crate::kernel::oracle::{Pairs, Plain, Quads, bytes, convolutions, finish, leak, maps};
+    use crate::kernel::oracle::{Pairs, Plain, Quads, bytes, convolutions, fine, finish, leak, maps};
     use crate::kernel::{Conv2dInt8, Sums};
+    use crate::requantize::FineTable;
     use crate::shape::Shape;
     use proptest::prelude::*;
     use std::{vec, vec::Vec};
@@ -210,29 +285,56 @@ mod tests {
     }
 
     fn check<I: Isa>(plain: Plain, seed: u64) -> Result<(), TestCaseError> {
+        let (narrow, wide) = (
+            maps(&plain.0.sums, bytes(seed, 1)),
+            maps(&plain.0.sums, |i| i16::from(bytes(seed, 5)(i)) * 16 + i16::from(bytes(seed, 6)(i)) / 16),
+        );
+        check_maps::<I, _>(plain, [&narrow[0], &narrow[1]], seed)?;
+        check_maps::<I, _>(plain, [&wide[0], &wide[1]], seed)
+    }
+
+    fn check_maps<I: Isa, X: Code + Into<i64>>(plain: Plain, input: [&[X]; 2], seed: u64) -> Result<(), TestCaseError> {
         let (in_flash, in_ram) = plain.winograd::<I>();
         let geometry = &plain.0.sums.geometry;
         let condition = Condition { step: (seed % 3) as usize, class: (seed % 2) as usize };
-        let input = maps(&plain.0.sums, bytes(seed, 1));
-        let input = [&input[0][..], &input[1]];
         let residual: Vec<i8> = (0..geometry.output.len()).map(bytes(seed, 9)).collect();
         let mut scratch = vec![i32::MIN; winograd::scratch_words(&I::WIDE, geometry, None)];
         let mut more = vec![i32::MIN; winograd::scratch_words(&I::WIDE, geometry, Some(in_ram.group))];
 
-        let expected = finish(&in_flash.epilogue, &plain.oracle(condition, input, None));
+        let sums = plain.oracle(condition, input, None);
+        let expected = finish(&in_flash.epilogue, &sums);
         let mut output = vec![0; residual.len()];
-        in_flash.run::<I>(condition, input, Residual::None, &mut scratch, &mut output);
+        in_flash.run::<I, X>(condition, input, Residual::None, &mut scratch, &mut output);
         prop_assert_eq!(&output, &expected);
         output.fill(0);
-        in_ram.run::<I>(condition, input, Residual::None, &mut more, &mut output);
+        in_ram.run::<I, X>(condition, input, Residual::None, &mut more, &mut output);
         prop_assert_eq!(&output, &expected);
 
         let expected = finish(&in_flash.epilogue, &plain.oracle(condition, input, Some(&residual)));
-        in_flash.run::<I>(condition, input, Residual::From(&residual), &mut scratch, &mut output);
+        in_flash.run::<I, X>(condition, input, Residual::From(&residual), &mut scratch, &mut output);
         prop_assert_eq!(&output, &expected);
         output.copy_from_slice(&residual);
-        in_ram.run::<I>(condition, input, Residual::InOutput, &mut more, &mut output);
+        in_ram.run::<I, X>(condition, input, Residual::InOutput, &mut more, &mut output);
         prop_assert_eq!(&output, &expected);
+
+        let table: FineTable = core::array::from_fn(|knot| i16::from(bytes(seed, 21)(knot)) * 15);
+        let epilogue = FineEpilogue {
+            residual_multipliers: in_flash.epilogue.residual_multipliers,
+            residual_zero_point: (seed % 99) as i32,
+            requantize: in_flash.epilogue.requantize,
+            table: in_flash.epilogue.table.map(|_| leak(&[table]).first().unwrap()),
+        };
+        let in_flash = WinogradFine { sums: in_flash.sums, epilogue }.checked::<I>();
+        let in_ram = WinogradInRamFine { sums: in_ram.sums, epilogue, group: in_ram.group }.checked::<I>();
+        let codes = sums.iter().zip(&residual).enumerate();
+        let codes: Vec<i32> = codes.map(|(i, (sum, r))| fine(&epilogue, *sum, i, Some(i32::from(*r) * 13))).collect();
+        let residual: Vec<i16> = residual.iter().map(|code| i16::from(*code) * 13).collect();
+        let mut output = residual.clone();
+        in_flash.run::<I, X, i16, _>(condition, input, Residual::InOutput, &mut scratch, &mut output);
+        prop_assert_eq!(output, codes.iter().map(|code| i16::from_fine(*code)).collect::<Vec<_>>());
+        let mut output = vec![0i8; residual.len()];
+        in_ram.run::<I, X, _, _>(condition, input, Residual::From(&residual), &mut more, &mut output);
+        prop_assert_eq!(output, codes.iter().map(|code| i8::from_fine(*code)).collect::<Vec<_>>());
         Ok(())
     }
 
@@ -256,7 +358,7 @@ mod tests {
             let (in_flash, _) = plain.winograd::<Portable>();
             let mut output = vec![0; plain.0.sums.geometry.output.len()];
             let mut scratch = vec![0; winograd::scratch_words(&Portable::WIDE, &plain.0.sums.geometry, None)];
-            in_flash.run::<Portable>(condition, input, Residual::None, &mut scratch, &mut output);
+            in_flash.run::<Portable, i8>(condition, input, Residual::None, &mut scratch, &mut output);
             prop_assert_eq!(output, finish(&plain.0.epilogue, &plain.oracle(condition, input, None)));
         }
     }
@@ -283,7 +385,13 @@ mod tests {
         let layer = WinogradInt8 { sums, epilogue };
         let mut output = [5; 4];
         let condition = Condition { step: 0, class: 0 };
-        layer.checked::<Portable>().run::<Portable>(condition, [&[1; 4], &[]], Residual::None, &mut [], &mut output);
+        layer.checked::<Portable>().run::<Portable, i8>(
+            condition,
+            [&[1; 4], &[]],
+            Residual::None,
+            &mut [],
+            &mut output,
+        );
         assert_eq!(output, [5; 4]);
         let misfit = |geometry| WinogradInt8 { sums: WinogradSums { geometry, ..sums }, epilogue };
         for geometry in [Geometry { stride: [2; 2], ..geometry }, Geometry { upsample: [2; 2], ..geometry }] {

@@ -54,7 +54,7 @@ pub type Check = fn(&mut Random, &mut Room) -> Result<(), (usize, i32, i32)>;
 
 /// The checks of an instruction set, by name.
 #[must_use]
-pub const fn checks<I: Isa>() -> [(&'static str, Check); 18] {
+pub const fn checks<I: Isa>() -> [(&'static str, Check); 20] {
     [
         ("conv2d", |random, room| conv2d::check::<I>(random, room, shapes::any)),
         ("conv2d of int16", |random, room| conv2d::check_wide::<I>(random, room, shapes::any)),
@@ -70,6 +70,8 @@ pub const fn checks<I: Isa>() -> [(&'static str, Check); 18] {
         ("conv2d, deep", |random, room| conv2d::check::<I>(random, room, shapes::deep)),
         ("linear", |random, room| conv2d::check::<I>(random, room, shapes::linear)),
         ("winograd", winograd::check::<I>),
+        ("winograd of fine codes", winograd::check_of_fine::<I>),
+        ("winograd to fine codes", winograd::check_to_fine::<I>),
         ("winograd's weights", winograd::check_weights::<I>),
         ("add", add::check::<I>),
         ("sums and factors of channels", lanes::check::<I>),

@@ -44,4 +44,6 @@ instructions! {
     ssat8(a): "ssat {out}, #8, {a}";
     /// Held to −512 … 511.
     ssat10(a): "ssat {out}, #10, {a}";
+    /// Held to −8192 … 8191.
+    ssat14(a): "ssat {out}, #14, {a}";
 }

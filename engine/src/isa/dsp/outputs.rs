@@ -1,11 +1,12 @@
 //! Winograd's way from results along rows to the outputs of two tiles, four channels at a time.
 
+use super::Dsp;
 use super::gather::{Corners, Gather};
 use super::residual::{self, Residuals};
 use crate::conditioning::at;
 use crate::epilogue::Epilogue;
 use crate::geometry::Geometry;
-use crate::isa::ToInt8;
+use crate::isa::{Finish, ToInt8};
 use crate::requantize::TABLE_LEN;
 use crate::residual::Residual;
 use crate::shape::Shape;
@@ -156,6 +157,43 @@ impl Outputs {
             let copy = copy.get(copied..).unwrap_or_default();
             outs.iter_mut().zip(copy).for_each(|(out, copy)| *out = *copy);
         });
+    }
+}
+
+/// Finishes `count` channels after `first` + `done`, up to four, of two tiles to codes that are no plain int8's.
+#[inline(never)]
+pub(super) fn one_by_one<F: Finish, const ENLARGED: bool>(
+    finish: &F,
+    places: &[Option<Place>; TILES],
+    [first, done, count]: [usize; 3],
+    rows: &[i32; 64],
+    output: &mut [F::Element],
+) {
+    let rows = rows.as_chunks::<{ 2 * TILES * CHANNELS }>().0;
+    for (tile, place) in places.iter().enumerate() {
+        let Some(Place { above, below, pixel }) = *place else { continue };
+        for right in 0..=usize::from(pixel > 0) {
+            let place = (right * TILES + tile) * CHANNELS;
+            let [upper, lower]: [[i32; CHANNELS]; 2] = core::array::from_fn(|lower| {
+                core::array::from_fn(|channel| {
+                    let result = |row: usize| rows.get(row).map_or(0, |row| at(row, place + channel));
+                    let [a, b, c, d] = [0, 1, 2, 3].map(result);
+                    match (ENLARGED, lower) {
+                        (true, 0) => a.wrapping_add(b),
+                        (true, _) => a.wrapping_add(c),
+                        (false, 0) => a.wrapping_add(b).wrapping_add(c) >> 2,
+                        (false, _) => a.wrapping_sub(b).wrapping_add(d) >> 2,
+                    }
+                })
+            });
+            let pixels = [above, below].into_iter().take(1 + usize::from(below != above));
+            for (start, sums) in pixels.zip([&upper, &lower]) {
+                let index = start + right * pixel + done;
+                let outs = output.get_mut(index..).unwrap_or_default();
+                let len = outs.len().min(count);
+                finish.finish::<Dsp>(sums, first + done, index, outs.get_mut(..len).unwrap_or_default());
+            }
+        }
     }
 }
 

@@ -168,7 +168,7 @@ macro_rules! block {
 ///
 /// # Safety
 /// The pointers lead to what they say.
-#[inline(always)]
+#[inline(never)]
 pub(super) unsafe fn block(products: &Products) {
     // SAFETY: reads and writes what the caller vouches for, and restores what it pushes.
     unsafe {
@@ -189,7 +189,7 @@ pub(super) unsafe fn block(products: &Products) {
 ///
 /// # Safety
 /// The pointers lead to what they say.
-#[inline(always)]
+#[inline(never)]
 pub(super) unsafe fn enlarged_block(products: &Products) {
     // SAFETY: reads and writes what the caller vouches for, and restores what it pushes.
     unsafe {

@@ -6,7 +6,7 @@ use core::arch::asm;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(super) struct Spread {
-    /// The first quadruple of channels of the tile's first pixel.
+    /// The first quadruple of channels of the tile's first pixel, int8 or int16.
     pub input: *const i8,
     /// From a row to the next, in bytes.
     pub row: usize,
@@ -16,50 +16,119 @@ pub(super) struct Spread {
     pub output: *mut u32,
 }
 
-/// v of a tile of 4×4 inputs, on `quads` quadruples of channels.
-///
-/// # Safety
-/// The pointers lead to as much as that, and `quads` > 0.
-#[inline(never)]
-pub(super) unsafe fn tile(spread: &Spread, quads: usize) {
-    // Columns first, each onto the stack as `[row][column][2 pairs]`; then rows.
-    //
-    // SAFETY: reads and writes what the caller vouches for, and restores what it pushes.
-    unsafe {
+/// Columns of v of a column of four bytes, each of four channels, which `$put` keeps: two pairs a row.
+macro_rules! bytes {
+    ($put:ident) => {
+        concat!(
+            "ldr r4, [r0]\nldr r5, [r0, r1]\nldr r6, [r0, r1, lsl #1]\nldr r7, [r0, r12]\nadd r0, r0, r2\n",
+            "sxtb16 r8, r5\nsxtb16 r9, r5, ror #8\nsxtb16 r10, r6\nsxtb16 r11, r6, ror #8\n",
+            "sxtb16 r5, r4\nsxtb16 r6, r4, ror #8\nssub16 r5, r5, r10\nssub16 r6, r6, r11\n",
+            $put!("2", "r5", "r6"),
+            "sxtb16 r5, r7\nsxtb16 r6, r7, ror #8\nssub16 r5, r5, r8\nssub16 r6, r6, r9\n",
+            $put!("3", "r5", "r6"),
+            "sadd16 r5, r8, r10\nsadd16 r6, r9, r11\nssub16 r8, r10, r8\nssub16 r9, r11, r9\n",
+            $put!("0", "r5", "r6"),
+            $put!("1", "r8", "r9"),
+        )
+    };
+}
+
+/// The same of codes of int16.
+macro_rules! codes {
+    ($put:ident) => {
+        concat!(
+            "ldr r4, [r0]\nldr r5, [r0, #4]\nadd r12, r0, r1\nldr r6, [r12]\nldr r7, [r12, #4]\nadd r12, r12, r1\n",
+            "ldr r8, [r12]\nldr r9, [r12, #4]\nadd r12, r12, r1\nldr r10, [r12]\nldr r11, [r12, #4]\nadd r0, r0, r2\n",
+            "pkhbt lr, r4, r5, lsl #16\npkhtb r5, r5, r4, asr #16\n",
+            "pkhbt r4, r6, r7, lsl #16\npkhtb r7, r7, r6, asr #16\n",
+            "pkhbt r6, r8, r9, lsl #16\npkhtb r9, r9, r8, asr #16\n",
+            "pkhbt r8, r10, r11, lsl #16\npkhtb r11, r11, r10, asr #16\n",
+            "ssub16 lr, lr, r6\nssub16 r5, r5, r9\n",
+            $put!("2", "lr", "r5"),
+            "ssub16 r8, r8, r4\nssub16 r11, r11, r7\n",
+            $put!("3", "r8", "r11"),
+            "sadd16 r10, r4, r6\nsadd16 r12, r7, r9\nssub16 r6, r6, r4\nssub16 r9, r9, r7\n",
+            $put!("0", "r10", "r12"),
+            $put!("1", "r6", "r9"),
+        )
+    };
+}
+
+/// Columns of v of a column of three, which stands for an enlarged one.
+macro_rules! enlarged_bytes {
+    ($put:ident) => {
+        concat!(
+            "ldr r4, [r0]\nldr r5, [r0, r1]\nldr r6, [r0, r1, lsl #1]\nadd r0, r0, r2\n",
+            "sxtb16 r8, r5\nsxtb16 r9, r5, ror #8\n",
+            $put!("0", "r8", "r9"),
+            "sxtb16 r10, r4\nsxtb16 r11, r4, ror #8\nssub16 r10, r10, r8\nssub16 r11, r11, r9\n",
+            $put!("1", "r10", "r11"),
+            "sxtb16 r10, r6\nsxtb16 r11, r6, ror #8\nssub16 r10, r10, r8\nssub16 r11, r11, r9\n",
+            $put!("2", "r10", "r11"),
+        )
+    };
+}
+
+/// The same of codes of int16.
+macro_rules! enlarged_codes {
+    ($put:ident) => {
+        concat!(
+            "ldr r4, [r0]\nldr r5, [r0, #4]\nadd r10, r0, r1\nldr r6, [r10]\nldr r7, [r10, #4]\nadd r10, r10, r1\n",
+            "ldr r8, [r10]\nldr r9, [r10, #4]\nadd r0, r0, r2\n",
+            "pkhbt r10, r4, r5, lsl #16\npkhtb r11, r5, r4, asr #16\n",
+            "pkhbt r4, r6, r7, lsl #16\npkhtb r5, r7, r6, asr #16\n",
+            "pkhbt r6, r8, r9, lsl #16\npkhtb r7, r9, r8, asr #16\n",
+            $put!("0", "r4", "r5"),
+            "ssub16 r10, r10, r4\nssub16 r11, r11, r5\nssub16 r6, r6, r4\nssub16 r7, r7, r5\n",
+            $put!("1", "r10", "r11"),
+            $put!("2", "r6", "r7"),
+        )
+    };
+}
+
+/// Keeps `[row][column][2 pairs]` of four columns on the stack, `[2 pairs][row][column]` of six, and
+/// `[row][column][2 pairs]` of three.
+macro_rules! put_tile {
+    ($row:literal, $first:literal, $second:literal) => {
+        concat!("strd ", $first, ", ", $second, ", [sp, #(32 * ", $row, " + 8 * \\column)]\n")
+    };
+}
+
+macro_rules! put_pair {
+    ($row:literal, $first:literal, $second:literal) => {
+        concat!(
+            "str ",
+            $first,
+            ", [sp, #(24 * ",
+            $row,
+            " + 4 * \\column)]\nstr ",
+            $second,
+            ", [sp, #(96 + 24 * ",
+            $row,
+            " + 4 * \\column)]\n"
+        )
+    };
+}
+
+macro_rules! put_enlarged {
+    ($row:literal, $first:literal, $second:literal) => {
+        concat!("strd ", $first, ", ", $second, ", [sp, #(24 * ", $row, " + 8 * \\column)]\n")
+    };
+}
+
+macro_rules! tile {
+    ($spread:expr, $quads:expr, $columns:expr, $quad_bytes:literal) => {
+        // Columns first, onto the stack; then rows.
         asm!(
             ".arch armv7e-m",
             "push {{r0-r11, lr}}",
             "sub sp, sp, #128",
             "ldm r0, {{r0-r3}}",
-            "add r12, r1, r1, lsl #1",
             "20:",
             "str r0, [sp, #128]",
+            "add r12, r1, r1, lsl #1",
             ".irp column, 0, 1, 2, 3",
-            "ldr r4, [r0]",
-            "ldr r5, [r0, r1]",
-            "ldr r6, [r0, r1, lsl #1]",
-            "ldr r7, [r0, r12]",
-            "add r0, r0, r2",
-            "sxtb16 r8, r5",
-            "sxtb16 r9, r5, ror #8",
-            "sxtb16 r10, r6",
-            "sxtb16 r11, r6, ror #8",
-            "sxtb16 r5, r4",
-            "sxtb16 r6, r4, ror #8",
-            "ssub16 r5, r5, r10",
-            "ssub16 r6, r6, r11",
-            "strd r5, r6, [sp, #(64 + 8 * \\column)]",
-            "sxtb16 r5, r7",
-            "sxtb16 r6, r7, ror #8",
-            "ssub16 r5, r5, r8",
-            "ssub16 r6, r6, r9",
-            "strd r5, r6, [sp, #(96 + 8 * \\column)]",
-            "sadd16 r5, r8, r10",
-            "sadd16 r6, r9, r11",
-            "ssub16 r8, r10, r8",
-            "ssub16 r9, r11, r9",
-            "strd r5, r6, [sp, #(8 * \\column)]",
-            "strd r8, r9, [sp, #(32 + 8 * \\column)]",
+            $columns,
             ".endr",
             "mov r0, sp",
             ".irp row, 0, 1, 2, 3",
@@ -82,68 +151,48 @@ pub(super) unsafe fn tile(spread: &Spread, quads: usize) {
             "str r11, [r3, #(128 + 32 * \\row + 24)]",
             ".endr",
             "ldrd r0, r4, [sp, #128]",
-            "add r0, r0, #4",
+            concat!("add r0, r0, #", $quad_bytes),
             "add r3, r3, #256",
             "subs r4, r4, #1",
             "str r4, [sp, #132]",
             "bne.w 20b",
             "add sp, sp, #128",
             "pop {{r0-r11, lr}}",
-            in("r0") spread,
-            in("r1") quads,
+            in("r0") $spread,
+            in("r1") $quads,
             out("r12") _,
-        );
-    }
+        )
+    };
 }
 
-/// v of two neighbouring tiles, 4×6 inputs, on `quads` quadruples of channels.
+/// v of a tile of 4×4 inputs, on `quads` quadruples of channels, of int16 if they are `FINE`.
 ///
 /// # Safety
 /// The pointers lead to as much as that, and `quads` > 0.
 #[inline(never)]
-pub(super) unsafe fn pair(spread: &Spread, quads: usize) {
-    // As for one, but onto the stack as `[2 pairs][row][column]`.
-    //
-    // SAFETY: reads and writes what the caller vouches for, and restores what it pushes.
-    unsafe {
+pub(super) unsafe fn tile<const FINE: bool>(spread: &Spread, quads: usize) {
+    // Both read and write what the caller vouches for, and restore what they push.
+    if FINE {
+        // SAFETY: see above.
+        unsafe { tile!(spread, quads, codes!(put_tile), "8") }
+    } else {
+        // SAFETY: see above.
+        unsafe { tile!(spread, quads, bytes!(put_tile), "4") }
+    }
+}
+
+macro_rules! pair {
+    ($spread:expr, $quads:expr, $columns:expr, $quad_bytes:literal) => {
         asm!(
             ".arch armv7e-m",
             "push {{r0-r11, lr}}",
             "sub sp, sp, #192",
             "ldm r0, {{r0-r3}}",
-            "add r12, r1, r1, lsl #1",
             "20:",
             "str r0, [sp, #192]",
+            "add r12, r1, r1, lsl #1",
             ".irp column, 0, 1, 2, 3, 4, 5",
-            "ldr r4, [r0]",
-            "ldr r5, [r0, r1]",
-            "ldr r6, [r0, r1, lsl #1]",
-            "ldr r7, [r0, r12]",
-            "add r0, r0, r2",
-            "sxtb16 r8, r5",
-            "sxtb16 r9, r5, ror #8",
-            "sxtb16 r10, r6",
-            "sxtb16 r11, r6, ror #8",
-            "sxtb16 r5, r4",
-            "sxtb16 r6, r4, ror #8",
-            "ssub16 r5, r5, r10",
-            "ssub16 r6, r6, r11",
-            "str r5, [sp, #(48 + 4 * \\column)]",
-            "str r6, [sp, #(144 + 4 * \\column)]",
-            "sxtb16 r5, r7",
-            "sxtb16 r6, r7, ror #8",
-            "ssub16 r5, r5, r8",
-            "ssub16 r6, r6, r9",
-            "str r5, [sp, #(72 + 4 * \\column)]",
-            "str r6, [sp, #(168 + 4 * \\column)]",
-            "sadd16 r5, r8, r10",
-            "sadd16 r6, r9, r11",
-            "ssub16 r8, r10, r8",
-            "ssub16 r9, r11, r9",
-            "str r5, [sp, #(4 * \\column)]",
-            "str r6, [sp, #(96 + 4 * \\column)]",
-            "str r8, [sp, #(24 + 4 * \\column)]",
-            "str r9, [sp, #(120 + 4 * \\column)]",
+            $columns,
             ".endr",
             "mov r0, sp",
             ".irp row, 0, 1, 2, 3, 4, 5, 6, 7",
@@ -162,30 +211,38 @@ pub(super) unsafe fn pair(spread: &Spread, quads: usize) {
             "strd r10, r11, [r3, #(32 * \\row + 24)]",
             ".endr",
             "ldrd r0, r4, [sp, #192]",
-            "add r0, r0, #4",
+            concat!("add r0, r0, #", $quad_bytes),
             "add r3, r3, #256",
             "subs r4, r4, #1",
             "str r4, [sp, #196]",
             "bne.w 20b",
             "add sp, sp, #192",
             "pop {{r0-r11, lr}}",
-            in("r0") spread,
-            in("r1") quads,
+            in("r0") $spread,
+            in("r1") $quads,
             out("r12") _,
-        );
-    }
+        )
+    };
 }
 
-/// v of a tile of 3×3 inputs that stands for an enlarged one, on `quads` quadruples of channels.
+/// v of two neighbouring tiles, 4×6 inputs, on `quads` quadruples of channels, of int16 if they are `FINE`.
 ///
 /// # Safety
 /// The pointers lead to as much as that, and `quads` > 0.
 #[inline(never)]
-pub(super) unsafe fn enlarged_tile(spread: &Spread, quads: usize) {
-    // As above.
-    //
-    // SAFETY: reads and writes what the caller vouches for, and restores what it pushes.
-    unsafe {
+pub(super) unsafe fn pair<const FINE: bool>(spread: &Spread, quads: usize) {
+    // As for one.
+    if FINE {
+        // SAFETY: see above.
+        unsafe { pair!(spread, quads, codes!(put_pair), "8") }
+    } else {
+        // SAFETY: see above.
+        unsafe { pair!(spread, quads, bytes!(put_pair), "4") }
+    }
+}
+
+macro_rules! enlarged_tile {
+    ($spread:expr, $quads:expr, $columns:expr, $quad_bytes:literal) => {
         asm!(
             ".arch armv7e-m",
             "push {{r0-r11, lr}}",
@@ -194,23 +251,7 @@ pub(super) unsafe fn enlarged_tile(spread: &Spread, quads: usize) {
             "20:",
             "str r0, [sp, #72]",
             ".irp column, 0, 1, 2",
-            "ldr r4, [r0]",
-            "ldr r5, [r0, r1]",
-            "ldr r6, [r0, r1, lsl #1]",
-            "add r0, r0, r2",
-            "sxtb16 r8, r5",
-            "sxtb16 r9, r5, ror #8",
-            "strd r8, r9, [sp, #(8 * \\column)]",
-            "sxtb16 r10, r4",
-            "sxtb16 r11, r4, ror #8",
-            "ssub16 r10, r10, r8",
-            "ssub16 r11, r11, r9",
-            "strd r10, r11, [sp, #(24 + 8 * \\column)]",
-            "sxtb16 r10, r6",
-            "sxtb16 r11, r6, ror #8",
-            "ssub16 r10, r10, r8",
-            "ssub16 r11, r11, r9",
-            "strd r10, r11, [sp, #(48 + 8 * \\column)]",
+            $columns,
             ".endr",
             "mov r0, sp",
             ".irp row, 0, 1, 2",
@@ -227,17 +268,34 @@ pub(super) unsafe fn enlarged_tile(spread: &Spread, quads: usize) {
             "str r9, [r3, #(72 + 24 * \\row + 16)]",
             ".endr",
             "ldrd r0, r4, [sp, #72]",
-            "add r0, r0, #4",
+            concat!("add r0, r0, #", $quad_bytes),
             "add r3, r3, #144",
             "subs r4, r4, #1",
             "str r4, [sp, #76]",
             "bne.w 20b",
             "add sp, sp, #72",
             "pop {{r0-r11, lr}}",
-            in("r0") spread,
-            in("r1") quads,
+            in("r0") $spread,
+            in("r1") $quads,
             out("r12") _,
-        );
+        )
+    };
+}
+
+/// v of a tile of 3×3 inputs that stands for an enlarged one, on `quads` quadruples of channels, of int16 if they are
+/// `FINE`.
+///
+/// # Safety
+/// The pointers lead to as much as that, and `quads` > 0.
+#[inline(never)]
+pub(super) unsafe fn enlarged_tile<const FINE: bool>(spread: &Spread, quads: usize) {
+    // As above.
+    if FINE {
+        // SAFETY: see above.
+        unsafe { enlarged_tile!(spread, quads, enlarged_codes!(put_enlarged), "8") }
+    } else {
+        // SAFETY: see above.
+        unsafe { enlarged_tile!(spread, quads, enlarged_bytes!(put_enlarged), "4") }
     }
 }
 

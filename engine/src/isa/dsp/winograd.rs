@@ -2,14 +2,15 @@
 
 use super::gather;
 use super::op::{pkhbt, pkhtb};
-use super::outputs::{CHANNELS, Finisher, Outputs, Place, TILES, shift};
+use super::outputs::{CHANNELS, Finisher, Outputs, Place, TILES, one_by_one, shift};
 use super::products::{MAX_PAIRS, Products, block, enlarged_block, skip};
 use super::rise;
 use super::spread::{self, Spread};
 use crate::epilogue::Epilogue;
 use crate::geometry::Geometry;
 use crate::isa::winograd::{self, MAX_POSITIONS, Winograd, block_len, positions};
-use crate::isa::{Isa, ToInt8};
+use crate::isa::{Finish, Isa, ToInt8};
+use crate::maps::Code;
 use crate::residual::Residual;
 use crate::shape::Shape;
 
@@ -19,21 +20,25 @@ const SIDE: usize = 4;
 const MAX_CHANNELS: usize = 2 * MAX_PAIRS;
 /// Columns of two neighbouring tiles of inputs.
 const COLUMNS: usize = SIDE + 2;
-/// Channels of a patch: more are copied in turn.
-const PATCH_CHANNELS: usize = 32;
-/// Tiles of inputs where some are outside the map or channels are no whole quadruples: bytes, `[rows][columns][channels]`,
+/// Bytes of a patch's pixel: more channels are copied in turn.
+const PATCH_BYTES: usize = 32;
+/// Tiles of inputs where some are outside the map or channels are no whole quadruples: codes, `[rows][columns][channels]`,
 /// and as many as the last pixel's last quadruple is longer than its channels.
 type Patch = [u32; PATCH_WORDS];
-const PATCH_WORDS: usize = SIDE * COLUMNS * PATCH_CHANNELS / 4 + 1;
+const PATCH_WORDS: usize = SIDE * COLUMNS * PATCH_BYTES / 4 + 2;
 
 /// See [`Isa::winograd`].
-pub(super) fn run<I: Isa>(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch: &mut [i32], output: &mut [i8]) {
+pub(super) fn run<I: Isa, X: Code, F: Finish>(
+    winograd: &Winograd<'_, X>,
+    finish: &F,
+    scratch: &mut [i32],
+    output: &mut [F::Element],
+) {
     let geometry = winograd.geometry;
     let Shape { height, width, channels: in_c } = geometry.input;
     let enlarged = positions(geometry.upsample) == 9;
     let blocks = winograd.count.div_ceil(CHANNELS);
     let [first, second] = winograd.input.channels;
-    let factors = finish.epilogue.residual_multipliers;
     let fits = in_c <= MAX_CHANNELS
         && first + second == in_c
         && (second == 0 || first.is_multiple_of(4))
@@ -42,46 +47,61 @@ pub(super) fn run<I: Isa>(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch:
         && winograd.weights.len() >= blocks * block_len(&I::WIDE, geometry)
         && scratch.len() >= winograd::scratch_words(&I::WIDE, geometry, None)
         && output.len() >= geometry.output.len()
-        && !matches!(finish.residual, Residual::From(map) if map.len() < geometry.output.len())
-        && (enlarged || finish.epilogue.requantize.shift >= 2 || are_small(winograd, finish.epilogue))
-        && finish.epilogue.requantize.multipliers.len() >= geometry.output.channels
-        && (factors.is_empty() || factors.len() >= geometry.output.channels);
-    let down = !enlarged && finish.epilogue.requantize.shift < 2;
-    let gather: Finisher = match (enlarged, down, finish.epilogue.table.is_some()) {
+        && finish.to_int8().map_or_else(|| enlarged || are_small(winograd), |to| to_int8_fits(to, winograd));
+    if fits {
+        tiles::<I, X, F>(winograd, finish, scratch, output);
+    } else {
+        definition::<I, X, F>(winograd, finish, scratch, output);
+    }
+}
+
+/// Whether int8 can be made of four times the sums, where these are not of an enlarged map, and all parameters are there.
+fn to_int8_fits<X>(to: &ToInt8<'_>, winograd: &Winograd<'_, X>) -> bool {
+    let Epilogue { residual_multipliers: factors, requantize, .. } = to.epilogue;
+    let output = winograd.geometry.output;
+    let are_small = || are_small(winograd) && factors.iter().all(|factor| factor.unsigned_abs() < 1 << 20);
+    !matches!(to.residual, Residual::From(map) if map.len() < output.len())
+        && (positions(winograd.geometry.upsample) == 9 || requantize.shift >= 2 || are_small())
+        && requantize.multipliers.len() >= output.channels
+        && (factors.is_empty() || factors.len() >= output.channels)
+}
+
+/// What finishes blocks of int8.
+fn finisher(epilogue: &Epilogue, enlarged: bool) -> Finisher {
+    let down = !enlarged && epilogue.requantize.shift < 2;
+    match (enlarged, down, epilogue.table.is_some()) {
         (false, false, false) => gather::tiles::<false, false, false>,
         (false, false, true) => gather::tiles::<false, false, true>,
         (false, true, false) => gather::tiles::<false, true, false>,
         (false, true, true) => gather::tiles::<false, true, true>,
         (true, _, false) => gather::tiles::<true, false, false>,
         (true, _, true) => gather::tiles::<true, false, true>,
-    };
-    if fits {
-        tiles::<I>(winograd, finish, gather, scratch, output);
-    } else {
-        definition::<I>(winograd, finish, scratch, output);
     }
 }
 
 /// Apart, because its stack would be everyone's.
 #[inline(never)]
-fn definition<I: Isa>(winograd: &Winograd<'_>, finish: &ToInt8<'_>, scratch: &mut [i32], output: &mut [i8]) {
-    winograd::run::<I>(winograd, finish, scratch, output);
+fn definition<I: Isa, X: Code, F: Finish>(
+    winograd: &Winograd<'_, X>,
+    finish: &F,
+    scratch: &mut [i32],
+    output: &mut [F::Element],
+) {
+    winograd::run::<I, X, F>(winograd, finish, scratch, output);
 }
 
-/// Whether four times every sum fits int32, as products of so few channels leave room for biases and residuals.
-fn are_small(winograd: &Winograd<'_>, epilogue: &Epilogue) -> bool {
-    let biases = winograd.biases.into_iter().flatten().all(|bias| bias.unsigned_abs() < 1 << 27);
-    biases && epilogue.residual_multipliers.iter().all(|factor| factor.unsigned_abs() < 1 << 20)
+/// Whether four times every sum fits int32, as products of so few channels leave room for biases.
+fn are_small<X>(winograd: &Winograd<'_, X>) -> bool {
+    winograd.biases.into_iter().flatten().all(|bias| bias.unsigned_abs() < 1 << 26)
 }
 
 /// Tile by tile.
 #[inline(never)]
-fn tiles<I: Isa>(
-    winograd: &Winograd<'_>,
-    finish: &ToInt8<'_>,
-    gather: Finisher,
+fn tiles<I: Isa, X: Code, F: Finish>(
+    winograd: &Winograd<'_, X>,
+    finish: &F,
     scratch: &mut [i32],
-    output: &mut [i8],
+    output: &mut [F::Element],
 ) {
     let geometry = winograd.geometry;
     let positions = positions(geometry.upsample);
@@ -93,6 +113,7 @@ fn tiles<I: Isa>(
     winograd.fill_bias(biases, shift(enlarged));
     let Some((rows, columns)) = scratch.split_first_chunk_mut::<64>() else { return };
     let all = winograd.tiles();
+    let gather = finish.to_int8().map(|to| finisher(to.epilogue, enlarged));
     let mut patch = [0; PATCH_WORDS];
     let (mut y, mut x) = (0, 0);
     while y < all.height {
@@ -123,7 +144,10 @@ fn tiles<I: Isa>(
             bias: biases.as_ptr(),
             last,
         };
-        let mut outputs = Outputs::of(finish, enlarged, gather, &places, winograd.first, rows, output.as_mut_ptr());
+        let int8 = finish.to_int8().zip(gather).zip(F::bytes(output));
+        let mut outputs = int8.map(|((to, gather), output)| {
+            Outputs::of(to, enlarged, gather, &places, winograd.first, rows, output.as_mut_ptr())
+        });
         let mut left = winograd.count;
         while left > 0 {
             if enlarged {
@@ -135,22 +159,31 @@ fn tiles<I: Isa>(
             }
             products.weights = products.weights.wrapping_add(block_len);
             products.bias = products.bias.wrapping_add(CHANNELS);
-            if left < CHANNELS {
-                outputs.rest(finish, &places, [winograd.first, winograd.count - left, left], output);
-                break;
+            let channels = [winograd.first, winograd.count - left, left.min(CHANNELS)];
+            left = left.saturating_sub(CHANNELS);
+            match (finish.to_int8(), &mut outputs) {
+                (Some(_), Some(outputs)) if channels[2] == CHANNELS => {
+                    // SAFETY: there are as many multipliers and factors as channels, and `run` has found output and residual
+                    // to be whole, so that the pixels, which the map has, lie within them.
+                    unsafe { outputs.four() };
+                }
+                (Some(to), Some(outputs)) => {
+                    if let Some(output) = F::bytes(output) {
+                        outputs.rest(to, &places, channels, output);
+                    }
+                }
+                (Some(_), None) => {}
+                (None, _) if enlarged => one_by_one::<F, true>(finish, &places, channels, rows, output),
+                (None, _) => one_by_one::<F, false>(finish, &places, channels, rows, output),
             }
-            // SAFETY: there are as many multipliers and factors as channels, and `run` has found output and residual to be
-            // whole, so that the pixels, which the map has, lie within them.
-            unsafe { outputs.four() };
-            left -= CHANNELS;
         }
     }
 }
 
 /// Writes v of a tile, for tile `tile` of the two, or of both where they are neighbours, as [`Products::columns`] says.
 #[inline(never)]
-fn spread(
-    winograd: &Winograd<'_>,
+fn spread<X: Code>(
+    winograd: &Winograd<'_, X>,
     (y, x): (usize, usize),
     [tile, tiles]: [usize; 2],
     patch: &mut Patch,
@@ -164,28 +197,30 @@ fn spread(
     let inside = y > 0 && x > 0 && y + side - 1 <= height && x + side_x - 1 <= width;
     for (part, (map, channels)) in winograd.input.maps.into_iter().zip(winograd.input.channels).enumerate() {
         let in_map = inside && channels % 4 == 0;
-        let (mut first, at_once) = (0, if in_map { channels } else { PATCH_CHANNELS });
+        let (mut first, at_once) = (0, if in_map { channels } else { PATCH_BYTES / size_of::<X>() });
         while first < channels {
             let count = at_once.min(channels - first);
             let (quads, rest) = (count / 4, count % 4);
             let output = columns.as_mut_ptr().wrapping_add(tile).cast();
             let mut spread = if in_map {
                 let start = ((y - 1) * width + x - 1) * channels;
-                Spread { input: map.as_ptr().wrapping_add(start), row: width * channels, pixel: channels, output }
+                let pixel = channels * size_of::<X>();
+                Spread { input: map.as_ptr().wrapping_add(start).cast(), row: width * pixel, pixel, output }
             } else {
                 copy(winograd, part, [first, count], [y, x], [side, side_x], patch);
-                Spread { input: patch.as_ptr().cast(), row: COLUMNS * count, pixel: count, output }
+                let pixel = count * size_of::<X>();
+                Spread { input: patch.as_ptr().cast(), row: COLUMNS * pixel, pixel, output }
             };
             if quads > 0 {
                 // SAFETY: in the map, or the patch, there are `side` rows of `side_x` pixels; the columns are long enough
                 // for all channels.
-                unsafe { whole(&spread, quads, side, tiles) };
+                unsafe { whole::<X>(&spread, quads, side, tiles) };
             }
             let len = quads * 2 * positions * TILES;
             (_, columns) = core::mem::take(&mut columns).split_at_mut_checked(len).unwrap_or_default();
             if rest > 0 {
-                spread.input = spread.input.wrapping_add(quads * 4);
-                last_pairs(spread, [side, tile, tiles], rest, columns);
+                spread.input = spread.input.wrapping_add(quads * 4 * size_of::<X>());
+                last_pairs::<X>(spread, [side, tile, tiles], rest, columns);
             }
             first += count;
         }
@@ -195,11 +230,11 @@ fn spread(
 /// v of the last `rest` channels, up to three, where the columns may have no room for two pairs. They are in the patch, and
 /// lie as neighbours.
 #[inline(never)]
-fn last_pairs(mut spread: Spread, [side, tile, tiles]: [usize; 3], rest: usize, columns: &mut [i32]) {
+fn last_pairs<X: Code>(mut spread: Spread, [side, tile, tiles]: [usize; 3], rest: usize, columns: &mut [i32]) {
     let mut pairs = [0; 2 * MAX_POSITIONS * TILES];
     spread.output = pairs.as_mut_ptr().wrapping_add(tile);
     // SAFETY: the patch has whole quadruples, and there is room for two pairs.
-    unsafe { whole(&spread, 1, side, tiles) };
+    unsafe { whole::<X>(&spread, 1, side, tiles) };
     let len = side * side * TILES;
     let Some((even, odd)) = pairs.split_at_checked(len) else { return };
     let mut write = |start: usize, join: fn(u32, u32) -> u32| {
@@ -225,22 +260,28 @@ fn last_pairs(mut spread: Spread, [side, tile, tiles]: [usize; 3], rest: usize, 
 /// # Safety
 /// As [`spread::tile`], of so many neighbouring tiles; of [`spread::enlarged_tile`], if their side is 3.
 #[inline(always)]
-unsafe fn whole(spread: &Spread, quads: usize, side: usize, tiles: usize) {
-    match (side, tiles) {
+unsafe fn whole<X: Code>(spread: &Spread, quads: usize, side: usize, tiles: usize) {
+    match (side, tiles, size_of::<X>()) {
         // SAFETY: as the caller says.
-        (3, _) => unsafe { spread::enlarged_tile(spread, quads) },
+        (3, _, 1) => unsafe { spread::enlarged_tile::<false>(spread, quads) },
         // SAFETY: see above.
-        (_, 1) => unsafe { spread::tile(spread, quads) },
+        (3, ..) => unsafe { spread::enlarged_tile::<true>(spread, quads) },
         // SAFETY: see above.
-        _ => unsafe { spread::pair(spread, quads) },
+        (_, 1, 1) => unsafe { spread::tile::<false>(spread, quads) },
+        // SAFETY: see above.
+        (_, 1, _) => unsafe { spread::tile::<true>(spread, quads) },
+        // SAFETY: see above.
+        (_, _, 1) => unsafe { spread::pair::<false>(spread, quads) },
+        // SAFETY: see above.
+        _ => unsafe { spread::pair::<true>(spread, quads) },
     }
 }
 
 /// Copies some channels of a tile's inputs, the first of which is the one before `corner`'s in both directions, with what
 /// stands for 0 outside the map.
 #[inline(never)]
-fn copy(
-    winograd: &Winograd<'_>,
+fn copy<X: Code>(
+    winograd: &Winograd<'_, X>,
     part: usize,
     [channel, count]: [usize; 2],
     [y, x]: [usize; 2],
@@ -249,32 +290,42 @@ fn copy(
 ) {
     let Shape { height, width, .. } = winograd.geometry.input;
     let (map, channels) = (winograd.input.maps[part & 1], winograd.input.channels[part & 1]);
-    let nothing = [winograd.input.zero_points[part & 1] as i8; PATCH_CHANNELS];
+    let nothing = [X::from_zero_point(winograd.input.zero_points[part & 1]); PATCH_BYTES];
+    let size = size_of::<X>();
     let left = usize::from(x == 0);
     let on = (width + 1).saturating_sub(x).min(columns).saturating_sub(left);
     // All channels of neighbours lie side by side.
-    let [pixels, bytes] = if count == channels { [1, on * count] } else { [on, count] };
+    let [pixels, bytes] = if count == channels { [1, on * count * size] } else { [on, count * size] };
+    let steps = [channels * size, count * size];
     let mut to = patch.as_mut_ptr().cast::<i8>();
     for row in y..y + rows {
         let (inside, mut before) = ((1..=height).contains(&row), columns);
         if inside {
             before = left;
             let start = ((row - 1) * width + x + left - 1) * channels + channel;
-            let (from, to) = (map.as_ptr().wrapping_add(start), to.wrapping_add(left * count));
+            let (from, to) = (map.as_ptr().wrapping_add(start).cast(), to.wrapping_add(left * steps[1]));
             // SAFETY: so many pixels are in the map, which `run` has found to be whole, and in the row of the patch; at
             // least one, for tiles begin in the map.
-            unsafe { spread::copy(from, to, bytes, pixels, [channels, count]) };
+            unsafe { spread::copy(from, to, bytes, pixels, steps) };
             let after = columns - left - on;
             if after > 0 {
                 // SAFETY: the row of the patch goes on.
-                unsafe { spread::copy(nothing.as_ptr(), to.wrapping_add(on * count), count, after, [0, count]) };
+                unsafe {
+                    spread::copy(
+                        nothing.as_ptr().cast(),
+                        to.wrapping_add(on * steps[1]),
+                        steps[1],
+                        after,
+                        [0, steps[1]],
+                    )
+                };
             }
         }
         if before > 0 {
             // SAFETY: so many pixels are in the row of the patch.
-            unsafe { spread::copy(nothing.as_ptr(), to, count, before, [0, count]) };
+            unsafe { spread::copy(nothing.as_ptr().cast(), to, steps[1], before, [0, steps[1]]) };
         }
-        to = to.wrapping_add(COLUMNS * count);
+        to = to.wrapping_add(COLUMNS * steps[1]);
     }
 }
 
