@@ -64,13 +64,7 @@ pub fn check_wide<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> R
 /// The first element that differs.
 pub fn check_fine<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), (usize, i32, i32)> {
     let geometry = draw_weights::<I>(random, room, draw);
-    let Epilogue { residual_multipliers, requantize, table } = epilogue(random, geometry.output.channels);
-    let epilogue = FineEpilogue {
-        residual_multipliers,
-        residual_zero_point: random.below(4096) as i32 - 2048,
-        requantize,
-        table: table.map(|_| &FINE_TABLE),
-    };
+    let epilogue = fine_epilogue(random, geometry.output.channels);
     random.fill_bytes(room.maps.as_flattened_mut());
     random.fill_bytes(&mut room.residual);
     random.fill(&mut room.wide_map, [-2048, 2047], |bits| (bits >> 20) as i16 - 2048);
@@ -191,6 +185,13 @@ pub(crate) fn epilogue(random: &mut Random, out_c: usize) -> Epilogue {
         requantize: Requantize { shift, multipliers: window(&MULTIPLIERS), zero_point },
         table,
     }
+}
+
+/// The same to fine codes.
+pub(crate) fn fine_epilogue(random: &mut Random, out_c: usize) -> FineEpilogue {
+    let Epilogue { residual_multipliers, requantize, table } = epilogue(random, out_c);
+    let residual_zero_point = random.below(4096) as i32 - 2048;
+    FineEpilogue { residual_multipliers, residual_zero_point, requantize, table: table.map(|_| &FINE_TABLE) }
 }
 
 /// What is read.

@@ -4,13 +4,13 @@ use core::marker::PhantomData;
 
 use grano::isa::winograd::{self, Winograd};
 use grano::isa::{Finish, Isa, Portable, ToCode, ToInt8};
-use grano::kernel::{Epilogue, FineEpilogue, Geometry, Residual};
+use grano::kernel::{Geometry, Residual};
 use grano::maps::{Code, Maps};
 
 use crate::compare;
-use crate::conv2d::{epilogue, fill_biases, input_of, split, zero_points};
+use crate::conv2d::{epilogue, fill_biases, fine_epilogue, input_of, split, zero_points};
 use crate::random::Random;
-use crate::room::{CHANNELS, FINE_TABLE, Room};
+use crate::room::{CHANNELS, Room};
 use crate::shapes;
 
 /// int8 to int8: transformed weights, all output channels or two groups of them.
@@ -70,13 +70,7 @@ pub fn check_of_fine<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(),
 pub fn check_to_fine<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), (usize, i32, i32)> {
     let geometry = draw_weights::<I>(random, room);
     fill_biases(random, room);
-    let Epilogue { residual_multipliers, requantize, table } = epilogue(random, geometry.output.channels);
-    let epilogue = FineEpilogue {
-        residual_multipliers,
-        residual_zero_point: random.below(4096) as i32 - 2048,
-        requantize,
-        table: table.map(|_| &FINE_TABLE),
-    };
+    let epilogue = fine_epilogue(random, geometry.output.channels);
     random.fill_bytes(room.maps.as_flattened_mut());
     fill_fine(random, room);
     let Room { weights, wide, maps, wide_map, residual, biases, scratch, codes: [expected, found], .. } = room;

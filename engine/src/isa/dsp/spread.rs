@@ -16,7 +16,7 @@ pub(super) struct Spread {
     pub output: *mut u32,
 }
 
-/// Columns of v of a column of four bytes, each of four channels, which `$put` keeps: two pairs a row.
+/// v of a column of four pixels along that column alone, of four channels of int8; `$put` keeps a row's two pairs.
 macro_rules! bytes {
     ($put:ident) => {
         concat!(
@@ -33,7 +33,7 @@ macro_rules! bytes {
     };
 }
 
-/// The same of codes of int16.
+/// The same of int16.
 macro_rules! codes {
     ($put:ident) => {
         concat!(
@@ -54,7 +54,7 @@ macro_rules! codes {
     };
 }
 
-/// Columns of v of a column of three, which stands for an enlarged one.
+/// The same of a column of three pixels, which stands for an enlarged one.
 macro_rules! enlarged_bytes {
     ($put:ident) => {
         concat!(
@@ -69,7 +69,7 @@ macro_rules! enlarged_bytes {
     };
 }
 
-/// The same of codes of int16.
+/// The same of int16.
 macro_rules! enlarged_codes {
     ($put:ident) => {
         concat!(
