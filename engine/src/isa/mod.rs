@@ -266,9 +266,9 @@ pub struct Convolution<'a, X> {
 
 /// What takes a floating-point convolution's sums.
 pub trait FinishFloat {
-    /// Turns the sums of neighbouring channels of pixel `pixel` into elements of the output map, `channel` being the
-    /// number of the first; the last may be past the map's channels.
-    fn finish<const N: usize>(&mut self, pixel: usize, channel: usize, sums: [f32; N]);
+    /// Turns the sums of B · N neighbouring channels of pixel `pixel` into elements of the output map, `channel` being
+    /// the number of the first; the last may be past the map's channels.
+    fn finish<const N: usize, const B: usize>(&mut self, pixel: usize, channel: usize, sums: [[f32; N]; B]);
 }
 
 /// A floating-point convolution's sums, ready to run.

@@ -44,7 +44,7 @@ pub(super) fn conv2d<T: Real, X: Real>(
         for first in (0..out_c).step_by(TILE_CHANNELS) {
             let sums = sum_tile(patches, patch_len, weights, out_c, first);
             for (pixel, sums) in (tile..pixels).zip(sums) {
-                finish.finish(pixel, first, sums);
+                finish.finish(pixel, first, [sums]);
             }
         }
     }

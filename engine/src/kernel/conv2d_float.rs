@@ -4,7 +4,7 @@ use crate::conditioning::{Bias, Condition};
 use crate::geometry::Geometry;
 use crate::isa::{FinishFloat, FloatConvolution, Isa};
 use crate::maps::Maps;
-use crate::real::{Activation, Real, narrow, widen};
+use crate::real::{Activation, Real, narrow};
 use crate::residual::Residual;
 
 /// One or two maps → map, `T` being the stored type of weights and biases; maps are f32 or f16.
@@ -78,23 +78,65 @@ struct Finish<'a, T, Y> {
 
 impl<T: Real, Y: Real> FinishFloat for Finish<'_, T, Y> {
     #[inline(always)]
-    fn finish<const N: usize>(&mut self, pixel: usize, channel: usize, sums: [f32; N]) {
-        let index = pixel * self.out_c;
-        let outs = self.output.get_mut(index..index + self.out_c).and_then(|outs| outs.get_mut(channel..));
-        let Some(outs) = outs else { return };
-        let mut bias = widen::<T, N>(self.steps.get(channel..));
-        if let Some(classes) = self.classes.get(channel..) {
-            bias.iter_mut().zip(widen::<T, N>(Some(classes))).for_each(|(bias, class)| *bias += class);
+    fn finish<const N: usize, const B: usize>(&mut self, pixel: usize, channel: usize, sums: [[f32; N]; B]) {
+        if channel + N * B <= self.out_c {
+            self.whole(pixel, channel, sums);
+        } else {
+            self.part(pixel, channel, sums.as_flattened());
         }
-        let residual = match self.residual {
-            Residual::None => [0.0; N],
-            Residual::InOutput => widen(Some(outs)),
-            Residual::From(map) => widen(map.get(index + channel..)),
-        };
-        let mut values = sums;
-        values.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
-        values.iter_mut().zip(residual).for_each(|(value, residual)| *value += residual);
-        narrow(self.activation.apply_all(values), outs);
+    }
+}
+
+impl<T: Real, Y: Real> Finish<'_, T, Y> {
+    /// All of the channels; nothing where a map is too short.
+    #[inline(always)]
+    fn whole<const N: usize, const B: usize>(
+        &mut self,
+        pixel: usize,
+        channel: usize,
+        mut sums: [[f32; N]; B],
+    ) -> Option<()> {
+        let index = pixel * self.out_c + channel;
+        let outs = self.output.get_mut(index..)?.as_chunks_mut().0.first_chunk_mut()?;
+        let mut bias = [[0.0; N]; B];
+        add(&mut bias, blocks(self.steps, channel)?);
+        if !self.classes.is_empty() {
+            add(&mut bias, blocks(self.classes, channel)?);
+        }
+        add(&mut sums, &bias);
+        match self.residual {
+            Residual::None => {}
+            Residual::InOutput => add(&mut sums, outs),
+            Residual::From(map) => add(&mut sums, blocks(map, index)?),
+        }
+        for (outs, sums) in outs.iter_mut().zip(sums) {
+            narrow(self.activation.apply_all(sums), outs);
+        }
+        Some(())
+    }
+
+    /// Those channels that there are, one by one; nothing where the output lacks some of the pixel.
+    #[inline(never)]
+    fn part(&mut self, pixel: usize, channel: usize, sums: &[f32]) {
+        if self.output.len() < (pixel + 1) * self.out_c {
+            return;
+        }
+        for (channel, sum) in (channel..self.out_c).zip(sums) {
+            self.whole(pixel, channel, [[*sum]]);
+        }
+    }
+}
+
+/// B · N elements from `start` on.
+#[inline(always)]
+fn blocks<T, const N: usize, const B: usize>(values: &[T], start: usize) -> Option<&[[T; N]; B]> {
+    values.get(start..)?.as_chunks().0.first_chunk()
+}
+
+#[inline(always)]
+fn add<T: Real, const N: usize, const B: usize>(sums: &mut [[f32; N]; B], values: &[[T; N]; B]) {
+    for (sums, values) in sums.iter_mut().zip(values) {
+        sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value.to_f32());
     }
 }
 

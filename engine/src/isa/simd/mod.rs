@@ -18,6 +18,7 @@ pub(super) mod conv2d;
 pub(super) mod conv2d_float;
 mod epilogue;
 pub(super) mod maps;
+mod padded;
 mod planes;
 
 use bytemuck::Pod;
@@ -125,8 +126,10 @@ pub trait Floats: Copy {
 
     /// From memory, widened, filled up with 0.
     fn load<T: Real>(self, values: &[T]) -> Self::Lanes;
-    /// Hands them over, as an array.
-    fn finish(self, lanes: Self::Lanes, to: &mut impl FinishFloat, pixel: usize, channel: usize);
+    /// To memory.
+    fn store(self, lanes: Self::Lanes, output: &mut [f32]);
+    /// Hands them over, as arrays.
+    fn finish<const B: usize>(self, lanes: [Self::Lanes; B], to: &mut impl FinishFloat, pixel: usize, channel: usize);
     /// The same value in every lane.
     fn splat(self, value: f32) -> Self::Lanes;
     /// `sum + a · b`, rounded once.

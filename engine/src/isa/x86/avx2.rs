@@ -113,7 +113,7 @@ fn conv2d_float_here<T: Real, X: Real>(
     scratch: &mut [f32],
     finish: &mut impl FinishFloat,
 ) {
-    conv2d_float::run::<_, T, X, 7, 1>(token, convolution, scratch, finish);
+    conv2d_float::run::<_, T, X, 6, 2, 4>(token, convolution, scratch, finish);
 }
 
 impl Vector for Token {
@@ -276,8 +276,15 @@ impl Floats for Token {
     }
 
     #[inline(always)]
-    fn finish(self, lanes: __m256, to: &mut impl FinishFloat, pixel: usize, channel: usize) {
-        to.finish::<8>(pixel, channel, bytemuck::must_cast(lanes));
+    fn store(self, lanes: __m256, output: &mut [f32]) {
+        keep::<_, 8>(output, bytemuck::must_cast(lanes));
+    }
+
+    #[inline(always)]
+    fn finish<const B: usize>(self, lanes: [__m256; B], to: &mut impl FinishFloat, pixel: usize, channel: usize) {
+        let mut sums = [[0.0; 8]; B];
+        sums.iter_mut().zip(lanes).for_each(|(sums, lanes)| *sums = bytemuck::must_cast(lanes));
+        to.finish(pixel, channel, sums);
     }
 
     #[inline(always)]

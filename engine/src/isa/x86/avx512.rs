@@ -120,11 +120,9 @@ fn conv2d_float_here<T: Real, X: Real>(
     scratch: &mut [f32],
     finish: &mut impl FinishFloat,
 ) {
-    let shape = convolution.geometry.output;
-    match (shape.width, shape.channels) {
-        (0..=7, _) => conv2d_float::run::<_, T, X, 7, 2>(token, convolution, scratch, finish),
-        (_, 0..=16) => conv2d_float::run::<_, T, X, 14, 1>(token, convolution, scratch, finish),
-        _ => conv2d_float::run::<_, T, X, 14, 2>(token, convolution, scratch, finish),
+    match convolution.geometry.output.channels {
+        0..=16 => conv2d_float::run::<_, T, X, 7, 1, 2>(token, convolution, scratch, finish),
+        _ => conv2d_float::run::<_, T, X, 7, 2, 2>(token, convolution, scratch, finish),
     }
 }
 
@@ -379,8 +377,15 @@ impl Floats for Token {
     }
 
     #[inline(always)]
-    fn finish(self, lanes: __m512, to: &mut impl FinishFloat, pixel: usize, channel: usize) {
-        to.finish::<16>(pixel, channel, bytemuck::must_cast(lanes));
+    fn store(self, lanes: __m512, output: &mut [f32]) {
+        keep::<_, 16>(output, bytemuck::must_cast(lanes));
+    }
+
+    #[inline(always)]
+    fn finish<const B: usize>(self, lanes: [__m512; B], to: &mut impl FinishFloat, pixel: usize, channel: usize) {
+        let mut sums = [[0.0; 16]; B];
+        sums.iter_mut().zip(lanes).for_each(|(sums, lanes)| *sums = bytemuck::must_cast(lanes));
+        to.finish(pixel, channel, sums);
     }
 
     #[inline(always)]

@@ -20,8 +20,10 @@ const LANES: usize = 16;
 
 /// Pixels of the tiles of either: rows are filled up to whole ones.
 const TILES: [usize; 4] = [2, 14, 16, 32];
-/// Pixels of the largest tile in floating point, a multiple of the others.
-const FLOAT_PIXELS: usize = 14;
+/// Neighbouring pixels of the tiles in floating point whose lanes are pixels.
+const FLOAT_PIXELS: usize = 32;
+/// Channels of the largest tile in floating point.
+const FLOAT_CHANNELS: usize = 32;
 
 /// Pairs of 16-bit products: VPMADDWD.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +96,7 @@ impl Isa for Avx2 {
     }
 
     fn float_scratch(geometry: &Geometry) -> usize {
-        conv2d_float::scratch(geometry, FLOAT_PIXELS).max(portable_float::scratch(geometry))
+        conv2d_float::scratch(geometry, FLOAT_PIXELS, FLOAT_CHANNELS).max(portable_float::scratch(geometry))
     }
 
     #[inline]
@@ -182,7 +184,7 @@ impl Isa for Avx512Vnni {
     }
 
     fn float_scratch(geometry: &Geometry) -> usize {
-        conv2d_float::scratch(geometry, FLOAT_PIXELS).max(portable_float::scratch(geometry))
+        conv2d_float::scratch(geometry, FLOAT_PIXELS, FLOAT_CHANNELS).max(portable_float::scratch(geometry))
     }
 
     #[inline]
