@@ -15,18 +15,18 @@ use crate::target::Target;
 pub struct Cost {
     /// Per int8 product of a direct convolution, those with padding channels and pixels included.
     pub product: f64,
+    /// The same of one that reads int16.
+    pub fine_product: f64,
     /// Per product of a direct 3×3 convolution to a single channel, everything included, where that has a loop of its
     /// own.
     pub one_output: Option<f64>,
-    /// The same where it reads codes of int16.
-    pub fine_product: f64,
     /// Per element of the patches that a direct convolution gathers.
     pub column: f64,
     /// What more where channels are no whole quadruples.
     pub odd_column: f64,
     /// Per element of a convolution's result: bias, requantisation, activation, store.
     pub output: f64,
-    /// What more where the result or its residual is fine.
+    /// What more where the result or its residual is fine; fitted to counts on Arm DSP, estimated elsewhere.
     pub fine_output: f64,
     /// Per product of Winograd's method, those with padding channels and tiles included.
     pub wide_product: f64,

@@ -9,8 +9,9 @@
 //! ```
 //!
 //! In two, v and u are 4×4, numbered row by row, and sums come out four times as large; they are shifted down, exactly.
-//! On raw int8 codes |v| ≤ 512, on fine ones, of 12 bits, |v| ≤ 8192, and |u| ≤ 1152. Of a map enlarged by 2 (nearest), d1 = d2, so that one row and one column
-//! of v vanish; the others are even, and with input rows a, b, c above, at and below the pixel
+//! On raw int8 codes |v| ≤ 512, on fine ones, of 12 bits, |v| ≤ 8192, and |u| ≤ 1152. Of a map enlarged by 2 (nearest),
+//! d1 = d2, so that one row and one column of v vanish; the others are even, and with input rows a, b, c above, at and
+//! below the pixel
 //!
 //! ```text
 //! v = [b, a − b, c − b]      u = [g0 + g1 + g2, g0, g2]

@@ -166,10 +166,9 @@ const fn check_multipliers(valid: bool) {
     );
 }
 
-/// Checks for a static's initialiser, and ways to run.
-macro_rules! layers {
-    ($($int8:ident, $fine:ident: $check:ident $(, $group:ident)?;)*) => {$(
-        impl $int8 {
+macro_rules! checked {
+    ($($layer:ident: $check:ident $(, $group:ident)?;)*) => {$(
+        impl $layer {
             /// Itself, for a static's initialiser.
             ///
             /// # Panics
@@ -180,7 +179,19 @@ macro_rules! layers {
                 check_multipliers(self.epilogue.is_valid(self.sums.geometry.output.channels));
                 self
             }
+        }
+    )*};
+}
+checked! {
+    WinogradInt8: check_packed;
+    WinogradFine: check_packed;
+    WinogradInRamInt8: check_plain, group;
+    WinogradInRamFine: check_plain, group;
+}
 
+macro_rules! run {
+    ($($int8:ident, $fine:ident $(, $group:ident)?;)*) => {$(
+        impl $int8 {
             /// Runs the layer on one or two maps, the second empty where there is one.
             #[inline(never)]
             pub fn run<I: Isa, X: Code>(
@@ -197,17 +208,6 @@ macro_rules! layers {
         }
 
         impl $fine {
-            /// Itself, for a static's initialiser.
-            ///
-            /// # Panics
-            /// At compile time there, when lengths and geometry disagree or a multiplier is out of range.
-            #[must_use]
-            pub const fn checked<I: Isa>(self) -> Self {
-                self.sums.$check::<I>($(self.$group)?);
-                check_multipliers(self.epilogue.is_valid(self.sums.geometry.output.channels));
-                self
-            }
-
             /// Runs the layer on one or two maps, the second empty where there is one. A residual in the output's place is
             /// of the output's type.
             #[inline(never)]
@@ -225,9 +225,9 @@ macro_rules! layers {
         }
     )*};
 }
-layers! {
-    WinogradInt8, WinogradFine: check_packed;
-    WinogradInRamInt8, WinogradInRamFine: check_plain, group;
+run! {
+    WinogradInt8, WinogradFine;
+    WinogradInRamInt8, WinogradInRamFine, group;
 }
 
 #[cfg(test)]

@@ -291,41 +291,33 @@ fn copy<X: Code>(
     let Shape { height, width, .. } = winograd.geometry.input;
     let (map, channels) = (winograd.input.maps[part & 1], winograd.input.channels[part & 1]);
     let nothing = [X::from_zero_point(winograd.input.zero_points[part & 1]); PATCH_BYTES];
-    let size = size_of::<X>();
+    let nothing: *const i8 = nothing.as_ptr().cast();
+    let [pixel, step] = [channels, count].map(|count| count * size_of::<X>());
     let left = usize::from(x == 0);
     let on = (width + 1).saturating_sub(x).min(columns).saturating_sub(left);
     // All channels of neighbours lie side by side.
-    let [pixels, bytes] = if count == channels { [1, on * count * size] } else { [on, count * size] };
-    let steps = [channels * size, count * size];
+    let [pixels, bytes] = if count == channels { [1, on * step] } else { [on, step] };
     let mut to = patch.as_mut_ptr().cast::<i8>();
     for row in y..y + rows {
         let (inside, mut before) = ((1..=height).contains(&row), columns);
         if inside {
             before = left;
             let start = ((row - 1) * width + x + left - 1) * channels + channel;
-            let (from, to) = (map.as_ptr().wrapping_add(start).cast(), to.wrapping_add(left * steps[1]));
+            let (from, to) = (map.as_ptr().wrapping_add(start).cast(), to.wrapping_add(left * step));
             // SAFETY: so many pixels are in the map, which `run` has found to be whole, and in the row of the patch; at
             // least one, for tiles begin in the map.
-            unsafe { spread::copy(from, to, bytes, pixels, steps) };
+            unsafe { spread::copy(from, to, bytes, pixels, [pixel, step]) };
             let after = columns - left - on;
             if after > 0 {
                 // SAFETY: the row of the patch goes on.
-                unsafe {
-                    spread::copy(
-                        nothing.as_ptr().cast(),
-                        to.wrapping_add(on * steps[1]),
-                        steps[1],
-                        after,
-                        [0, steps[1]],
-                    )
-                };
+                unsafe { spread::copy(nothing, to.wrapping_add(on * step), step, after, [0, step]) };
             }
         }
         if before > 0 {
             // SAFETY: so many pixels are in the row of the patch.
-            unsafe { spread::copy(nothing.as_ptr().cast(), to, steps[1], before, [0, steps[1]]) };
+            unsafe { spread::copy(nothing, to, step, before, [0, step]) };
         }
-        to = to.wrapping_add(COLUMNS * steps[1]);
+        to = to.wrapping_add(COLUMNS * step);
     }
 }
 
