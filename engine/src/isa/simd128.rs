@@ -2,7 +2,7 @@
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 use super::portable;
-use super::simd::{self, conv2d};
+use super::simd::{self, conv2d, conv2d_pairs};
 use super::{Convolution, Finish, Isa, Packing};
 use crate::geometry::Geometry;
 use crate::maps::Code;
@@ -12,9 +12,6 @@ const LANES: usize = 8;
 
 /// Pixels of tiles whose lanes are pixels.
 const FEW: usize = 16;
-/// Pixels of other tiles: twice four registers hold sums, four a step of weights; an x86 has 16.
-const MORE: usize = 2;
-
 /// Pairs of 16-bit products: i32x4.dot_i16x8_s.
 #[derive(Clone, Copy, Debug)]
 pub struct Simd128;
@@ -28,8 +25,8 @@ impl Isa for Simd128 {
     }
 
     fn scratch_words(geometry: &Geometry) -> usize {
-        let tiles = [FEW, MORE].into_iter().map(|pixels| conv2d::scratch_words(geometry, LANES, pixels));
-        tiles.fold(Self::PACKING.scratch_words(geometry), usize::max)
+        let own = conv2d::scratch_words(geometry, LANES, FEW).max(conv2d_pairs::scratch_words(geometry, LANES));
+        Self::PACKING.scratch_words(geometry).max(own)
     }
 
     #[inline]
@@ -64,10 +61,13 @@ impl Isa for Simd128 {
 mod vector {
     use core::arch::wasm32::*;
 
-    use super::{FEW, LANES, MORE};
-    use crate::isa::simd::{self, DEPTH, Products, Vector, keep, whole};
+    use super::{FEW, LANES};
+    use crate::isa::simd::{self, DEPTH, Pairs, Products, Vector, keep, whole};
     use crate::isa::{Convolution, Finish};
     use crate::maps::Code;
+
+    /// Pixels of other tiles: six times two registers hold sums, two hold weights; an x86 has 16.
+    const MORE: usize = 6;
 
     /// See [`crate::isa::Isa::conv2d`].
     pub fn conv2d<X: Code, F: Finish>(
@@ -77,8 +77,8 @@ mod vector {
         output: &mut [F::Element],
     ) {
         match convolution.geometry.output.channels {
-            0..=4 => simd::conv2d::run::<_, Pairs, X, F, FEW, 0>(Token, convolution, finish, scratch, output),
-            _ => simd::conv2d::run::<_, Pairs, X, F, MORE, 1>(Token, convolution, finish, scratch, output),
+            0..=4 => simd::conv2d::run::<_, Quadruples, X, F, FEW, 0>(Token, convolution, finish, scratch, output),
+            _ => simd::conv2d_pairs::run::<_, X, F, MORE>(Token, convolution, finish, scratch, output),
         }
     }
 
@@ -89,8 +89,8 @@ mod vector {
     impl Vector for Token {
         const LANES: usize = LANES;
         type Lanes = [v128; 2];
-        type Narrow = Pairs;
-        type Wide = Pairs;
+        type Narrow = Quadruples;
+        type Wide = Quadruples;
 
         #[inline(always)]
         fn load(self, values: &[i32]) -> [v128; 2] {
@@ -150,10 +150,27 @@ mod vector {
         }
     }
 
-    /// Each lane has half of a channel's products; four vectors have two channels each.
-    pub struct Pairs;
+    impl Pairs for Token {
+        /// Each byte into the upper half of 16 bits, and shifted down from there.
+        #[inline(always)]
+        fn halves(self, step: &[[i8; DEPTH]]) -> [[v128; 2]; 2] {
+            let bytes: [v128; 2] = bytemuck::must_cast(whole::<_, LANES>(step));
+            let first = i8x16(-1, 0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13);
+            let last = i8x16(-1, 2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15);
+            [first, last].map(|places| bytes.map(|bytes| i16x8_shr(i8x16_swizzle(bytes, places), 8)))
+        }
 
-    impl Products<Token> for Pairs {
+        #[inline(always)]
+        fn add_pairs(self, sums: [v128; 2], weights: [v128; 2], taps: [i16; 2]) -> [v128; 2] {
+            let taps = i32x4_splat(bytemuck::must_cast(taps));
+            self.add(sums, weights.map(|weights| i32x4_dot_i16x8(weights, taps)))
+        }
+    }
+
+    /// Each lane has half of a channel's products; four vectors have two channels each.
+    pub struct Quadruples;
+
+    impl Products<Token> for Quadruples {
         type Element = i16;
         const OFFSET: i16 = 0;
         type Weights = [v128; 4];

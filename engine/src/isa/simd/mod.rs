@@ -8,14 +8,16 @@
 //! 2. [`Vector`] for it, arithmetic on one vector of sums, and [`Products`] twice: for maps of int8 and of int16 (one
 //!    type may serve for both);
 //! 3. a `#[target_feature]` function that takes the token and calls [`conv2d::run`] with a shape of tile, so that
-//!    everything here is inlined into it; `Isa::conv2d` calls that function where there is a token;
-//! 4. `Isa::scratch_words` from [`conv2d::scratch_words`];
+//!    everything here is inlined into it; `Isa::conv2d` calls that function where there is a token. Where instructions add
+//!    pairs of 16-bit products, [`Pairs`] and [`conv2d_pairs::run`] serve better for more than a few channels;
+//! 4. `Isa::scratch_words` from [`conv2d::scratch_words`] and [`conv2d_pairs::scratch_words`];
 //! 5. [`Floats`] and [`conv2d_float::run`] likewise, for floating point.
 //!
 //! Everything is `#[inline(always)]`, because only inside such a function do the instructions exist.
 
 pub(super) mod conv2d;
 pub(super) mod conv2d_float;
+pub(super) mod conv2d_pairs;
 mod epilogue;
 pub(super) mod maps;
 mod padded;
@@ -25,7 +27,7 @@ use bytemuck::Pod;
 
 use super::{FinishFloat, Packing};
 use crate::real::Real;
-use crate::requantize::{Table, look_up};
+use crate::requantize::{TABLE_LEN, Table};
 
 pub(super) use epilogue::to_int8;
 
@@ -69,13 +71,18 @@ pub trait Vector: Copy {
     /// [`crate::requantize::requantize`].
     fn requantize(self, acc: Self::Lanes, shift: u32, multipliers: Self::Lanes) -> Self::Lanes;
 
-    /// [`look_up`].
+    /// [`look_up`](crate::requantize::look_up).
     #[inline(always)]
     fn look_up(self, table: &Table, indices: Self::Lanes, output: &mut [i8]) {
         let mut array = [0; 16];
         self.store(indices, &mut array);
-        for (out, index) in output.iter_mut().zip(array).take(Self::LANES) {
-            *out = look_up(table, index);
+        // Held within the table first, in vectors; then look-ups need no branches.
+        const HALF: i32 = TABLE_LEN as i32 / 2;
+        let entries = array.map(|index| index.clamp(-HALF, HALF - 1) + HALF);
+        let values: [i8; 16] = entries.map(|entry| table[entry as usize % TABLE_LEN]);
+        match output.first_chunk_mut::<16>() {
+            Some(output) if Self::LANES == 16 => *output = values,
+            _ => output.iter_mut().zip(values).take(Self::LANES).for_each(|(to, from)| *to = from),
         }
     }
 
@@ -88,6 +95,14 @@ pub trait Vector: Copy {
         }
         values
     }
+}
+
+/// Sums of two products at once.
+pub trait Pairs: Vector {
+    /// The first two of each lane's weights as int16, and the last two.
+    fn halves(self, step: &[[i8; DEPTH]]) -> [Self::Lanes; 2];
+    /// Adds the products of the int16 that `taps` and each lane of `weights` hold, without carries.
+    fn add_pairs(self, sums: Self::Lanes, weights: Self::Lanes, taps: [i16; 2]) -> Self::Lanes;
 }
 
 /// Sums of products of a vector of channels and one pixel.

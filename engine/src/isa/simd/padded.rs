@@ -1,4 +1,4 @@
-//! A convolution's input in f32, enlarged and padded, so that a patch's row is one piece of memory.
+//! A convolution's input, enlarged and padded, so that a patch's row is one piece of memory.
 
 use crate::geometry::Geometry;
 use crate::maps::Maps;
@@ -52,38 +52,47 @@ impl Padded {
         if same && let Some(map) = X::floats(input.maps[0]) {
             return Some(map);
         }
-        self.fill(geometry, input, scratch);
+        self.fill(geometry, input, [0.0; 2], X::to_f32, scratch);
         Some(scratch)
     }
 
+    /// Copies the maps, each value through `element`; what is outside is filled with `padding`.
     #[inline(always)]
-    fn fill<X: Real>(&self, geometry: &Geometry, input: &Maps<'_, X>, map: &mut [f32]) {
+    pub fn fill<X: Copy, E: Copy>(
+        &self,
+        geometry: &Geometry,
+        input: &Maps<'_, X>,
+        padding: [E; 2],
+        element: impl Fn(X) -> E + Copy,
+        map: &mut [E],
+    ) {
         let (width, channels) = (geometry.input.width, geometry.input.channels);
-        let together = geometry.upsample[1] == 1 && input.channels[1] == 0;
+        let one_map = input.channels[1] == 0;
         for (row, line) in map.chunks_exact_mut(self.line).enumerate() {
-            let source = geometry.tap(0, 0, row, geometry.input.height);
-            let Some(start) = source.map(|source| source * width) else {
-                line.fill(0.0);
+            let source = geometry.tap(0, 0, row, geometry.input.height).map(|source| source * width);
+            if one_map && source.is_none() {
+                line.fill(padding[0]);
                 continue;
-            };
-            if together {
+            }
+            if let Some(start) = source.filter(|_| one_map && geometry.upsample[1] == 1) {
                 let (left, line) = line.split_at_mut((geometry.padding[1] * channels).min(line.len()));
                 let (middle, right) = line.split_at_mut((width * channels).min(line.len()));
                 let values = input.maps[0].get(start * channels..).unwrap_or_default();
-                left.fill(0.0);
-                middle.iter_mut().zip(values).for_each(|(to, from)| *to = from.to_f32());
-                right.fill(0.0);
+                left.fill(padding[0]);
+                middle.iter_mut().zip(values).for_each(|(to, from)| *to = element(*from));
+                right.fill(padding[0]);
                 continue;
             }
             for (column, pixel) in line.chunks_exact_mut(channels).enumerate() {
-                let Some(column) = geometry.tap(1, 0, column, width) else {
-                    pixel.fill(0.0);
+                let (to_first, to_second) = pixel.split_at_mut(input.channels[0].min(channels));
+                let Some((start, column)) = source.zip(geometry.tap(1, 0, column, width)) else {
+                    to_first.fill(padding[0]);
+                    to_second.fill(padding[1]);
                     continue;
                 };
                 let [first, second] = input.pixel(start + column);
-                let (to_first, to_second) = pixel.split_at_mut(first.len().min(pixel.len()));
-                to_first.iter_mut().zip(first).for_each(|(to, from)| *to = from.to_f32());
-                to_second.iter_mut().zip(second).for_each(|(to, from)| *to = from.to_f32());
+                to_first.iter_mut().zip(first).for_each(|(to, from)| *to = element(*from));
+                to_second.iter_mut().zip(second).for_each(|(to, from)| *to = element(*from));
             }
         }
     }

@@ -3,7 +3,7 @@
 use core::arch::x86_64::*;
 
 use super::detect;
-use crate::isa::simd::{DEPTH, Floats, Products, Vector, conv2d, conv2d_float, keep, maps, whole};
+use crate::isa::simd::{DEPTH, Floats, Pairs, Products, Vector, conv2d, conv2d_float, conv2d_pairs, keep, maps, whole};
 use crate::isa::{Convolution, Finish, FinishFloat, FloatConvolution, Work};
 use crate::maps::Code;
 use crate::real::Real;
@@ -86,7 +86,7 @@ impl Token {
     }
 }
 
-/// Two pixels' sums take eight of 16 registers, a step of weights four.
+/// Six pixels' sums take twelve of 16 registers, weights two.
 #[target_feature(enable = "avx2,fma,f16c")]
 fn conv2d_here<X: Code, F: Finish>(
     token: Token,
@@ -96,8 +96,8 @@ fn conv2d_here<X: Code, F: Finish>(
     output: &mut [F::Element],
 ) {
     match convolution.geometry.output.channels {
-        0..=4 => conv2d::run::<_, Pairs, X, F, 16, 0>(token, convolution, finish, scratch, output),
-        _ => conv2d::run::<_, Pairs, X, F, 2, 1>(token, convolution, finish, scratch, output),
+        0..=4 => conv2d::run::<_, Quadruples, X, F, 16, 0>(token, convolution, finish, scratch, output),
+        _ => conv2d_pairs::run::<_, X, F, 6>(token, convolution, finish, scratch, output),
     }
 }
 
@@ -119,8 +119,8 @@ fn conv2d_float_here<T: Real, X: Real>(
 impl Vector for Token {
     const LANES: usize = 16;
     type Lanes = [__m256i; 2];
-    type Narrow = Pairs;
-    type Wide = Pairs;
+    type Narrow = Quadruples;
+    type Wide = Quadruples;
 
     #[inline(always)]
     fn load(self, values: &[i32]) -> [__m256i; 2] {
@@ -190,12 +190,48 @@ impl Vector for Token {
     }
 }
 
+/// Of the bytes `first` and the next of every four, each behind a byte of 0.
+const fn places(first: u8) -> [[u8; DEPTH]; 8] {
+    let mut places = [[0x80; DEPTH]; 8];
+    let mut lane = 0;
+    while lane < places.len() {
+        let place = (lane * DEPTH % 16) as u8 + first;
+        places[lane] = [0x80, place, 0x80, place + 1];
+        lane += 1;
+    }
+    places
+}
+
+impl Pairs for Token {
+    /// Each byte into the upper half of 16 bits, and shifted down from there.
+    #[inline(always)]
+    fn halves(self, step: &[[i8; DEPTH]]) -> [[__m256i; 2]; 2] {
+        let bytes: [__m256i; 2] = bytemuck::must_cast(whole::<_, 16>(step));
+        let mut halves = [bytes; 2];
+        for (half, places) in halves.iter_mut().zip(const { [places(0), places(2)] }) {
+            let places = bytemuck::must_cast(places);
+            for lanes in half {
+                *lanes = intrinsic!(_mm256_shuffle_epi8(*lanes, places));
+                *lanes = intrinsic!(_mm256_srai_epi16::<8>(*lanes));
+            }
+        }
+        halves
+    }
+
+    #[inline(always)]
+    fn add_pairs(self, sums: [__m256i; 2], weights: [__m256i; 2], taps: [i16; 2]) -> [__m256i; 2] {
+        let taps = intrinsic!(_mm256_set1_epi32(bytemuck::must_cast(taps)));
+        let products = weights.map(|weights| intrinsic!(_mm256_madd_epi16(taps, weights)));
+        Vector::add(self, sums, products)
+    }
+}
+
 /// VPMADDWD: each lane has half of a channel's products; four vectors have four channels each.
 ///
 /// VPMADDUBSW multiplies bytes, but holds sums of two products to int16, which they leave.
-pub(super) struct Pairs;
+pub(super) struct Quadruples;
 
-impl Products<Token> for Pairs {
+impl Products<Token> for Quadruples {
     type Element = i16;
     const OFFSET: i16 = 0;
     type Weights = [__m256i; 4];

@@ -9,7 +9,7 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod detect;
 
-use super::simd::{self, conv2d, conv2d_float};
+use super::simd::{self, conv2d, conv2d_float, conv2d_pairs};
 use super::{Convolution, Finish, FinishFloat, FloatConvolution, Isa, Packing, Work, portable, portable_float};
 use crate::geometry::Geometry;
 use crate::maps::Code;
@@ -18,8 +18,8 @@ use crate::requantize::Table;
 
 const LANES: usize = 16;
 
-/// Pixels of the tiles of either: rows are filled up to whole ones.
-const TILES: [usize; 4] = [2, 14, 16, 32];
+/// Pixels of the tiles of either that fill up rows.
+const TILES: [usize; 3] = [14, 16, 32];
 /// Neighbouring pixels of the tiles in floating point whose lanes are pixels.
 const FLOAT_PIXELS: usize = 32;
 /// Channels of the largest tile in floating point.
@@ -42,7 +42,8 @@ impl Isa for Avx2 {
 
     fn scratch_words(geometry: &Geometry) -> usize {
         let tiles = TILES.into_iter().map(|pixels| conv2d::scratch_words(geometry, LANES, pixels));
-        tiles.fold(Self::PACKING.scratch_words(geometry), usize::max)
+        let others = Self::PACKING.scratch_words(geometry).max(conv2d_pairs::scratch_words(geometry, LANES));
+        tiles.fold(others, usize::max)
     }
 
     #[inline]
