@@ -116,7 +116,13 @@ impl fmt::Display for Figures {
 }
 
 impl Figures {
-    /// Makes these the committed figures.
+    /// The instruction set of grano's kernels here, which its version ends with.
+    fn isa(&self) -> &str {
+        let version = self.networks.iter().find(|network| network.name == "grano-int8").map(|it| it.version.as_str());
+        version.and_then(|version| version.rsplit_once(", ")).map_or("unknown", |(_, isa)| isa)
+    }
+
+    /// Makes these the committed figures of the machine's instruction set.
     pub fn bless(&self) -> Result<()> {
         let mut table = Table::new();
         for (key, value) in &self.machine {
@@ -132,7 +138,7 @@ impl Figures {
         table.insert("embedded_peak_kib".into(), Value::Integer(embedded.try_into()?));
         table.insert("embedded_bytes".into(), Value::Integer(embedded_bytes.try_into()?));
         table.insert("network".into(), Value::Array(self.networks.iter().map(Network::table).collect()));
-        let path = root().join("boards/host/figures/host.toml");
+        let path = root().join("boards/host/figures").join(self.isa().replace(' ', "-").to_lowercase() + ".toml");
         let head = "# Written by `cargo xtask bench host --bless`: the reference U-Net on one core, and the host program.\n#\n";
         let comments: String =
             self.to_string().lines().map(|line| format!("# {line}").trim_end().to_owned() + "\n").collect();
