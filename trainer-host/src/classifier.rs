@@ -15,15 +15,30 @@ use crate::files;
 #[derive(clap::Args, Clone, Debug)]
 pub struct ClassifierArgs {
     /// Where the classifier is kept; trained first if it is not there
-    #[arg(long, default_value = "runs/classifier.safetensors")]
+    #[arg(
+        long,
+        default_value = "runs/classifier.safetensors",
+        default_value_if("architecture", "residual", "runs/residual-classifier.safetensors")
+    )]
     pub classifier: std::path::PathBuf,
+    /// Which network it is; what models fit too well, one kind of network may not see, but another does
+    #[arg(long, value_enum, default_value_t = Architecture::Plain)]
+    pub architecture: Architecture,
     /// Passes over the training set
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(i64).range(1..))]
     pub epochs: i64,
 }
 
-/// Two convolutions, each normalised and halved by pooling, and two linear layers, the first of which, after its ReLU,
-/// gives the features.
+/// The networks that give features.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Architecture {
+    /// Two convolutions, each normalised and halved by pooling, and a linear layer
+    Plain,
+    /// Three residual blocks (He et al. 2016), two of them of stride 2, a 1×1 convolution, and the mean of all positions
+    Residual,
+}
+
+/// A network whose features, after a ReLU, a linear layer turns into classes.
 pub struct Classifier {
     vars: nn::VarStore,
     trunk: nn::SequentialT,
@@ -38,6 +53,8 @@ pub struct Seen {
     pub classes: Tensor,
 }
 
+/// Features of a picture.
+const FEATURES: i64 = 128;
 /// Pictures that are looked at at once.
 const BATCH: i64 = 1000;
 
@@ -50,7 +67,12 @@ impl Classifier {
         tch::manual_seed(seed);
         let vars = nn::VarStore::new(train.images.device());
         let path = args.classifier.as_path();
-        let (trunk, classes) = layers(&vars.root(), train.names.len() as i64, train.shape());
+        let root = vars.root();
+        let trunk = match args.architecture {
+            Architecture::Plain => plain(&root, train.shape()),
+            Architecture::Residual => residual(&root, train.shape()[0]),
+        };
+        let classes = nn::linear(&root / "classes", FEATURES, train.names.len() as i64, Default::default());
         let mut classifier = Self { vars, trunk, classes };
         if !path.exists() {
             classifier.learn(train, args.epochs)?;
@@ -110,19 +132,99 @@ impl Classifier {
     }
 }
 
-/// The features, and the logits `[N, classes]` of them.
-fn layers(root: &nn::Path<'_>, classes: i64, [c, h, w]: [usize; 3]) -> (nn::SequentialT, nn::Linear) {
-    let conv = nn::ConvConfig { padding: 1, bias: false, ..Default::default() };
+/// Of pictures `[c, h, w]`.
+fn plain(root: &nn::Path<'_>, [c, h, w]: [usize; 3]) -> nn::SequentialT {
     let features = 64 * (h as i64 / 4) * (w as i64 / 4);
-    let trunk = nn::seq_t()
-        .add(nn::conv2d(root / "conv1", c as i64, 32, 3, conv))
-        .add(nn::batch_norm2d(root / "norm1", 32, Default::default()))
+    nn::seq_t()
+        .add(conv(root, "1", [c as i64, 32], [3, 1]))
         .add_fn(|x| x.relu().max_pool2d_default(2))
-        .add(nn::conv2d(root / "conv2", 32, 64, 3, conv))
-        .add(nn::batch_norm2d(root / "norm2", 64, Default::default()))
+        .add(conv(root, "2", [32, 64], [3, 1]))
         .add_fn(|x| x.relu().max_pool2d_default(2).flatten(1, -1))
         .add_fn_t(|x, train| x.dropout(0.3, train))
-        .add(nn::linear(root / "hidden", features, 128, Default::default()))
-        .add_fn(Tensor::relu);
-    (trunk, nn::linear(root / "classes", 128, classes, Default::default()))
+        .add(nn::linear(root / "hidden", features, FEATURES, Default::default()))
+        .add_fn(Tensor::relu)
+}
+
+/// Of pictures of `c` channels.
+fn residual(root: &nn::Path<'_>, c: usize) -> nn::SequentialT {
+    nn::seq_t()
+        .add(conv(root, "_stem", [c as i64, 16], [3, 1]))
+        .add_fn(Tensor::relu)
+        .add(Block::new(&(root / "block1"), [16, 16], 1))
+        .add(Block::new(&(root / "block2"), [16, 32], 2))
+        .add(Block::new(&(root / "block3"), [32, 64], 2))
+        .add(conv(root, "_head", [64, FEATURES], [1, 1]))
+        .add_fn(|x| x.relu().mean_dim([2i64, 3].as_slice(), false, Kind::Float))
+}
+
+/// ReLU(conv2(ReLU(conv1(x))) + shortcut(x)), every convolution normalised.
+#[derive(Debug)]
+struct Block {
+    convs: [nn::SequentialT; 2],
+    shortcut: Option<nn::SequentialT>,
+}
+
+impl Block {
+    fn new(path: &nn::Path<'_>, [from, to]: [i64; 2], stride: i64) -> Self {
+        Self {
+            convs: [conv(path, "1", [from, to], [3, stride]), conv(path, "2", [to, to], [3, 1])],
+            shortcut: (stride > 1).then(|| conv(path, "_shortcut", [from, to], [1, stride])),
+        }
+    }
+}
+
+impl ModuleT for Block {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Tensor {
+        let [first, second] = &self.convs;
+        let h = second.forward_t(&first.forward_t(x, train).relu(), train);
+        let shortcut = self.shortcut.as_ref().map_or_else(|| x.shallow_clone(), |conv| conv.forward_t(x, train));
+        (h + shortcut).relu()
+    }
+}
+
+/// A convolution, which keeps the picture's size but for its stride, and its normalisation.
+fn conv(path: &nn::Path<'_>, name: &str, [from, to]: [i64; 2], [kernel, stride]: [i64; 2]) -> nn::SequentialT {
+    let config = nn::ConvConfig { stride, padding: kernel / 2, bias: false, ..Default::default() };
+    nn::seq_t().add(nn::conv2d(path / format!("conv{name}"), from, to, kernel, config)).add(nn::batch_norm2d(
+        path / format!("norm{name}"),
+        to,
+        Default::default(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn either_network_learns_and_knows_its_own_file() {
+        let _alone = testing::seed(0);
+        // Class c is c·60 bright, with some noise.
+        let labels = Tensor::arange(96, (Kind::Int64, tch::Device::Cpu)).remainder(3);
+        let noise = Tensor::randint(60, [96, 1, 12, 8], (Kind::Int64, tch::Device::Cpu));
+        let images = (labels.reshape([-1, 1, 1, 1]) * 60 + noise).to_kind(Kind::Uint8);
+        let names = ["a", "b", "c"].map(String::from).to_vec();
+        let train = Dataset { images, labels, names };
+        let folder = tempfile::tempdir().unwrap();
+        let args = |architecture, file: &str| ClassifierArgs {
+            classifier: folder.path().join(file),
+            architecture,
+            epochs: 40,
+        };
+        for (architecture, file) in
+            [(Architecture::Plain, "plain.safetensors"), (Architecture::Residual, "residual.safetensors")]
+        {
+            let trained = Classifier::load_or_train(&args(architecture, file), &train, 0).unwrap().look(&train.images);
+            let right = trained.classes.eq_tensor(&train.labels).to_kind(Kind::Double).mean(Kind::Double);
+            assert!(right.double_value(&[]) > 0.9, "{architecture:?}: {right:?} right");
+            assert_eq!(trained.features.size(), [96, FEATURES]);
+            assert!(trained.features.min().double_value(&[]) >= 0.0);
+            let read = Classifier::load_or_train(&args(architecture, file), &train, 1).unwrap().look(&train.images);
+            assert_eq!(read.features, trained.features);
+        }
+        let error =
+            Classifier::load_or_train(&args(Architecture::Residual, "plain.safetensors"), &train, 0).err().unwrap();
+        assert!(error.to_string().contains("plain.safetensors: not the classifier"), "{error}");
+    }
 }

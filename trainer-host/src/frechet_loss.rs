@@ -12,7 +12,7 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 use tch::{Kind, Tensor};
 
-use crate::classifier::{Classifier, ClassifierArgs};
+use crate::classifier::{Architecture, Classifier, ClassifierArgs};
 use crate::data::Dataset;
 use crate::moments::{Moments, Real};
 
@@ -51,7 +51,7 @@ impl FrechetLoss {
         ensure!(data.names.len() > 1, "--frechet: pictures without classes train no classifier; leave it out");
         let view = |seed: u64| {
             let classifier = folder.join(format!("classifier-{seed}.safetensors"));
-            let args = ClassifierArgs { classifier, epochs: EPOCHS };
+            let args = ClassifierArgs { classifier, architecture: Architecture::Plain, epochs: EPOCHS };
             let classifier = Classifier::load_or_train(&args, data, seed as i64)?;
             let moments = Moments::of(&classifier.look(&data.images).features);
             let (d, samplers) = (moments.mean.size()[0], samplers as i64);
