@@ -28,7 +28,7 @@ use grano_codegen::model::Model;
 use serde::Serialize;
 use tch::{Device, Tensor};
 
-use crate::classifier::{Classifier, ClassifierArgs};
+use crate::classifier::{Architecture, Classifier, ClassifierArgs};
 use crate::data::{Dataset, Split, denormalize};
 use crate::files;
 use bits::{Likelihood, Question, bounds};
@@ -111,6 +111,9 @@ struct Evaluation {
     /// The file.
     model: String,
     model_sha256: String,
+    /// In whose features pictures are compared: its file, and which network it is.
+    classifier: String,
+    architecture: Architecture,
     /// Names of the classes.
     labels: Vec<String>,
     /// Test pictures first.
@@ -218,6 +221,8 @@ pub fn eval(args: &Args) -> Result<()> {
     let evaluation = Evaluation {
         model: args.model.display().to_string(),
         model_sha256: model.sha256.clone(),
+        classifier: args.classifier.classifier.display().to_string(),
+        architecture: args.classifier.architecture,
         labels,
         ratios: measured.iter().map(ratio).collect(),
         closeness: measured.iter().map(|set| set.closeness(&measured[0])).collect(),

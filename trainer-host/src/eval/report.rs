@@ -96,7 +96,8 @@ fn quality(evaluation: &Evaluation) -> Markup {
     let widest = evaluation.sets.iter().map(|set| set.frechet.fd).fold(0.0, f64::max);
     html! {
         p.note {
-            "FD: Fréchet distance of the classifier's 128 features to those of all training pictures; in brackets 95 % \
+            "FD: Fréchet distance of the 128 features of the classifier " (evaluation.classifier) " ("
+            (format!("{:?}", evaluation.architecture).to_lowercase()) ") to those of all training pictures; in brackets 95 % \
              by bootstrap. Ratios are over " (evaluation.reference.as_deref().unwrap_or("nothing: there is no reference"))
             ". Real test pictures are the floor at this number of pictures. Precision and recall: k = 3, against as many \
              training pictures. Noise is added to pixels in [−1, 1], which are then clipped to that, not rounded to bytes."
