@@ -12,6 +12,7 @@ const LANES: usize = 8;
 
 /// Pixels of tiles whose lanes are pixels.
 const FEW: usize = 16;
+
 /// Pairs of 16-bit products: i32x4.dot_i16x8_s.
 #[derive(Clone, Copy, Debug)]
 pub struct Simd128;
