@@ -22,7 +22,7 @@ pub struct ClassifierArgs {
         default_value_if("architecture", "residual", "runs/residual-classifier.safetensors")
     )]
     pub classifier: std::path::PathBuf,
-    /// Which network it is; what models fit too well, one kind of network may not see, but another does
+    /// Which network it is: what one kind does not see of a model's faults, another may
     #[arg(long, value_enum, default_value_t = Architecture::Plain)]
     pub architecture: Architecture,
     /// Passes over the training set
@@ -38,6 +38,16 @@ pub enum Architecture {
     Plain,
     /// Three residual blocks (He et al. 2016), two of them of stride 2, a 1×1 convolution, and the mean of all positions
     Residual,
+}
+
+impl Architecture {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Residual => "residual",
+        }
+    }
 }
 
 /// A network whose features, after a ReLU, a linear layer turns into classes.

@@ -97,7 +97,7 @@ fn quality(evaluation: &Evaluation) -> Markup {
     html! {
         p.note {
             "FD: Fréchet distance of the 128 features of the classifier " (evaluation.classifier) " ("
-            (format!("{:?}", evaluation.architecture).to_lowercase()) ") to those of all training pictures; in brackets 95 % \
+            (evaluation.architecture.name()) ") to those of all training pictures; in brackets 95 % \
              by bootstrap. Ratios are over " (evaluation.reference.as_deref().unwrap_or("nothing: there is no reference"))
             ". Real test pictures are the floor at this number of pictures. Precision and recall: k = 3, against as many \
              training pictures. Noise is added to pixels in [−1, 1], which are then clipped to that, not rounded to bytes."

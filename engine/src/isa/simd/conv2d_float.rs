@@ -75,16 +75,12 @@ impl Tiles<'_> {
     ) {
         let Shape { height, width, .. } = geometry.output;
         let pixels = height * width;
-        let mut position = (0, 0);
+        let mut starts = self.padded.starts([height, width]);
         for tile in (0..pixels).step_by(P) {
             // After the last pixel, the first one's patch again; those sums are not used.
             let mut patches = [self.map; P];
-            for (patch, _) in patches.iter_mut().zip(tile..pixels) {
-                *patch = self.map.get(self.padded.start(position)..).unwrap_or_default();
-                position.1 += 1;
-                if position.1 == width {
-                    position = (position.0 + 1, 0);
-                }
+            for (patch, start) in patches.iter_mut().zip(&mut starts) {
+                *patch = self.map.get(start..).unwrap_or_default();
             }
             let sums = self.tile::<V, P, B>(v, patches);
             for (pixel, sums) in (tile..pixels).zip(sums) {

@@ -6,7 +6,8 @@
 
 use super::conv2d::flat;
 use super::padded::Padded;
-use super::{DEPTH, Pairs};
+use super::{DEPTH, Pairs, packing};
+use crate::conditioning::at;
 use crate::geometry::Geometry;
 use crate::isa::{Convolution, Finish};
 use crate::maps::Code;
@@ -74,12 +75,13 @@ fn widen<V: Pairs>(v: V, weights: &[[i8; DEPTH]], run: usize, panel: &mut [i32])
     }
     let lanes = V::LANES;
     let pair = |low: i8, high: i8| i32::from(low) & 0xffff | i32::from(high) << 16;
-    let weight = |tap: usize, lane: usize| weights.get(tap / DEPTH * lanes + lane).map_or(0, |taps| taps[tap % DEPTH]);
+    let taps = panel.len() / (run.div_ceil(2) * lanes).max(1) * run;
+    let weight = |tap: usize, lane: usize| at(weights.as_flattened(), packing(lanes).place(taps, lane, tap));
     for (row, panel) in panel.chunks_exact_mut((run.div_ceil(2) * lanes).max(1)).enumerate() {
-        for (at, panel) in (0..run).step_by(2).zip(panel.chunks_exact_mut(lanes)) {
-            let tap = row * run + at;
+        for (first, panel) in (0..run).step_by(2).zip(panel.chunks_exact_mut(lanes)) {
+            let tap = row * run + first;
             for (lane, word) in panel.iter_mut().enumerate() {
-                *word = pair(weight(tap, lane), if at + 1 < run { weight(tap + 1, lane) } else { 0 });
+                *word = pair(weight(tap, lane), if first + 1 < run { weight(tap + 1, lane) } else { 0 });
             }
         }
     }
@@ -110,16 +112,12 @@ impl Tiles<'_> {
         let pixels = height * width;
         let bias = v.load(self.bias);
         let count = (channels - self.channel).min(V::LANES);
-        let mut position = (0, 0);
+        let mut starts = self.padded.starts([height, width]);
         for tile in (0..pixels).step_by(P) {
             // After the last pixel, the first one's patch again; those sums are not used.
             let mut patches = [self.map; P];
-            for (patch, _) in patches.iter_mut().zip(tile..pixels) {
-                *patch = self.map.get(self.padded.start(position)..).unwrap_or_default();
-                position.1 += 1;
-                if position.1 == width {
-                    position = (position.0 + 1, 0);
-                }
+            for (patch, start) in patches.iter_mut().zip(&mut starts) {
+                *patch = self.map.get(start..).unwrap_or_default();
             }
             let sums = self.tile::<V, P>(v, bias, patches);
             for (pixel, sums) in (tile..pixels).zip(sums) {

@@ -30,10 +30,11 @@ impl Padded {
         self.rows * self.line
     }
 
-    /// Where the patch of an output starts.
+    /// Where the patches of all outputs start, row by row.
     #[inline(always)]
-    pub fn start(&self, (y, x): (usize, usize)) -> usize {
-        y * self.steps[0] + x * self.steps[1]
+    pub fn starts(&self, [height, width]: [usize; 2]) -> impl Iterator<Item = usize> + use<> {
+        let [down, right] = self.steps;
+        (0..height).flat_map(move |y| (0..width).map(move |x| y * down + x * right))
     }
 
     /// The map, which is the input itself where that is all there is to it, else a copy in `scratch`; `None` where
