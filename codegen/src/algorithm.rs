@@ -88,7 +88,7 @@ fn candidate(geometry: &Geometry, strips: &[Geometry], fine: Fine, algorithm: Al
     let (flash_bytes, scratch_words) = match algorithm {
         Algorithm::Direct => {
             let words = parts.iter().map(|part| target.scratch_words(&part.engine()));
-            (packing.packed_len(geometry.taps(), geometry.output[0]), words.max().unwrap_or(0))
+            (packing.packed_len(&engine), words.max().unwrap_or(0))
         }
         Algorithm::Winograd => {
             (2 * winograd::packed_len(&wide, &engine), winograd::scratch_words(&wide, &engine, None))

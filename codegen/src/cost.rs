@@ -96,9 +96,7 @@ impl Cost {
         let Geometry { input: [in_c, ..], output: [out_c, out_h, out_w], .. } = *geometry;
         let outputs = out_c * out_h * out_w;
         let products = |packing: Packing, pixels: usize, taps: usize| {
-            pixels.next_multiple_of(packing.pixels)
-                * packing.padded_taps(taps)
-                * out_c.next_multiple_of(packing.channels)
+            pixels.next_multiple_of(packing.pixels) * taps * out_c.next_multiple_of(packing.channels)
         };
         let one_output = self.one_output.filter(|_| {
             let plain = [geometry.stride, geometry.padding, geometry.upsample] == [[1; 2]; 3];
@@ -112,7 +110,7 @@ impl Cost {
                 let columns = out_h * out_w * geometry.taps();
                 let more = if in_c.is_multiple_of(4) { 0.0 } else { self.odd_column };
                 vec![
-                    (products(direct, out_h * out_w, geometry.taps()), product),
+                    (products(direct, out_h * out_w, direct.patch_taps(&geometry.engine())), product),
                     (columns, self.column + more),
                     (outputs, self.output),
                 ]
@@ -124,7 +122,7 @@ impl Cost {
                 let weights = if group.is_some() { positions * in_c * out_c } else { 0 };
                 let odd = |channels: usize| if channels.is_multiple_of(4) { 0 } else { tiles };
                 vec![
-                    (positions * products(wide, tiles, in_c), self.wide_product),
+                    (positions * products(wide, tiles, wide.padded_taps(in_c)), self.wide_product),
                     (passes * positions * tiles * in_c, self.transform),
                     (outputs, self.wide_output),
                     (weights, self.weight),
@@ -152,7 +150,7 @@ const DSP: Cost = Cost {
     fine_product: 1.5,
     one_output: Some(1.16),
     column: 1.2,
-    odd_column: 2.8,
+    odd_column: 0.6,
     output: 13.0,
     fine_output: 40.0,
     wide_product: 11.0 / 16.0,

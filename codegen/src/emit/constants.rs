@@ -93,7 +93,7 @@ impl Emitter<'_> {
     /// Weights `[out_c][taps]` in the chip's order.
     pub(super) fn packed(&mut self, weights: &[i8], geometry: &grano::geometry::Geometry) -> TokenStream {
         let taps = geometry.patch_len();
-        let mut packed = vec![0; self.target.packing().packed_len(taps, geometry.output.channels)];
+        let mut packed = vec![0; self.target.packing().packed_len(geometry)];
         for (index, &weight) in weights.iter().enumerate() {
             packed[self.target.place_weight(geometry, index / taps, index % taps)] = weight;
         }

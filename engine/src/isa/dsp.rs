@@ -14,7 +14,9 @@ mod depthwise;
 mod dot;
 #[cfg(target_arch = "arm")]
 mod gather;
-#[cfg_attr(not(target_arch = "arm"), allow(dead_code, reason = "elsewhere only scratch is asked for"))]
+#[cfg(target_arch = "arm")]
+mod halo;
+#[cfg_attr(not(target_arch = "arm"), allow(dead_code, reason = "elsewhere only scratch and packing are asked for"))]
 mod layout;
 #[cfg(target_arch = "arm")]
 mod one_input;
@@ -65,7 +67,7 @@ impl Isa for Dsp {
 
     #[inline]
     fn scratch_words(geometry: &super::Geometry) -> usize {
-        Self::PACKING.scratch_words(geometry).max(layout::scratch_words(geometry))
+        layout::scratch_words(geometry)
     }
 
     #[cfg(target_arch = "arm")]

@@ -72,7 +72,7 @@ pub trait Isa: Copy + 'static {
     #[inline]
     #[must_use]
     fn place_weight(geometry: &Geometry, channel: usize, tap: usize) -> usize {
-        Self::PACKING.place(geometry.patch_len(), channel, tap)
+        Self::PACKING.place(geometry, channel, tap)
     }
 
     /// Changes a convolution's packed weights into what its loops read.
@@ -100,7 +100,7 @@ pub trait Isa: Copy + 'static {
     }
 
     /// Writes a piece of a pixel's patch into the columns of a tile, for its pixel `pixel`: the piece's first value is
-    /// tap `tap` of `taps`, and each goes to its [`Packing::column`].
+    /// tap `tap` of `taps` without gaps, and each goes to its [`Packing::column`].
     #[inline(always)]
     fn place<X: Code>(piece: &[X], columns: &mut [i16], pixel: usize, tap: usize, taps: usize) {
         portable::place(Self::PACKING, piece, columns, [pixel, tap, taps]);

@@ -13,6 +13,9 @@ use crate::geometry::Geometry;
 ///
 /// Channels and taps are filled up to whole blocks and steps with weights of 0. Whole runs of `run` taps have their even
 /// taps first, then their odd ones: with 4, taps lie in the order 0 2 1 3, which is how SXTB16 widens four bytes.
+///
+/// In patches of several pixels whose channels are no whole runs, each of the kernel's rows is filled up to whole steps by
+/// itself, and its taps keep their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packing {
     /// Output channels of a tile.
@@ -53,11 +56,40 @@ impl Packing {
         self.channels * self.padded_taps(taps)
     }
 
+    /// Whether the kernel's rows lie apart.
+    #[must_use]
+    #[inline(always)]
+    pub const fn has_rows(&self, geometry: &Geometry) -> bool {
+        !geometry.input.channels.is_multiple_of(self.run) && geometry.kernel[0] * geometry.kernel[1] > 1
+    }
+
+    /// Taps that follow each other without a gap: a row's, or a patch's.
+    #[must_use]
+    #[inline(always)]
+    pub const fn row_taps(&self, geometry: &Geometry) -> usize {
+        if self.has_rows(geometry) { geometry.kernel[1] * geometry.input.channels } else { geometry.patch_len() }
+    }
+
+    /// The same with taps that keep their order.
+    #[must_use]
+    #[inline(always)]
+    pub const fn in_order(&self) -> Self {
+        Self { run: 1, ..*self }
+    }
+
+    /// A patch's taps, filled up.
+    #[must_use]
+    #[inline(always)]
+    pub const fn patch_taps(&self, geometry: &Geometry) -> usize {
+        let rows = if self.has_rows(geometry) { geometry.kernel[0] } else { 1 };
+        rows * self.padded_taps(self.row_taps(geometry))
+    }
+
     /// Elements of all blocks.
     #[must_use]
     #[inline(always)]
-    pub const fn packed_len(&self, taps: usize, out_c: usize) -> usize {
-        out_c.div_ceil(self.channels) * self.block_len(taps)
+    pub const fn packed_len(&self, geometry: &Geometry) -> usize {
+        geometry.output.channels.div_ceil(self.channels) * self.channels * self.patch_taps(geometry)
     }
 
     /// The place of tap `tap` of `taps` in the order of taps.
@@ -79,15 +111,27 @@ impl Packing {
     /// Where the weight of output channel `channel` and tap `tap` lies.
     #[must_use]
     #[inline(always)]
-    pub const fn place(&self, taps: usize, channel: usize, tap: usize) -> usize {
-        let place = self.order(taps, tap);
-        let (block, step) = (channel / self.channels, place / self.depth);
-        block * self.block_len(taps)
-            + step * self.channels * self.depth
-            + self.place_in_step(channel % self.channels, place % self.depth)
+    pub const fn place(&self, geometry: &Geometry, channel: usize, tap: usize) -> usize {
+        let taps = self.row_taps(geometry);
+        let block = channel / self.channels * self.patch_taps(geometry) * self.channels;
+        let channel = channel % self.channels;
+        if self.has_rows(geometry) {
+            let Some(row) = tap.checked_div(taps) else { return 0 };
+            block + row * self.block_len(taps) + self.in_order().place_in_block(taps, channel, tap - row * taps)
+        } else {
+            block + self.place_in_block(taps, channel, tap)
+        }
     }
 
-    /// Where tap `tap` of `taps` of the tile's pixel `pixel` lies in the columns.
+    /// The same among `channels` channels of `taps` taps without gaps.
+    #[must_use]
+    #[inline(always)]
+    pub const fn place_in_block(&self, taps: usize, channel: usize, tap: usize) -> usize {
+        let place = self.order(taps, tap);
+        place / self.depth * self.channels * self.depth + self.place_in_step(channel, place % self.depth)
+    }
+
+    /// Where tap `tap` of `taps` without gaps of the tile's pixel `pixel` lies in the columns.
     #[must_use]
     #[inline(always)]
     pub const fn column(&self, taps: usize, pixel: usize, tap: usize) -> usize {
@@ -95,7 +139,7 @@ impl Packing {
         (place / self.depth * self.pixels + pixel) * self.depth + place % self.depth
     }
 
-    /// Elements of a tile's columns.
+    /// Elements of a tile's columns of so many taps without gaps.
     #[must_use]
     #[inline(always)]
     pub const fn columns_len(&self, taps: usize) -> usize {
@@ -107,14 +151,25 @@ impl Packing {
     #[inline(always)]
     pub const fn scratch_words(&self, geometry: &Geometry) -> usize {
         let out_c = geometry.output.channels.next_multiple_of(self.channels);
-        (out_c + self.channels) * self.pixels + self.columns_len(geometry.patch_len()).div_ceil(2)
+        (out_c + self.channels) * self.pixels + (self.pixels * self.patch_taps(geometry)).div_ceil(2)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shape::Shape;
     use std::collections::BTreeSet;
+
+    /// 3×3, from one channel to five.
+    const GEOMETRY: Geometry = Geometry {
+        input: Shape { height: 3, width: 3, channels: 1 },
+        output: Shape { height: 1, width: 1, channels: 5 },
+        kernel: [3; 2],
+        stride: [1; 2],
+        padding: [0; 2],
+        upsample: [1; 2],
+    };
 
     #[test]
     fn every_weight_has_a_place_of_its_own() {
@@ -122,16 +177,20 @@ mod tests {
             [(1, 1, 1, 1), (4, 1, 1, 2), (4, 2, 2, 4), (16, 4, 1, 1), (8, 4, 4, 4)]
         {
             let packing = Packing { channels, pixels: 2, depth, interleave, run };
-            let (taps, out_c) = (9, 5);
+            let (geometry, taps, out_c) = (&GEOMETRY, GEOMETRY.patch_len(), GEOMETRY.output.channels);
             let places: BTreeSet<usize> =
-                (0..out_c).flat_map(|c| (0..taps).map(move |k| packing.place(taps, c, k))).collect();
+                (0..out_c).flat_map(|c| (0..taps).map(move |k| packing.place(geometry, c, k))).collect();
             assert_eq!(places.len(), taps * out_c);
-            assert!(*places.last().unwrap() < packing.packed_len(taps, out_c));
+            assert!(*places.last().unwrap() < packing.packed_len(geometry));
         }
         let pairs = Packing { channels: 4, pixels: 2, depth: 2, interleave: 2, run: 1 };
         let order = [(0, 0), (1, 0), (0, 1), (1, 1), (2, 0), (3, 0), (2, 1), (3, 1)];
-        assert_eq!(order.map(|(channel, tap)| pairs.place(2, channel, tap)), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(order.map(|(channel, tap)| pairs.place_in_block(2, channel, tap)), [0, 1, 2, 3, 4, 5, 6, 7]);
         let runs = Packing { run: 4, ..pairs };
         assert_eq!([0, 1, 2, 3, 4, 5].map(|tap| runs.order(6, tap)), [0, 2, 1, 3, 4, 5]);
+        // Three rows of three taps, each in two steps of two.
+        assert_eq!((runs.row_taps(&GEOMETRY), runs.patch_taps(&GEOMETRY)), (3, 12));
+        assert_eq!([0, 2, 3, 8].map(|tap| runs.place(&GEOMETRY, 4, tap)), [48, 56, 64, 88]);
+        assert_eq!((pairs.row_taps(&GEOMETRY), pairs.patch_taps(&GEOMETRY)), (9, 10));
     }
 }

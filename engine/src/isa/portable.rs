@@ -18,22 +18,35 @@ pub(super) fn conv2d<I: Isa, X: Code, F: Finish>(
 ) {
     let Packing { channels, pixels, .. } = I::PACKING;
     let geometry = convolution.geometry;
-    let (taps, out_c) = (geometry.patch_len(), geometry.output.channels);
+    let out_c = geometry.output.channels;
+    let has_rows = I::PACKING.has_rows(geometry);
     let Some((bias, scratch)) = scratch.split_at_mut_checked(out_c.next_multiple_of(channels)) else { return };
     let Some((sums, columns)) = scratch.split_at_mut_checked(channels * pixels) else { return };
     let columns: &mut [i16] = bytemuck::try_cast_slice_mut(columns).unwrap_or_default();
-    let Some(columns) = columns.get_mut(..I::PACKING.columns_len(taps)) else { return };
+    let (row, padded) = (I::PACKING.row_taps(geometry), I::PACKING.patch_taps(geometry));
+    let Some(columns) = columns.get_mut(..pixels * padded) else { return };
     convolution.fill_bias(bias);
     let mut positions = geometry.output.positions();
     for (tile, outs) in output.chunks_mut((pixels * out_c).max(1)).enumerate() {
         // After the last pixel, columns keep what an earlier tile left; their sums are not stored.
         for (pixel, position) in positions.by_ref().take(pixels).enumerate() {
-            geometry.pieces(position, &convolution.input, |tap, piece| match piece {
-                Piece::Values(values) => I::place(values, columns, pixel, tap, taps),
-                Piece::Padding(zero_point, len) => fill(I::PACKING, zero_point, len, columns, [pixel, tap, taps]),
+            geometry.pieces(position, &convolution.input, |tap, piece| {
+                let before = if has_rows { tap.checked_div(row).unwrap_or_default() } else { 0 };
+                let columns = columns.get_mut(before * I::PACKING.columns_len(row)..).unwrap_or_default();
+                let tap = tap - before * row;
+                match (piece, has_rows) {
+                    (Piece::Values(values), false) => I::place(values, columns, pixel, tap, row),
+                    (Piece::Values(values), true) => {
+                        place(I::PACKING.in_order(), values, columns, [pixel, tap, row]);
+                    }
+                    (Piece::Padding(value, len), false) => fill(I::PACKING, value, len, columns, [pixel, tap, row]),
+                    (Piece::Padding(value, len), true) => {
+                        fill(I::PACKING.in_order(), value, len, columns, [pixel, tap, row]);
+                    }
+                }
             });
         }
-        let blocks = convolution.weights.chunks_exact(I::PACKING.block_len(taps).max(1));
+        let blocks = convolution.weights.chunks_exact((channels * padded).max(1));
         for (block, (weights, bias)) in blocks.zip(bias.chunks_exact(channels)).enumerate() {
             I::dot(weights, columns, sums);
             let first = block * channels;

@@ -109,7 +109,7 @@ pub const fn place(
     let in_c = geometry.input.channels;
     out_channel / packing.channels * block_len(packing, geometry)
         + position * packing.block_len(in_c)
-        + packing.place(in_c, out_channel % packing.channels, in_channel)
+        + packing.place_in_block(in_c, out_channel % packing.channels, in_channel)
 }
 
 /// Elements of weights that are transformed when they are used: `[out_c][in_c / 4][9 taps][4]`, filled up with zeros.

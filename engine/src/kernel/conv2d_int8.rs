@@ -40,7 +40,7 @@ impl Sums {
         let Self { geometry, channels, weights, bias, .. } = self;
         assert!(geometry.is_valid(), "no dimension is 0");
         assert!(channels[0] > 0 && channels[0] + channels[1] == geometry.input.channels, "the maps' channels add up");
-        let len = I::PACKING.packed_len(geometry.patch_len(), geometry.output.channels);
+        let len = I::PACKING.packed_len(geometry);
         assert!(weights.len() == len, "weights are packed for this instruction set");
         assert!(bias.is_valid(geometry.output.channels), "bias tables are rows of a value a channel");
     }

@@ -36,8 +36,8 @@ pub(super) struct Plain(pub(super) Conv2dInt8);
 impl Plain {
     pub(super) fn pack<I: Isa>(self) -> Conv2dInt8 {
         let Sums { geometry, weights, .. } = self.0.sums;
-        let (taps, out_c) = (geometry.patch_len(), geometry.output.channels);
-        let mut packed = vec![0; I::PACKING.packed_len(taps, out_c)];
+        let taps = geometry.patch_len();
+        let mut packed = vec![0; I::PACKING.packed_len(&geometry)];
         for (i, weight) in weights.iter().enumerate() {
             packed[I::place_weight(&geometry, i / taps, i % taps)] = *weight;
         }

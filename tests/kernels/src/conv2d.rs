@@ -224,7 +224,7 @@ impl Operands<'_> {
     /// Packs the weights and runs the convolution.
     fn compute<I: Isa, X: Code, F: Finish>(&mut self, input: Maps<'_, X>, finish: &F, output: &mut [F::Element]) {
         let geometry = self.geometry;
-        let len = I::PACKING.packed_len(geometry.patch_len(), geometry.output.channels);
+        let len = I::PACKING.packed_len(geometry);
         let packed = self.packed.get_mut(..len).unwrap_or_default();
         pack::<I>(geometry, self.weights, packed);
         let biases = self.biases.each_ref().map(|row| row.get(..geometry.output.channels).unwrap_or_default());

@@ -22,8 +22,7 @@ pub fn fitting(random: &mut Random, draw: Draw, fits: impl Fn(&Geometry) -> bool
 #[must_use]
 #[inline(always)]
 pub fn fits<I: Isa>(geometry: &Geometry) -> bool {
-    let [taps, out_c] = [geometry.patch_len(), geometry.output.channels];
-    maps_fit(geometry) && I::PACKING.packed_len(taps, out_c) <= PACKED && I::scratch_words(geometry) <= SCRATCH
+    maps_fit(geometry) && I::PACKING.packed_len(geometry) <= PACKED && I::scratch_words(geometry) <= SCRATCH
 }
 
 /// Whether a Winograd convolution fits for a packing.

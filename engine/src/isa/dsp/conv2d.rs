@@ -31,15 +31,15 @@ pub(super) fn run<X: Code, F: Finish>(
         return;
     }
     let geometry = convolution.geometry;
-    let (taps, out_c) = (geometry.patch_len(), geometry.output.channels);
+    let (taps, out_c) = (Dsp::PACKING.patch_taps(geometry), geometry.output.channels);
     let whole = output.len() >= geometry.output.len()
-        && convolution.weights.len() >= Dsp::PACKING.packed_len(taps, out_c)
-        && scratch.len() >= Dsp::PACKING.scratch_words(geometry)
+        && convolution.weights.len() >= Dsp::PACKING.packed_len(geometry)
         && taps > 0;
     let starts_len = out_c.next_multiple_of(CHANNELS) * PIXELS;
-    let Some((starts, columns)) = scratch.split_at_mut_checked(starts_len).filter(|_| whole) else {
+    let Some((starts, rest)) = scratch.split_at_mut_checked(starts_len).filter(|_| whole) else {
         return;
     };
+    let Some((columns, halo)) = rest.split_at_mut_checked(PIXELS * taps / 2) else { return };
     let mut run = Run { convolution, finish, starts, taps, out_c, exact: X::bytes(&[]).is_none(), single: false };
     let adds = finish.to_int8().is_some_and(|finish| !matches!(finish.residual, Residual::None));
     run.single = geometry.output.height * geometry.output.width == 1 && !run.exact && !adds;
@@ -49,19 +49,20 @@ pub(super) fn run<X: Code, F: Finish>(
         run.start();
     }
     let columns: &mut [u32] = bytemuck::must_cast_slice_mut(columns);
-    let patches = Patches::of(geometry, &convolution.input);
+    let Some(mut patches) = Patches::of(geometry, &convolution.input, halo) else { return };
     let all = geometry.output.height * geometry.output.width;
     // The last tile makes some pixels once more where that gives the same.
     let again = !finish.reads_output();
     let mut whole = run.whole(columns, output.len());
     let mut done = 0;
     while done < all {
-        let first = if again { done.min(all.saturating_sub(PIXELS)) } else { done };
+        let more = (done + PIXELS).saturating_sub(all);
+        let first = if more > 0 && more <= done && again && patches.back(more) { done - more } else { done };
         let pixels = PIXELS.min(all - first);
         patches.place(first, pixels, columns);
         if run.single {
             // Its columns side by side.
-            for pair in 1..Dsp::PACKING.padded_taps(taps) / 2 {
+            for pair in 1..taps / 2 {
                 let word = at(columns, pair * PIXELS);
                 if let Some(column) = columns.get_mut(pair) {
                     *column = word;
@@ -79,6 +80,7 @@ struct Run<'a, X, F> {
     finish: &'a F,
     /// Where sums start, `[blocks][4 pixels][2 channels]`; see [`Tile::start`].
     starts: &'a mut [i32],
+    /// Filled up.
     taps: usize,
     out_c: usize,
     /// See [`Tile::exact`].
@@ -128,6 +130,7 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
             weights_end: self.weights(blocks),
             last: if table.is_some() { Last::LookUp } else { Last::Saturate },
             residual_factors: factors.as_ptr(),
+            odd: usize::from(self.ends_odd() && matches!(finish.residual, Residual::None)),
             ..self.block(columns, 0)
         })
     }
@@ -148,20 +151,15 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
             };
             // SAFETY: `run` has found weights, columns and output to be whole, and `whole` residual and factors.
             unsafe { products(tile, self.single) };
-            done = self.out_c / CHANNELS;
-            if done * CHANNELS < self.out_c && tile.residual.is_null() && !self.single {
-                // SAFETY: as before; there is another block, and a multiplier for it.
-                unsafe { odd(tile, output.get_mut(start..).unwrap_or_default()) };
-                done += 1;
-            }
+            done = self.out_c / CHANNELS + tile.odd;
         }
         for block in done..self.out_c.div_ceil(CHANNELS) {
             let channel = block * CHANNELS;
+            let count = CHANNELS.min(self.out_c - channel);
             let mut sums = [0i32; SUMS];
             let tile = Tile { output: sums.as_mut_ptr().cast(), ..self.block(columns, block) };
             // SAFETY: `run` has found weights and columns to be whole; there is room for all sums.
             unsafe { products(&tile, self.single) };
-            let count = CHANNELS.min(self.out_c - channel);
             for (pixel, sums) in sums.chunks_exact(CHANNELS).take(pixels).enumerate() {
                 let index = (first + pixel) * self.out_c + channel;
                 let outs = output.get_mut(index..index + count).unwrap_or_default();
@@ -170,16 +168,21 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
         }
     }
 
+    /// Whether the last channel has no other in its block, of four pixels.
+    fn ends_odd(&self) -> bool {
+        !self.out_c.is_multiple_of(CHANNELS) && !self.single
+    }
+
     /// A block's weights.
     #[inline(always)]
     fn weights(&self, block: usize) -> *const i8 {
-        self.convolution.weights.as_ptr().wrapping_add(block * Dsp::PACKING.block_len(self.taps))
+        self.convolution.weights.as_ptr().wrapping_add(block * CHANNELS * self.taps)
     }
 
     /// Block `block`, whose sums are stored.
     #[inline(always)]
     fn block(&self, columns: &[u32], block: usize) -> Tile {
-        let pairs = Dsp::PACKING.padded_taps(self.taps) / 2;
+        let pairs = self.taps / 2;
         let pixels = if self.single { 1 } else { PIXELS };
         Tile {
             weights: self.weights(block),
@@ -198,6 +201,7 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
             exact: self.exact.into(),
             residual: core::ptr::null(),
             residual_factors: core::ptr::null(),
+            odd: 0,
         }
     }
 }
@@ -206,31 +210,6 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
 #[inline(always)]
 fn second(exact: bool, a: i32, b: i32) -> i32 {
     if exact { b } else { (b << 8).wrapping_add(a) }
-}
-
-/// The last channel of four pixels of `output`, which is the first of the block after those of `whole`.
-///
-/// # Safety
-/// That block is there, and a multiplier.
-#[inline(never)]
-unsafe fn odd(whole: &Tile, output: &mut [i8]) {
-    let channel = whole.pixel.saturating_sub(1);
-    let mut outputs = [0; SUMS];
-    // SAFETY: as the caller says.
-    let multipliers = [unsafe { whole.multipliers.wrapping_add(channel).read() }, 0];
-    let tile = Tile {
-        weights: whole.weights_end,
-        weights_end: whole.weights_end.wrapping_add(2 * CHANNELS * whole.pairs),
-        start: whole.start.wrapping_add(channel * PIXELS),
-        multipliers: multipliers.as_ptr(),
-        output: outputs.as_mut_ptr(),
-        pixel: CHANNELS,
-        ..*whole
-    };
-    // SAFETY: as the caller says; there are two multipliers, and room for two channels of four pixels.
-    unsafe { products(&tile, false) };
-    let outs = output.iter_mut().skip(channel).step_by(whole.pixel.max(1));
-    outs.zip(outputs.chunks_exact(CHANNELS)).for_each(|(out, pair)| *out = at(pair, 0));
 }
 
 /// One copy of the loops for all layers.

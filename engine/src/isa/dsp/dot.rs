@@ -50,15 +50,19 @@ pub(super) struct Tile {
     pub residual: *const i8,
     /// Its factors, two a block.
     pub residual_factors: *const i32,
+    /// 1 where one more channel follows the blocks of four pixels, to which no residual is added, else 0. It lies in a block
+    /// whose other weights are 0, so that pairs of bytes are its own weights as int16.
+    pub odd: usize,
 }
 
 /// Moves the tile onto the stack, from [`Tile::weights`] at 4 to [`Tile::weights_end`] at 44. At 0 is where a block begins,
 /// so many bytes before the end of the body that the number of its passes is whole; at 48 what becomes of the sums; at 52
-/// the same where a residual is added before; at 56 the residual, at 60 its factors.
+/// the same where a residual is added before; at 56 the residual, at 60 its factors, at 64 whether a channel follows.
 macro_rules! enter {
     ($passes:expr) => {
         concat!(
-            ".arch armv7e-m\npush {{r4-r11, lr}}\nldrd r1, r2, [r0, #56]\npush {{r1, r2}}\nsub sp, sp, #8\n",
+            ".arch armv7e-m\npush {{r4-r11, lr}}\nldrd r1, r2, [r0, #56]\nldr r3, [r0, #64]\n",
+            "push {{r1-r4}}\nsub sp, sp, #8\n",
             "ldr lr, [r0, #48]\nldm r0, {{r1-r12}}\n",
             "ldr r0, [r0, #52]\npush {{r1-r11}}\nsub sp, sp, #4\n",
             $passes,
@@ -69,10 +73,30 @@ macro_rules! enter {
     };
 }
 
-/// The next block, if there is one, the weights being read; and the end.
+/// The next block, if there is one, the weights being read; what is done after the last one; and the end.
 macro_rules! leave {
+    ($last:expr) => {
+        concat!("ldr r2, [sp, #44]\ncmp r0, r2\nbne.w 20b\n", $last, "26:\nadd sp, sp, #72\npop {{r4-r11, lr}}\n")
+    };
+}
+
+/// One more channel of four pixels, if there is one. Instructions: 6 a pair, the weights needing no widening.
+macro_rules! odd_channel {
     () => {
-        "ldr r2, [sp, #44]\ncmp r0, r2\nbne.w 20b\n26:\nadd sp, sp, #64\npop {{r4-r11, lr}}\n"
+        concat!(
+            "ldr r1, [sp, #64]\ncmp r1, #0\nbeq.w 26f\nldrd r1, r12, [sp, #8]\nldr r3, [sp, #16]\nldr r4, [r3]\n",
+            "mov r6, r4\nmov r8, r4\nmov r10, r4\n",
+            // So many bytes before the end that the number of passes is whole.
+            "sub r2, r1, r12\nand r2, r2, #48\nadd r2, r2, r2, lsl #1\nadr.w r3, 32f + 1\nadd r2, r3, r2, lsr #1\n",
+            "bx r2\n.p2align 2\n32:\n.rept 4\n",
+            "ldr.w r3, [r0], #4\nldm.w r1!, {{r5, r7, r9, r11}}\nsmlad r4, r3, r5, r4\nsmlad r6, r3, r7, r6\n",
+            "smlad r8, r3, r9, r8\nsmlad r10, r3, r11, r10\n.endr\ncmp r1, r12\nbne.w 32b\n",
+            "ldr r1, [sp, #20]\nldr r1, [r1]\nldrd r12, lr, [sp, #32]\nldr r5, [sp, #40]\n",
+            ".irp sum, r4, r6, r8, r10\nlsl \\sum, \\sum, r12\nsmmlar \\sum, \\sum, r1, lr\n.endr\ncmp r5, #0\nbeq 33f\n",
+            ".irp sum, r4, r6, r8, r10\nssat \\sum, #10, \\sum\nldrb \\sum, [r5, \\sum]\n.endr\nb 34f\n33:\n",
+            ".irp sum, r4, r6, r8, r10\nssat \\sum, #8, \\sum\n.endr\n34:\nldrd r2, r3, [sp, #24]\n",
+            "add r1, r2, r3, lsl #1\nstrb r4, [r2]\nstrb r6, [r2, r3]\nstrb r8, [r1]\nstrb r10, [r1, r3]\n",
+        )
     };
 }
 
@@ -204,7 +228,7 @@ pub(super) unsafe fn four_pixels(tile: &Tile) {
             "strb r11, [r1, r3]",
             "strb r9, [r1]",
             "str r2, [sp, #24]",
-            leave!(),
+            leave!(odd_channel!()),
             "b 27f",
             ".p2align 2",
             "23:",
@@ -333,7 +357,7 @@ pub(super) unsafe fn one_pixel(tile: &Tile) {
             "strb r4, [r2], #1",
             "strb r5, [r2], #1",
             "str r2, [sp, #24]",
-            leave!(),
+            leave!(""),
             "b 27f",
             ".p2align 2",
             "23:",

@@ -26,8 +26,7 @@ pub(super) fn run<X: Code, F: Finish>(
     let finish = finish.to_int8().filter(|finish| fits(geometry) && matches!(finish.residual, Residual::None))?;
     let requantize = &finish.epilogue.requantize;
     let multipliers = requantize.multipliers.get(..out_c)?;
-    let whole = input.maps[0].len() >= geometry.input.len()
-        && weights.len() >= Dsp::PACKING.packed_len(geometry.patch_len(), out_c);
+    let whole = input.maps[0].len() >= geometry.input.len() && weights.len() >= Dsp::PACKING.packed_len(geometry);
     let output = F::bytes(output).filter(|output| whole && output.len() >= geometry.output.len())?;
     let (channels, rows) = scratch.split_at_mut_checked(out_c * WORDS)?;
     for (channel, (words, multiplier)) in channels.as_chunks_mut::<WORDS>().0.iter_mut().zip(multipliers).enumerate() {
@@ -39,10 +38,7 @@ pub(super) fn run<X: Code, F: Finish>(
     let len = 2 * row_words(geometry);
     // Row y is in slot y % 3; before the first one, and after the last, there is padding.
     let mut fill = |slot: usize, values: &[X]| {
-        let padding = input.zero_points[0];
-        let row = rows.get_mut(slot * len..(slot + 1) * len).unwrap_or_default();
-        row.fill(padding);
-        row.iter_mut().skip(1).zip(values).for_each(|(out, value)| *out = (*value).into());
+        self::fill(rows.get_mut(slot * len..(slot + 1) * len).unwrap_or_default(), input.zero_points[0], values);
         rows.as_ptr()
     };
     let mut values = input.maps[0].chunks_exact(width.max(1)).take(geometry.input.height);
@@ -69,6 +65,14 @@ pub(super) fn run<X: Code, F: Finish>(
         }
     }
     Some(())
+}
+
+/// A row of padding but for some values from the second place on.
+#[inline(never)]
+fn fill<X: Code>(row: &mut [i16], padding: i16, values: &[X]) {
+    row.fill(padding);
+    let outs = row.get_mut(1..).unwrap_or_default();
+    outs.iter_mut().zip(values).for_each(|(out, value)| *out = (*value).into());
 }
 
 /// What a row of the output is made of.

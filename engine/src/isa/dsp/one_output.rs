@@ -83,7 +83,7 @@ impl<'a> Rows<'a> {
             && matches!(input.channels, 16 | 32)
             && input.width >= PIXELS + 2
             && map.len() >= input.len()
-            && weights.len() >= Dsp::PACKING.packed_len(geometry.patch_len(), 1);
+            && weights.len() >= Dsp::PACKING.packed_len(geometry);
         let (table, rest) = scratch.split_at_mut_checked(PIXELS + SIDE * input.channels / 4 * STEP).filter(|_| fits)?;
         let sums = rest.get_mut(..input.width)?;
         Some(Self { geometry, map, weights, zero_point, bias, starts: [0; 3], table, sums })

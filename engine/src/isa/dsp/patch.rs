@@ -1,9 +1,8 @@
 //! Patches of the input, widened into a tile's columns.
 
 use super::dot::{widen, widen_pixels};
-use super::op::{pkhbt, pkhtb, sxtb16, sxtb16_odd};
+use super::halo::Halo;
 use super::{Dsp, Isa};
-use crate::conditioning::at;
 use crate::geometry::{Geometry, Piece};
 use crate::maps::{Code, Maps};
 use crate::shape::Shape;
@@ -11,43 +10,48 @@ use crate::shape::Shape;
 /// Pixels of a tile.
 const PIXELS: usize = Dsp::PACKING.pixels;
 
-/// Most taps that are gathered one by one.
-const FEW: usize = 32;
-
-/// A patch of few taps, two a word; 0 after the last.
-type Few = [u32; FEW / 2];
-
 /// Where a convolution's patches come from.
 pub(super) struct Patches<'a, X> {
     geometry: &'a Geometry,
     input: &'a Maps<'a, X>,
-    /// Whether there is one map, whole and not enlarged.
-    plain: bool,
-    /// That map, where it is of int8.
-    map: Option<&'a [i8]>,
-    /// That map, where patches are its pixels, of four values or more.
+    /// Rows of the input, where patches are taken from there.
+    halo: Option<Halo<'a>>,
+    /// The map, where there is one, of int8, whole and not enlarged, and of whole quadruples of channels.
+    quads: Option<&'a [i8]>,
+    /// The map, where there is one, of int8 and whole, and patches are its pixels, of four values or more.
     pixels: Option<&'a [i8]>,
 }
 
 impl<'a, X: Code> Patches<'a, X> {
-    pub(super) fn of(geometry: &'a Geometry, input: &'a Maps<'a, X>) -> Self {
+    /// `halo` is room for it; none where that is too little.
+    pub(super) fn of(geometry: &'a Geometry, input: &'a Maps<'a, X>, halo: &'a mut [i32]) -> Option<Self> {
         let whole = input.maps[0].len() >= geometry.input.len();
         let plain = whole && input.channels[1] == 0 && geometry.upsample == [1, 1];
         let map = X::bytes(input.maps[0]).filter(|_| plain);
         let same = [geometry.kernel, geometry.stride] == [[1; 2]; 2] && geometry.padding == [0; 2];
         let pixels = map.filter(|_| same && geometry.output.width == geometry.input.width && input.channels[0] >= 4);
-        Self { geometry, input, plain, map, pixels }
+        let quads = map.filter(|_| input.channels[0].is_multiple_of(4));
+        let halo = Halo::of(geometry, input, halo);
+        let whole = halo.is_some() || !Dsp::PACKING.has_rows(geometry);
+        whole.then_some(Self { geometry, input, halo, quads, pixels })
+    }
+
+    /// Whether the next patches may be those of so many pixels that have been; it is asked once.
+    pub(super) fn back(&mut self, pixels: usize) -> bool {
+        self.halo.as_mut().is_none_or(|halo| halo.back(pixels))
     }
 
     /// Writes the patches under `pixels` output pixels, from pixel `first` on, into the columns.
     #[inline(always)]
-    pub(super) fn place(&self, first: usize, pixels: usize, columns: &mut [u32]) {
+    pub(super) fn place(&mut self, first: usize, pixels: usize, columns: &mut [u32]) {
         let channels = self.geometry.input.channels;
         let start = first * channels;
         let values = self.pixels.and_then(|map| map.get(start..start + pixels * channels));
         if let Some(values) = values.filter(|_| columns.len() >= channels.div_ceil(2) * PIXELS) {
             // SAFETY: values and columns have just been found to be long enough; `of` asks for four channels.
             unsafe { widen_pixels(values.as_ptr(), columns.as_mut_ptr(), channels, pixels) };
+        } else if let Some(halo) = &mut self.halo {
+            halo.place(pixels, columns);
         } else {
             self.one_by_one(first, pixels, columns);
         }
@@ -59,15 +63,11 @@ impl<'a, X: Code> Patches<'a, X> {
         let width = self.geometry.output.width;
         let mut y = first.checked_div(width).unwrap_or_default();
         let mut x = first - y * width;
-        let mut few = Few::default();
         // Known when this is compiled, so that the other type's branches are left out.
         let is_int8 = X::bytes(&[]).is_some();
         for pixel in 0..pixels {
-            match self.map.filter(|_| is_int8) {
-                Some(map) => self.bytes(map, (y, x), columns, pixel),
-                None if !is_int8 && self.plain && self.geometry.patch_len() <= FEW => {
-                    self.few((y, x), &mut few, columns, pixel);
-                }
+            match self.quads.filter(|_| is_int8) {
+                Some(map) => self.quads(map, (y, x), columns, pixel),
                 None => self.others((y, x), columns, pixel),
             }
             x += 1;
@@ -77,7 +77,7 @@ impl<'a, X: Code> Patches<'a, X> {
         }
     }
 
-    /// Of two maps, an enlarged one or a large patch of int16.
+    /// Of two maps or an enlarged one, or of int16.
     #[inline(never)]
     fn others(&self, position: (usize, usize), columns: &mut [u32], pixel: usize) {
         let taps = self.geometry.patch_len();
@@ -119,200 +119,48 @@ impl<'a, X: Code> Patches<'a, X> {
         Some((row * width + column) * channels)
     }
 
-    /// Of one map of int8, four values at a time.
+    /// Of one map of int8 and of whole quadruples of channels.
     #[inline(always)]
-    fn bytes(&self, map: &[i8], position: (usize, usize), columns: &mut [u32], pixel: usize) {
-        let taps = self.geometry.patch_len();
-        let Some(words) = columns.get_mut(pixel..).filter(|words| words.len() + PIXELS > taps.div_ceil(2) * PIXELS)
-        else {
+    fn quads(&self, map: &[i8], position: (usize, usize), columns: &mut [u32], pixel: usize) {
+        let pairs = self.geometry.patch_len() / 2;
+        let Some(words) = columns.get_mut(pixel..).filter(|words| words.len() + PIXELS > pairs * PIXELS) else {
             return;
         };
-        let mut column = Column { next: words.as_mut_ptr(), waiting: 0, count: 0 };
+        let mut next = words.as_mut_ptr();
         let Some(start) = self.inside(position) else {
             // SAFETY: there are words for the patch.
-            return unsafe { self.edge(map, position, column) };
+            return unsafe { self.edge(map, position, next) };
         };
         let Geometry { input: Shape { width, channels, .. }, kernel: [k_h, k_w], .. } = *self.geometry;
         let (mut input, len) = (map.as_ptr().wrapping_add(start), k_w * channels);
         for _ in 0..k_h {
-            if channels.is_multiple_of(4) {
-                // SAFETY: the patch is on the map, which `of` has found to be whole; there are words for all of it.
-                unsafe { widen(input, column.next, len / 4) };
-                column.next = column.next.wrapping_add(len / 2 * PIXELS);
-            } else {
-                // SAFETY: see above.
-                unsafe { column.take(input, len) };
-            }
+            // SAFETY: the patch is on the map, which `of` has found to be whole; there are words for all of it.
+            unsafe { widen(input, next, len / 4) };
+            next = next.wrapping_add(len / 2 * PIXELS);
             input = input.wrapping_add(width * channels);
         }
-        // SAFETY: see above.
-        unsafe { column.end() };
     }
 
     /// The same where a part of the patch is outside the map.
     ///
     /// # Safety
-    /// The column has room for the patch.
+    /// From `next` on there are columns for the patch.
     #[inline(never)]
-    unsafe fn edge(&self, map: &[i8], position: (usize, usize), mut column: Column) {
-        let nothing = u32::from(self.input.zero_points[0] as u8) * 0x0101_0101;
-        self.rows(position, |len, start| match start {
-            // SAFETY: the pieces make up the patch, for which there is room.
-            None => unsafe { column.fill(nothing, len) },
-            // SAFETY: the row's columns are on the map, which `of` has found to be whole; else see above.
-            Some(start) => unsafe { column.take(map.as_ptr().wrapping_add(start), len) },
-        });
-        // SAFETY: see above.
-        unsafe { column.end() };
-    }
-
-    /// Value by value, and then into pairs.
-    #[inline(always)]
-    fn few(&self, position: (usize, usize), few: &mut Few, columns: &mut [u32], pixel: usize) {
-        let taps = self.geometry.patch_len();
-        let flat: &mut [i16] = bytemuck::must_cast_slice_mut(few);
-        if let Some(mut start) = self.inside(position) {
-            let Geometry { input: Shape { width, channels, .. }, kernel: [_, k_w], .. } = *self.geometry;
-            let len = k_w * channels;
-            for row in flat.get_mut(..taps).unwrap_or_default().chunks_exact_mut(len.max(1)) {
-                let values = self.input.maps[0].get(start..start + len).unwrap_or_default();
-                row.iter_mut().zip(values).for_each(|(out, value)| *out = (*value).into());
-                start += width * channels;
-            }
-        } else {
-            let mut flat = flat.iter_mut();
-            let nothing = self.input.zero_points[0];
-            self.rows(position, |len, start| match start {
-                None => flat.by_ref().take(len).for_each(|out| *out = nothing),
-                Some(start) => {
-                    let values = self.input.maps[0].get(start..start + len).unwrap_or_default();
-                    values.iter().zip(flat.by_ref()).for_each(|(value, out)| *out = (*value).into());
+    unsafe fn edge(&self, map: &[i8], position: (usize, usize), mut next: *mut u32) {
+        let nothing = u32::from(self.input.zero_points[0] as u16) * 0x1_0001;
+        self.rows(position, |len, start| {
+            match start {
+                // SAFETY: the row's columns are on the map, which `of` has found to be whole; else see below.
+                Some(start) => unsafe { widen(map.as_ptr().wrapping_add(start), next, len / 4) },
+                None => {
+                    for pair in 0..len / 2 {
+                        // SAFETY: the pieces make up the patch, for which there is room.
+                        unsafe { next.wrapping_add(pair * PIXELS).write(nothing) };
+                    }
                 }
-            });
-        }
-        let mut words = columns.get_mut(pixel..).unwrap_or_default().iter_mut().step_by(PIXELS);
-        let pairs = few.get(..taps.div_ceil(2)).unwrap_or_default();
-        let (quads, rest) = pairs.split_at(pairs.len().min(taps / 4 * 2));
-        for quad in quads.chunks_exact(2) {
-            let [first, second] = [at(quad, 0), at(quad, 1)];
-            if let Some(word) = words.next() {
-                *word = pkhbt(first, second);
             }
-            if let Some(word) = words.next() {
-                *word = pkhtb(second, first);
-            }
-        }
-        words.zip(rest).for_each(|(word, pair)| *word = *pair);
-    }
-}
-
-/// A pixel's column, to which values are added from the first on.
-struct Column {
-    /// Where the next quadruple goes.
-    next: *mut u32,
-    /// Values that are no quadruple yet, the others being 0.
-    waiting: u32,
-    /// How many.
-    count: usize,
-}
-
-impl Column {
-    /// Adds a quadruple.
-    ///
-    /// # Safety
-    /// There is a place for it.
-    #[inline(always)]
-    unsafe fn push(&mut self, quad: u32) {
-        // SAFETY: as the caller says.
-        unsafe { self.next.write(sxtb16(quad)) };
-        // SAFETY: as the caller says.
-        unsafe { self.next.wrapping_add(PIXELS).write(sxtb16_odd(quad)) };
-        self.next = self.next.wrapping_add(2 * PIXELS);
-    }
-
-    /// Adds up to three values, the other bytes of `values` being 0.
-    ///
-    /// # Safety
-    /// There is a place for them.
-    #[inline(always)]
-    unsafe fn few(&mut self, values: u32, len: usize) {
-        let bits = 8 * self.count as u32;
-        self.waiting |= values << bits;
-        self.count += len;
-        if self.count >= 4 {
-            // SAFETY: as the caller says.
-            unsafe { self.push(self.waiting) };
-            (self.waiting, self.count) = (values >> (32 - bits), self.count - 4);
-        }
-    }
-
-    /// Adds `len` > 0 values.
-    ///
-    /// # Safety
-    /// They are there, and there is a place for them.
-    #[inline(always)]
-    unsafe fn take(&mut self, mut from: *const i8, mut len: usize) {
-        if len < 4 {
-            let mut values = 0;
-            for value in 0..len {
-                // SAFETY: as the caller says.
-                values |= u32::from(unsafe { from.wrapping_add(value).read() } as u8) << (8 * value);
-            }
-            // SAFETY: as the caller says.
-            return unsafe { self.few(values, len) };
-        }
-        if self.count > 0 {
-            // SAFETY: as the caller says; there are at least four.
-            let first = unsafe { from.cast::<u32>().read_unaligned() };
-            // SAFETY: as the caller says.
-            unsafe { self.push(self.waiting | first << (8 * self.count)) };
-            (from, len) = (from.wrapping_add(4 - self.count), len + self.count - 4);
-        }
-        let (quads, rest) = (len / 4, len % 4);
-        if quads > 0 {
-            // SAFETY: as the caller says.
-            unsafe { widen(from, self.next, quads) };
-            self.next = self.next.wrapping_add(2 * PIXELS * quads);
-        }
-        (self.waiting, self.count) = (0, rest);
-        if rest > 0 {
-            let last = from.wrapping_add(len).wrapping_sub(4).cast::<u32>();
-            // SAFETY: there were at least four values.
-            self.waiting = unsafe { last.read_unaligned() } >> (32 - 8 * rest);
-        }
-    }
-
-    /// Adds `len` times the value of which `nothing` are four.
-    ///
-    /// # Safety
-    /// There is a place for them.
-    #[inline(always)]
-    unsafe fn fill(&mut self, nothing: u32, len: usize) {
-        self.waiting |= nothing << (8 * self.count);
-        self.count += len;
-        while self.count >= 4 {
-            // SAFETY: as the caller says.
-            unsafe { self.push(self.waiting) };
-            (self.waiting, self.count) = (nothing, self.count - 4);
-        }
-        self.waiting &= !(u32::MAX << (8 * self.count));
-    }
-
-    /// Adds what waits, which is no quadruple and keeps its order.
-    ///
-    /// # Safety
-    /// There is a place for it.
-    #[inline(always)]
-    unsafe fn end(self) {
-        let [even, odd] = [sxtb16(self.waiting), sxtb16_odd(self.waiting)];
-        if self.count > 0 {
-            // SAFETY: as the caller says.
-            unsafe { self.next.write(pkhbt(even, odd)) };
-        }
-        if self.count > 2 {
-            // SAFETY: as the caller says.
-            unsafe { self.next.wrapping_add(PIXELS).write(pkhtb(odd, even)) };
-        }
+            next = next.wrapping_add(len / 2 * PIXELS);
+        });
     }
 }
 

@@ -181,7 +181,7 @@ mod tests {
                 geometry.kernel = [3, 3];
             }
             let (taps, out_c) = (geometry.patch_len(), geometry.output.channels);
-            let mut taken = vec![false; Helium::PACKING.packed_len(taps, out_c)];
+            let mut taken = vec![false; Helium::PACKING.packed_len(&geometry)];
             for channel in 0..out_c {
                 for tap in 0..taps {
                     let place = Layout::of(&geometry).place(channel, tap);

@@ -76,7 +76,7 @@ fn widen<V: Pairs>(v: V, weights: &[[i8; DEPTH]], run: usize, panel: &mut [i32])
     let lanes = V::LANES;
     let pair = |low: i8, high: i8| i32::from(low) & 0xffff | i32::from(high) << 16;
     let taps = panel.len() / (run.div_ceil(2) * lanes).max(1) * run;
-    let weight = |tap: usize, lane: usize| at(weights.as_flattened(), packing(lanes).place(taps, lane, tap));
+    let weight = |tap: usize, lane: usize| at(weights.as_flattened(), packing(lanes).place_in_block(taps, lane, tap));
     for (row, panel) in panel.chunks_exact_mut((run.div_ceil(2) * lanes).max(1)).enumerate() {
         for (first, panel) in (0..run).step_by(2).zip(panel.chunks_exact_mut(lanes)) {
             let tap = row * run + first;
