@@ -16,6 +16,7 @@ mod export;
 mod files;
 mod finetune;
 mod frechet_loss;
+mod integer;
 mod judge;
 mod moments;
 mod network;

@@ -1,12 +1,16 @@
 //! Runs a graph with libtorch: the IR is the one definition of the network, here it learns.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context, Result};
+use grano_codegen::fold::fold;
 use grano_codegen::graph::{Function, Graph, LABEL, Op, Parameter, T, X};
 use grano_codegen::kernel::Affine;
-use grano_codegen::quantize::Code;
+use grano_codegen::model::{self, Ranges};
+use grano_codegen::quantize::{Code, codes};
 use tch::{Device, Kind, Tensor};
+
+use crate::integer::Integer;
 
 /// A graph and its parameters, which lie one behind another in one flat vector.
 pub struct Network {
@@ -14,7 +18,27 @@ pub struct Network {
     parameters: Vec<Parameter>,
     flat: Tensor,
     views: BTreeMap<String, Tensor>,
-    codes: BTreeMap<String, Code>,
+    rounding: Option<Rounding>,
+}
+
+/// What an int8 or mixed network rounds values to.
+#[derive(Clone, Debug)]
+pub struct Rounding {
+    /// By node.
+    pub codes: BTreeMap<String, Code>,
+    ranges: Ranges,
+    fine: Vec<String>,
+}
+
+impl Rounding {
+    /// Of `network` with these ranges and the values `fine` in int16.
+    ///
+    /// # Errors
+    /// When int8 has no kernel for a node, or int16 cannot hold what is to be fine.
+    pub fn new(network: &model::Network, ranges: &Ranges, fine: &[String]) -> Result<Self> {
+        let codes = codes(&fold(network, &ranges.times)?, ranges, fine)?;
+        Ok(Self { codes, ranges: ranges.clone(), fine: fine.to_vec() })
+    }
 }
 
 impl Network {
@@ -59,14 +83,14 @@ impl Network {
             offset += count;
         }
         anyhow::ensure!(offset == flat.size1()?, "{} values for {offset} parameters", flat.size1()?);
-        Ok(Self { graph, parameters, flat, views, codes: BTreeMap::new() })
+        Ok(Self { graph, parameters, flat, views, rounding: None })
     }
 
-    /// The same network that rounds its values to an int8 network's codes, by node, as the chip does (fake
-    /// quantisation). Gradients pass as if only what lies beyond a code's ends were cut off (straight-through, Bengio et
-    /// al. 2013).
-    pub fn with_fake_quantization(self, codes: BTreeMap<String, Code>) -> Self {
-        Self { codes, ..self }
+    /// The same network that rounds its values as the chip does, to the last bit (fake quantisation): they are those of
+    /// [`Integer`]. Gradients pass as if only what lies beyond a code's ends were cut off (straight-through, Bengio et al.
+    /// 2013). Where sums leave int32, which an export would refuse, values become the nearest codes instead.
+    pub fn with_fake_quantization(self, rounding: Rounding) -> Self {
+        Self { rounding: Some(rounding), ..self }
     }
 
     /// The same network with other parameters, f32 `[count]`, which it shares.
@@ -74,7 +98,7 @@ impl Network {
     /// # Errors
     /// When the vector's length is not the number of parameters.
     pub fn with_flat(&self, flat: Tensor) -> Result<Self> {
-        Ok(Self::from_flat(self.graph.clone(), flat)?.with_fake_quantization(self.codes.clone()))
+        Ok(Self { rounding: self.rounding.clone(), ..Self::from_flat(self.graph.clone(), flat)? })
     }
 
     /// The same network on another device.
@@ -117,12 +141,32 @@ impl Network {
         if view.dim() == 4 { on_grid(view) } else { view.shallow_clone() }
     }
 
-    /// A node's value, rounded where the network has a code for it.
-    fn rounded(&self, node: &str, value: Tensor) -> Tensor {
-        match self.codes.get(node) {
-            Some(code) => fake_quantize(code, &value),
-            None => value,
-        }
+    /// The values that the chip has, by node; none without fake quantisation. Shapes as for [`Self::forward`].
+    fn exact(&self, x: &Tensor, t: &Tensor, label: &Tensor) -> BTreeMap<String, Tensor> {
+        let Some(Rounding { ranges, fine, .. }) = &self.rounding else { return BTreeMap::new() };
+        let run = || {
+            let parameter = |(parameter, value): (&Parameter, Tensor)| {
+                Ok((parameter.name.clone(), Vec::<f32>::try_from(value.detach().reshape([-1]))?))
+            };
+            let parameters = self.named().map(parameter).collect::<Result<_>>()?;
+            let network = model::Network { graph: self.graph.clone(), parameters };
+            let times: BTreeSet<i64> = Vec::<i64>::try_from(t)?.into_iter().collect();
+            let times: Vec<usize> = times.into_iter().map(|t| t as usize).collect();
+            Integer::new(&network, ranges, fine, &times, x.device())?.run(x, t, label)
+        };
+        tch::no_grad(run).unwrap_or_default()
+    }
+
+    /// A node's value, rounded where the network has a code for it; `exact` is what the chip has.
+    fn rounded(&self, node: &str, value: Tensor, exact: Option<&Tensor>) -> Tensor {
+        let code = self.rounding.as_ref().and_then(|rounding| rounding.codes.get(node));
+        let held = code.map_or_else(|| value.shallow_clone(), |code| held(code, &value));
+        let rounded = match (exact, code) {
+            (Some(exact), _) => exact.to_kind(value.kind()),
+            (None, Some(code)) => nearest(code, &held.detach()),
+            (None, None) => return value,
+        };
+        &held + (rounded - held.detach())
     }
 
     /// The network's output f32 `[N, C, H, W]` for `x` f32 `[N, C, H, W]`, `t` i64 `[N]`, `label` i64 `[N]`,
@@ -140,10 +184,14 @@ impl Network {
         kind: Kind,
         watch: &mut dyn FnMut(&str, &Tensor),
     ) -> Tensor {
+        let exact = self.exact(x, t, label);
         // Channels last in memory, which libtorch's convolutions keep and are a tenth faster on.
         let x = x.to_kind(kind).permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
-        let mut values: HashMap<&str, Tensor> =
-            HashMap::from([(X, self.rounded(X, x)), (T, t.shallow_clone()), (LABEL, label.shallow_clone())]);
+        let mut values: HashMap<&str, Tensor> = HashMap::from([
+            (X, self.rounded(X, x, exact.get(X))),
+            (T, t.shallow_clone()),
+            (LABEL, label.shallow_clone()),
+        ]);
         let parameter = |node: &str, which: &str| self.value(&format!("{node}.{which}")).to_kind(kind);
         for node in &self.graph.nodes {
             let input = |i: usize| &values[node.inputs[i].as_str()];
@@ -180,7 +228,7 @@ impl Network {
                 Op::Embedding { .. } => Tensor::embedding(&parameter(&node.name, "weight"), input(0), -1, false, false),
                 Op::DepthToSpace { block } => input(0).pixel_shuffle(*block as i64),
             };
-            let value = self.rounded(&node.name, value);
+            let value = self.rounded(&node.name, value, exact.get(&node.name));
             watch(&node.name, &value);
             values.insert(&node.name, value);
         }
@@ -188,13 +236,17 @@ impl Network {
     }
 }
 
-/// Fake quantisation: the nearest values that codes stand for, ties upwards.
-fn fake_quantize(code: &Code, value: &Tensor) -> Tensor {
+/// Values held between those of a code's ends.
+fn held(code: &Code, value: &Tensor) -> Tensor {
     let Code { affine: Affine { scale, zero_point }, ends } = *code;
     let [low, high] = ends.map(|end| f64::from(end - zero_point) * scale);
-    let held = value.clamp(low, high);
-    let nearest = (held.detach() / scale + 0.5).floor() * scale;
-    &held + (nearest - held.detach())
+    value.clamp(low, high)
+}
+
+/// The nearest values that codes stand for, ties upwards.
+fn nearest(code: &Code, value: &Tensor) -> Tensor {
+    let scale = code.affine.scale;
+    (value / scale + 0.5).floor() * scale
 }
 
 /// Weights `[out_channels, …]` as int8 will hold them: multiples, −127 to 127, of the 127th part of each output
@@ -208,7 +260,7 @@ fn on_grid(weight: &Tensor) -> Tensor {
 }
 
 /// softmax(qᵀk / √d) · v per head, over all positions; maps are `[N, C, H, W]`.
-fn attention(maps: [&Tensor; 3], heads: i64) -> Tensor {
+pub fn attention(maps: [&Tensor; 3], heads: i64) -> Tensor {
     let size = maps[0].size();
     let [n, channels, h, w] = size[..] else { unreachable!("the graph was checked") };
     let depth = channels / heads;

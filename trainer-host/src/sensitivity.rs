@@ -16,6 +16,7 @@ use grano_codegen::quantize::codes;
 use crate::data::{Dataset, Split};
 use crate::eval::bits::Probe;
 use crate::eval::pictures::on_best_device;
+use crate::network::Rounding;
 use crate::{files, steps};
 
 /// Finds the maps that mixed precision keeps in int16, and names them in the model file.
@@ -57,7 +58,7 @@ pub fn sensitivity(args: &Args) -> Result<()> {
     println!("{}: {:.3} bits per dimension in f32", args.model.display(), exact.total.mean);
     let above = |fine: &[String]| -> Result<f64> {
         let rounded = network.with_flat(network.flat().shallow_clone())?;
-        let rounded = rounded.with_fake_quantization(codes(&folded, &ranges, fine)?);
+        let rounded = rounded.with_fake_quantization(Rounding::new(model.denoiser()?, &ranges, fine)?);
         Ok(probe.bound(&rounded)?.above(&exact).mean)
     };
     let (mut chosen, mut rest) = (Vec::new(), candidates(&folded, &ranges));
