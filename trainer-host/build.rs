@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use grano_codegen::load::load;
-use grano_codegen::{Build, Precision, Target};
+use grano_codegen::{Build, Precision, Purpose, Target};
 use sha2::{Digest, Sha256};
 
 const MODELS: &str = "../models";
@@ -16,9 +16,11 @@ fn main() -> Result<()> {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
     let mut entries = String::new();
     for (index, file) in model_files()?.iter().enumerate() {
-        for precision in Precision::of(&load(file)?) {
-            let module = format!("network{index}_{}", precision.name());
-            entries += &network(file, precision, &folder.join(&module), &module)?;
+        let model = load(file)?;
+        let sampling = Precision::of(&model).into_iter().map(|precision| (precision, Purpose::Sampling));
+        let likelihood = model.header.likelihood.iter().map(|_| (Precision::Int8, Purpose::Likelihood));
+        for (precision, purpose) in sampling.chain(likelihood) {
+            entries += &network(file, precision, purpose, &folder, index)?;
         }
     }
     std::fs::write(folder.join("models.rs"), format!("models! {{\n{entries}}}\n"))?;
@@ -30,16 +32,22 @@ fn main() -> Result<()> {
 /// A sampler of T steps gives it a row of biases for every time index, so that whatever sampler is asked for finds its
 /// rows; one of three steps remembers the step before, and gives it the memory for that. Nothing else of the network
 /// depends on a build's samplers.
-fn network(file: &Path, precision: Precision, folder: &Path, module: &str) -> Result<String> {
+fn network(file: &Path, precision: Precision, purpose: Purpose, folder: &Path, index: usize) -> Result<String> {
+    let (suffix, name) = match purpose {
+        Purpose::Sampling => ("", precision.name().to_string()),
+        Purpose::Likelihood => ("_likelihood", format!("{}, for likelihoods", precision.name())),
+    };
+    let module = format!("network{index}_{}{suffix}", precision.name());
     let model = load(file)?;
     let every = format!("ancestral-{}", model.header.schedule.steps);
-    let build = Build::new(file).precision(precision).target(Target::desktop()).samplers([&every, "dpm-3"]);
-    let output = build.write("network", folder)?;
+    let build =
+        Build::new(file).precision(precision).purpose(purpose).target(Target::desktop()).samplers([&every, "dpm-3"]);
+    let output = build.write("network", &folder.join(&module))?;
     let mut hash = Sha256::new();
     hash.update(&output.generated.source);
     hash.update(&output.generated.constants);
     let fingerprint: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("    {module}: {:?}, {:?}, {fingerprint:?};\n", model.sha256, precision.name()))
+    Ok(format!("    {module}: {:?}, {:?}, {fingerprint:?};\n", model.sha256, name))
 }
 
 /// All models, in the order of their names.

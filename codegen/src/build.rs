@@ -27,10 +27,23 @@ use crate::{float, report};
 pub struct Build {
     model: PathBuf,
     precision: Precision,
+    purpose: Purpose,
     target: Target,
     samplers: Vec<String>,
     flash_budget: usize,
     ram_budget: usize,
+}
+
+/// What an int8 network is for: which values its codes are to hold. Its weights are the same for both. Other precisions
+/// have no use for the question: they lose little either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// To draw pictures: the values on a sampler's trajectories.
+    #[default]
+    Sampling,
+    /// To bound the likelihood of real pictures: the values at x_t of q(x_t | x_0), see
+    /// [`crate::model::Header::likelihood`].
+    Likelihood,
 }
 
 /// What a build writes.
@@ -54,11 +67,18 @@ impl Build {
         Self {
             model,
             precision: Precision::Int8,
+            purpose: Purpose::default(),
             target: Target::default(),
             samplers: Vec::new(),
             flash_budget: usize::MAX,
             ram_budget: usize::MAX,
         }
+    }
+
+    /// Chooses what an int8 network is for.
+    #[must_use]
+    pub fn purpose(self, purpose: Purpose) -> Self {
+        Self { purpose, ..self }
     }
 
     /// Chooses the numbers.
@@ -101,7 +121,12 @@ impl Build {
         let times = times(&samplers);
         let folded = fold(model.denoiser()?, &times)?;
         let none = Ranges::default();
-        let ranges = model.header.ranges.get(DENOISER).unwrap_or(&none);
+        let ranges = match (self.precision, self.purpose) {
+            (Precision::Int8, Purpose::Likelihood) => model.header.likelihood.as_ref().ok_or_else(|| {
+                Error::Model("the model has no codes for likelihoods; `grano-train sensitivity` finds them".into())
+            })?,
+            _ => model.header.ranges.get(DENOISER).unwrap_or(&none),
+        };
         let kernels = match self.precision {
             Precision::Int8 => quantize(&folded, ranges, &[])?,
             Precision::Mixed if ranges.fine.is_empty() => {

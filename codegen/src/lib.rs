@@ -36,7 +36,7 @@ pub mod report;
 pub mod schedule;
 pub mod target;
 
-pub use build::Build;
+pub use build::{Build, Purpose};
 pub use error::{Error, Result};
 pub use precision::Precision;
 pub use target::Target;

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use grano_codegen::graph::Node;
 use grano_codegen::load::load;
 use grano_codegen::model::Model;
-use grano_codegen::{Build, Precision, Result, Target};
+use grano_codegen::{Build, Precision, Purpose, Result, Target};
 
 /// Turns trained diffusion models into static Rust.
 #[derive(Parser)]
@@ -30,6 +30,9 @@ enum Command {
         /// int8, mixed, f16 or f32
         #[arg(long, default_value = "int8")]
         precision: Precision,
+        /// In int8, codes for the likelihood of real pictures, not for drawing
+        #[arg(long)]
+        likelihood: bool,
         /// The chip, such as cortex-m4; else the code runs anywhere
         #[arg(long, default_value = "portable")]
         target: Target,
@@ -65,10 +68,11 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Emit { model, output, precision, target, samplers, flash_budget, ram_budget, name } => {
+        Command::Emit { model, output, precision, likelihood, target, samplers, flash_budget, ram_budget, name } => {
             let stem = model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let build = Build::new(&model)
                 .precision(precision)
+                .purpose(if likelihood { Purpose::Likelihood } else { Purpose::Sampling })
                 .target(target)
                 .samplers(samplers)
                 .flash_budget(flash_budget)

@@ -35,6 +35,10 @@ pub struct Header {
     pub data: Data,
     /// What calibration saw, by network.
     pub ranges: BTreeMap<String, Ranges>,
+    /// Ranges of the denoiser's values that serve likelihoods best, on pictures with noise, x_t of q(x_t | x_0), in place of
+    /// those on trajectories; see [`crate::Purpose`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub likelihood: Option<Ranges>,
     /// How the model is meant to be sampled.
     pub defaults: Defaults,
 }

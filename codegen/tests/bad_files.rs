@@ -27,6 +27,7 @@ fn header() -> Header {
         samplers: BTreeMap::new(),
         data: Data { labels: Vec::new(), range: [-1.0, 1.0] },
         ranges: BTreeMap::new(),
+        likelihood: None,
         defaults: Defaults { sampler: "ddim-2".into(), guidance: 1.0 },
     }
 }

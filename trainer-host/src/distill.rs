@@ -89,6 +89,7 @@ pub fn distill(args: &Args) -> Result<()> {
             header.prediction = Prediction::Velocity;
             header.samplers = samplers(total, &counts);
             header.defaults = Defaults { sampler: name(most), guidance: 1.0 };
+            header.likelihood = None;
             if !args.int8 {
                 header.ranges.clear();
             }

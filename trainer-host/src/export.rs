@@ -122,7 +122,7 @@ fn calibrate(network: &Network, tables: &[Table], guidance: f32, args: &Args) ->
 }
 
 /// The range of all but the share `outliers` of values at either end, of maps f32 `[N, C, H, W]`.
-fn bulk(maps: &Tensor, outliers: f64) -> [f32; 2] {
+pub fn bulk(maps: &Tensor, outliers: f64) -> [f32; 2] {
     let k = (maps.numel() as f64 * outliers) as i64 + 1;
     let rows = maps.flatten(0, 1).flatten(1, -1);
     // The k largest values lie in the k rows with the largest maxima: few values need to be sorted.

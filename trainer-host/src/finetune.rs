@@ -64,6 +64,7 @@ pub fn finetune(args: &Args) -> Result<()> {
             if args.guidance != 1.0 {
                 header.defaults.guidance = 1.0;
             }
+            header.likelihood = None;
             // Codes that a network has learnt to live with are the ones that it keeps.
             if !args.int8 {
                 header.ranges.clear();

@@ -50,11 +50,16 @@ impl Process {
 
     /// `n` pictures, of which a share of `label_dropout` have their labels hidden.
     pub fn noisy(&self, data: &Dataset, n: i64, label_dropout: f64, prediction: Prediction) -> Noisy {
+        self.noisy_below(self.signal.size()[0], data, n, label_dropout, prediction)
+    }
+
+    /// The same with t uniform below `end`.
+    pub fn noisy_below(&self, end: i64, data: &Dataset, n: i64, label_dropout: f64, prediction: Prediction) -> Noisy {
         let device = data.images.device();
         let (x0, labels) = data.batch(&Tensor::randint(data.len(), [n], (Kind::Int64, device)));
         let hidden = Tensor::rand([n], (Kind::Float, device)).lt(label_dropout);
         let labels = labels.masked_fill(&hidden, data.names.len() as i64);
-        let t = Tensor::randint(self.signal.size()[0], [n], (Kind::Int64, device));
+        let t = Tensor::randint(end, [n], (Kind::Int64, device));
         let noise = x0.randn_like();
         let (signal, sigma) = (self.signal(&t), self.sigma(&t));
         let x = &x0 * &signal + &noise * &sigma;

@@ -104,6 +104,7 @@ pub fn refine(args: &Args) -> Result<()> {
         Some(begun) => begun,
         None => {
             let mut header = model.header.clone();
+            header.likelihood = None;
             // Codes that a network has learnt to live with are the ones that it keeps.
             if !args.int8 {
                 header.ranges.clear();

@@ -1,25 +1,52 @@
-//! Which maps int8 is too coarse for: searched on the likelihood of real pictures, kept in the model's file.
+//! What int8 is too coarse for: codes and maps of int16, searched on the likelihood of real pictures, kept in the model's
+//! file.
 //!
 //! What a picture is worth to the likelihood hangs on its details at the smallest t, a hundredth of the pixels' range; a
 //! map that carries them on, such as the sum of a residual block, loses them to int8's steps. In mixed precision these
 //! maps have fine codes in int16. Here the network rounds as such a device does (fake quantisation), and the map is chosen
 //! that brings the variational bound nearest to the float network's, then the next one, until it is near enough.
+//!
+//! A sampler's trajectories are not where likelihoods are lost, though: codes that hold what the network's values are on
+//! real pictures with little noise, and cut off what is rare, lose less of it with the same weights. They are a set of
+//! their own, for [`grano_codegen::Purpose::Likelihood`].
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use grano_codegen::fold::{Folded, Kind, fold};
+use grano_codegen::graph::X;
 use grano_codegen::load::load;
-use grano_codegen::model::{DENOISER, Ranges};
+use grano_codegen::model::{DENOISER, Model, Ranges};
 use grano_codegen::quantize::codes;
+use tch::{Device, Kind as TensorKind, Tensor};
 
 use crate::data::{Dataset, Split};
 use crate::eval::bits::Probe;
 use crate::eval::pictures::on_best_device;
-use crate::network::Rounding;
+use crate::export::bulk;
+use crate::network::{Network, Rounding};
+use crate::process::Process;
 use crate::{files, steps};
 
-/// Finds the maps that mixed precision keeps in int16, and names them in the model file.
+/// Sets of codes that are tried: the first part of time, whose x_t they are to hold, and the share of values that they
+/// need not.
+const SETS: [(f64, f64); 9] = [
+    (1.0, 1e-5),
+    (1.0, 1e-4),
+    (1.0, 1e-3),
+    (0.3, 1e-5),
+    (0.3, 1e-4),
+    (0.3, 1e-3),
+    (0.1, 1e-5),
+    (0.1, 1e-4),
+    (0.1, 1e-3),
+];
+/// Batches, and pictures of each, that a set is made from.
+const BATCHES: usize = 4;
+const BATCH: i64 = 256;
+
+/// Finds the maps that mixed precision keeps in int16, and codes for likelihoods; both go to the model file.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// The model
@@ -53,19 +80,22 @@ pub fn sensitivity(args: &Args) -> Result<()> {
     let data = Dataset::load(&args.data, Split::Train, Some(&model.header.data.labels))?;
     let probe = Probe::new(&model, &data, args.pictures, args.strata, args.seed)?;
     let ranges = model.header.ranges.get(DENOISER).cloned().unwrap_or_default();
-    let folded = fold(model.denoiser()?, &ranges.times)?;
     let exact = probe.bound(&network)?;
     println!("{}: {:.3} bits per dimension in f32", args.model.display(), exact.total.mean);
-    let above = |fine: &[String]| -> Result<f64> {
+    let above = |ranges: &Ranges, fine: &[String]| -> Result<f64> {
         let rounded = network.with_flat(network.flat().shallow_clone())?;
-        let rounded = rounded.with_fake_quantization(Rounding::new(model.denoiser()?, &ranges, fine)?);
+        let rounded = rounded.with_fake_quantization(Rounding::new(model.denoiser()?, ranges, fine)?);
         Ok(probe.bound(&rounded)?.above(&exact).mean)
     };
+    let folded = fold(model.denoiser()?, &ranges.times)?;
     let (mut chosen, mut rest) = (Vec::new(), candidates(&folded, &ranges));
-    let mut now = above(&chosen)?;
+    let mut now = above(&ranges, &chosen)?;
     println!("int8: {now:.4} above");
     while now > args.above {
-        let with = |name: &String| Ok((above(&[&chosen[..], std::slice::from_ref(name)].concat())?, name.clone()));
+        let with = |name: &String| {
+            let fine = [&chosen[..], std::slice::from_ref(name)].concat();
+            Ok((above(&ranges, &fine)?, name.clone()))
+        };
         let tried = rest.iter().map(with).collect::<Result<Vec<_>>>()?;
         let best = tried.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)).filter(|(found, _)| *found < now);
         let (found, name) = best.with_context(|| {
@@ -80,8 +110,48 @@ pub fn sensitivity(args: &Args) -> Result<()> {
         chosen.push(name);
         now = found;
     }
+    let mut sets = Vec::new();
+    for (part, outliers) in SETS {
+        let set = calibrate(&network, &model, &data, &ranges, (part, outliers), args.seed)?;
+        let found = above(&set, &[])?;
+        println!("int8, codes for {:.0} % of time, {outliers} of values cut off: {found:.4} above", 100.0 * part);
+        sets.push((found, set));
+    }
+    let best = sets.into_iter().min_by(|a, b| a.0.total_cmp(&b.0));
+    model.header.likelihood = best.map(|(_, set)| set);
     model.header.ranges.entry(DENOISER.into()).or_default().fine = chosen;
     files::write(&args.model, &steps::bytes(&model)?)
+}
+
+/// The ranges of the maps that `known` has, on x_t of q(x_t | x_0) with t uniform in the first part of time, without labels.
+fn calibrate(
+    network: &Network,
+    model: &Model,
+    data: &Dataset,
+    known: &Ranges,
+    (part, outliers): (f64, f64),
+    seed: u64,
+) -> Result<Ranges> {
+    tch::manual_seed(seed as i64);
+    let process = Process::new(&model.header.schedule, Device::Cpu)?;
+    let end = (part * model.header.schedule.steps as f64).ceil() as i64;
+    let mut values = BTreeMap::new();
+    for _ in 0..BATCHES {
+        let noisy = process.noisy_below(end, data, BATCH, 1.0, model.header.prediction);
+        let [x, t, labels] =
+            [&noisy.x, &noisy.t, &noisy.labels].map(|tensor| tensor.to_device(network.flat().device()));
+        let mut record = |name: &str, value: &Tensor| {
+            if known.values.contains_key(name) {
+                let [low, high] = bulk(value, outliers);
+                let all = values.entry(name.to_string()).or_insert([low, high]);
+                *all = [all[0].min(low), all[1].max(high)];
+            }
+        };
+        record(X, &x);
+        let _ = tch::no_grad(|| network.trace(&x, &t, &labels, TensorKind::Float, &mut record));
+    }
+    let values = values.into_iter().map(|(name, ends)| (name, vec![ends])).collect();
+    Ok(Ranges { times: vec![0], values, fine: Vec::new() })
 }
 
 /// The maps that can be fine by themselves: results of convolutions that convolutions alone read. Two maps that one

@@ -166,6 +166,7 @@ pub fn train(args: &Args) -> Result<()> {
                 prediction,
                 data: Data { labels: data.names.clone(), range: [-1.0, 1.0] },
                 ranges: BTreeMap::new(),
+                likelihood: None,
                 samplers: BTreeMap::new(),
                 defaults: Defaults { sampler, guidance: 1.0 },
             };

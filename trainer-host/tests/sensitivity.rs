@@ -39,6 +39,7 @@ fn the_file_names_maps_until_the_bound_is_near_enough() {
     succeed(&borrow(search(&["--strata=9", &format!("--above={}", enough + 1e-4)])));
     assert_eq!(named(), [first]);
     let mut after = load(&path).unwrap().header;
+    assert!(after.likelihood.take().is_some_and(|set| set.values.len() == after.ranges[DENOISER].values.len()));
     after.ranges.get_mut(DENOISER).unwrap().fine = before.ranges[DENOISER].fine.clone();
     assert_eq!(after, before);
 }

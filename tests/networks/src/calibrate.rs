@@ -34,6 +34,7 @@ pub fn header(steps: usize, sampler: &str) -> Header {
         samplers: BTreeMap::new(),
         data: Data { labels: Vec::new(), range: [-1.0, 1.0] },
         ranges: BTreeMap::new(),
+        likelihood: None,
         defaults: Defaults { sampler: sampler.into(), guidance: 1.0 },
     }
 }

@@ -17,13 +17,16 @@ use grano_codegen::schedule::Table;
 pub struct Generated {
     /// Of the model file.
     sha256: &'static str,
-    /// `int8`, `mixed`, `f16` or `f32`.
+    /// `int8`, `mixed`, `f16` or `f32`; or [`LIKELIHOOD`].
     precision: &'static str,
     /// SHA-256 of the generated code and constants: what was measured of another network is not this one's.
     pub fingerprint: &'static str,
     /// Makes the memory for one picture at a time.
     pub runner: fn() -> Box<dyn Runner>,
 }
+
+/// The name of int8 with the model's codes for likelihoods.
+pub const LIKELIHOOD: &str = "int8, for likelihoods";
 
 /// A generated network and a sampler of it. Maps are `[H, W, C]`.
 pub trait Runner: Send {

@@ -32,6 +32,7 @@ use crate::classifier::{Architecture, Classifier, ClassifierArgs};
 use crate::data::{Dataset, Split, denormalize};
 use crate::files;
 use bits::{Likelihood, Question, bounds};
+use device::LIKELIHOOD;
 use fidelity::{Losses, Psnr, losses};
 use frechet::Frechet;
 use interval::Interval;
@@ -215,7 +216,10 @@ pub fn eval(args: &Args) -> Result<()> {
             labelled: args.elbo_label,
             seed: args.seed,
         };
-        bounds(&model, &args.precision, &test, question, &store)
+        let asked = args.precision.iter().any(|precision| precision == "int8");
+        let own = model.header.likelihood.iter().filter(|_| asked).map(|_| LIKELIHOOD.to_string());
+        let precisions: Vec<_> = args.precision.iter().cloned().chain(own).collect();
+        bounds(&model, &precisions, &test, question, &store)
     };
     let (likelihood, parts) = if args.elbo > 0 { elbo(args)? } else { Default::default() };
     let evaluation = Evaluation {
