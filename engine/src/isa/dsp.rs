@@ -1,7 +1,8 @@
 //! ARMv7E-M and ARMv8-M with the DSP extension: two 16-bit products an instruction.
 //!
 //! Weights of two channels alternate, so that SXTB16 widens two taps of one for SMLAD, and the other's need no widening:
-//! see `weights`.
+//! see `weights`. Patches are widened where they lie if channels come in quadruples; else rows of the input are, once, see
+//! `halo`.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "arm")]
