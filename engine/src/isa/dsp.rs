@@ -17,7 +17,7 @@ mod dot;
 mod gather;
 #[cfg(target_arch = "arm")]
 mod halo;
-#[cfg_attr(not(target_arch = "arm"), allow(dead_code, reason = "elsewhere only scratch and packing are asked for"))]
+#[cfg_attr(not(target_arch = "arm"), allow(dead_code, reason = "elsewhere only scratch is asked for"))]
 mod layout;
 #[cfg(target_arch = "arm")]
 mod one_input;
