@@ -1,5 +1,5 @@
-"""Writes schedulers.json: trajectories of diffusers' DDPMScheduler, DDIMScheduler and DPMSolverMultistepScheduler
-on given inputs.
+"""Writes schedulers.json: trajectories of diffusers' DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler and
+LCMScheduler on given inputs.
 
     pip install numpy torch diffusers
     python3 tests/golden/schedulers.py
@@ -14,6 +14,9 @@ and their running product lose what 1 - alpha_bar then subtracts.
 
 DPM-Solver++(2M) runs with final_sigmas_type "zero" on explicit time indices, "listed", and on trailing ones; its own
 leading and linspace are spaced for n + 1 steps. Its dynamic thresholding with both bounds 1 is a clip to 1.
+
+LCMScheduler, consistency sampling, mixes x into x_0 by a share that falls with the time index times timestep_scaling;
+that is so large here that no share is left.
 """
 
 import json
@@ -25,8 +28,8 @@ from unittest.mock import patch
 import diffusers
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
-from diffusers.schedulers import scheduling_ddpm, scheduling_dpmsolver_multistep
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, LCMScheduler
+from diffusers.schedulers import scheduling_ddpm, scheduling_dpmsolver_multistep, scheduling_lcm
 from diffusers.schedulers.scheduling_ddpm import betas_for_alpha_bar
 
 T, WIDTH, ROWS = 1000, 8, 50
@@ -91,7 +94,7 @@ def run_dpm(case, inputs, dtype):
 def run(case, inputs, dtype):
     if case["scheduler"] == "dpm":
         return run_dpm(case, inputs, dtype)
-    scheduler_class = {"ddpm": DDPMScheduler, "ddim": DDIMScheduler}[case["scheduler"]]
+    scheduler_class = {"ddpm": DDPMScheduler, "ddim": DDIMScheduler, "lcm": LCMScheduler}[case["scheduler"]]
     config = dict(
         num_train_timesteps=T,
         beta_schedule=case["schedule"],
@@ -105,6 +108,8 @@ def run(case, inputs, dtype):
     )
     if case["scheduler"] == "ddpm":
         config["variance_type"] = case["variance"]
+    if case["scheduler"] == "lcm":
+        config |= dict(original_inference_steps=T, timestep_scaling=1e9)
     scheduler = scheduler_class(**config)
     if dtype == torch.float64:
         scheduler.betas = float64_betas(case["schedule"])
@@ -119,6 +124,9 @@ def run(case, inputs, dtype):
         z = torch.tensor(inputs["noise"][i % ROWS], dtype=dtype)[None]
         if case["scheduler"] == "ddpm":
             with patch.object(scheduling_ddpm, "randn_tensor", lambda *_, **__: z):
+                x = scheduler.step(out, t, x).prev_sample
+        elif case["scheduler"] == "lcm":
+            with patch.object(scheduling_lcm, "randn_tensor", lambda *_, **__: z):
                 x = scheduler.step(out, t, x).prev_sample
         else:
             x = scheduler.step(
@@ -164,6 +172,10 @@ def cases():
     yield dict(scheduler="dpm", offset=0, clip=1.0, schedule="squaredcos_cap_v2", steps=7) | EPSILON | dict(
         spacing="listed", timesteps=uneven
     )
+    for prediction, clip, schedule, steps in product(
+        [EPSILON, VELOCITY], [1.0, None], ["linear", "squaredcos_cap_v2"], [1, 2, 4]
+    ):
+        yield dict(scheduler="lcm", spacing="trailing", offset=0, clip=clip, schedule=schedule, steps=steps) | prediction
 
 
 def timestep_sums():

@@ -56,6 +56,7 @@ impl Case {
                 Method::Ddim { eta, epsilon: if recomputed { Epsilon::Recomputed } else { Epsilon::Kept } }
             }
             ("dpm", None, None) => Method::Dpm,
+            ("lcm", None, None) => Method::Consistency,
             other => panic!("unknown scheduler {other:?}"),
         };
         let spacing = match self.spacing.as_str() {

@@ -40,6 +40,9 @@ pub enum Method {
     },
     /// DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): a line through this step's x̂0 and the last one's.
     Dpm,
+    /// A draw from q(x_prev | x̂0), with noise that owes nothing to x (Song et al. 2023, algorithm 1): for consistency
+    /// models, whose x̂0 is a picture at any t.
+    Consistency,
 }
 
 /// One step; the documentation of [`super`] has the formulas.
@@ -120,6 +123,7 @@ impl Method {
                 };
                 Row { a: gain * (1.0 + share), b, d: -gain * share, ..row }
             }
+            Self::Consistency => Row { a: alpha_bar_previous.sqrt(), c: (1.0 - alpha_bar_previous).sqrt(), ..row },
         }
     }
 }

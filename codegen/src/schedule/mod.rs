@@ -9,12 +9,12 @@
 //! ```
 //!
 //! k0 and k1 say what the network predicts ([`Prediction`]). Rows equal the steps of diffusers 0.42.1,
-//! `DDPMScheduler`, `DDIMScheduler` (`set_alpha_to_one`) and `DPMSolverMultistepScheduler` (`dpmsolver++`, order 2,
-//! `midpoint`, `final_sigmas_type` zero), with these conventions:
+//! `DDPMScheduler`, `DDIMScheduler` (`set_alpha_to_one`), `DPMSolverMultistepScheduler` (`dpmsolver++`, order 2,
+//! `midpoint`, `final_sigmas_type` zero) and `LCMScheduler` (without its mix of x̂0 and x), with these conventions:
 //! - the step after t goes to the next time index of the list, but for DDIM to t − ⌊T/n⌋, which differs from the list
 //!   where n does not divide T (but not with centred spacing or a list of its own, which diffusers' DDIM does not
 //!   have); before index 0, ᾱ is 1;
-//! - ancestral sampling adds noise wherever t > 0, DDIM wherever η > 0;
+//! - ancestral sampling adds noise wherever t > 0, DDIM wherever η > 0, consistency sampling but for the last step;
 //! - DPM-Solver++'s first step, which has no x̂0', and its last, where ᾱ becomes 1, are of first order.
 
 mod method;
@@ -220,7 +220,8 @@ mod tests {
     /// the last step gives x_0 itself. Holds for every rule but variance β.
     #[test]
     fn rows_keep_the_marginals() {
-        let names = ["ancestral-20", "ancestral-1000", "ddim-20", "ddim-20-eta0.5", "ddim-50-eta1", "dpm-12"];
+        let names =
+            ["ancestral-20", "ancestral-1000", "ddim-20", "ddim-20-eta0.5", "ddim-50-eta1", "dpm-12", "consistency-4"];
         for ((schedule, name), prediction) in SCHEDULES
             .iter()
             .flat_map(|schedule| names.map(|name| (schedule, name)))
