@@ -12,6 +12,8 @@ const LANES: usize = 8;
 
 /// Pixels of tiles whose lanes are pixels.
 const FEW: usize = 16;
+/// Pixels of other tiles: six times two registers hold sums, two hold weights; an x86 has 16.
+const MORE: usize = 6;
 
 /// Pairs of 16-bit products: i32x4.dot_i16x8_s.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +28,9 @@ impl Isa for Simd128 {
     }
 
     fn scratch_words(geometry: &Geometry) -> usize {
-        let own = conv2d::scratch_words(geometry, LANES, FEW).max(conv2d_pairs::scratch_words(geometry, LANES));
-        Self::PACKING.scratch_words(geometry).max(own)
+        let few = conv2d::scratch_words(geometry, LANES, FEW);
+        let more = conv2d_pairs::scratch_words(geometry, LANES, MORE);
+        Self::PACKING.scratch_words(geometry).max(few).max(more)
     }
 
     #[inline]
@@ -62,13 +65,10 @@ impl Isa for Simd128 {
 mod vector {
     use core::arch::wasm32::*;
 
-    use super::{FEW, LANES};
+    use super::{FEW, LANES, MORE};
     use crate::isa::simd::{self, DEPTH, Pairs, Products, Vector, keep, whole};
     use crate::isa::{Convolution, Finish};
     use crate::maps::Code;
-
-    /// Pixels of other tiles: six times two registers hold sums, two hold weights; an x86 has 16.
-    const MORE: usize = 6;
 
     /// See [`crate::isa::Isa::conv2d`].
     pub fn conv2d<X: Code, F: Finish>(
@@ -128,6 +128,11 @@ mod vector {
         }
 
         #[inline(always)]
+        fn subtract(self, a: [v128; 2], b: [v128; 2]) -> [v128; 2] {
+            [i32x4_sub(a[0], b[0]), i32x4_sub(a[1], b[1])]
+        }
+
+        #[inline(always)]
         fn multiply(self, a: [v128; 2], b: [v128; 2]) -> [v128; 2] {
             [i32x4_mul(a[0], b[0]), i32x4_mul(a[1], b[1])]
         }
@@ -159,6 +164,16 @@ mod vector {
             let first = i8x16(-1, 0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13);
             let last = i8x16(-1, 2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15);
             [first, last].map(|places| bytes.map(|bytes| i16x8_shr(i8x16_swizzle(bytes, places), 8)))
+        }
+
+        #[inline(always)]
+        fn add_halves(self, a: [v128; 2], b: [v128; 2]) -> [v128; 2] {
+            [i16x8_add(a[0], b[0]), i16x8_add(a[1], b[1])]
+        }
+
+        #[inline(always)]
+        fn subtract_halves(self, a: [v128; 2], b: [v128; 2]) -> [v128; 2] {
+            [i16x8_sub(a[0], b[0]), i16x8_sub(a[1], b[1])]
         }
 
         #[inline(always)]

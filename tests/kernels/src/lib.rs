@@ -54,7 +54,7 @@ pub type Check = fn(&mut Random, &mut Room) -> Result<(), (usize, i32, i32)>;
 
 /// The checks of an instruction set, by name.
 #[must_use]
-pub const fn checks<I: Isa>() -> [(&'static str, Check); 20] {
+pub const fn checks<I: Isa>() -> [(&'static str, Check); 21] {
     [
         ("conv2d", |random, room| conv2d::check::<I>(random, room, shapes::any)),
         ("conv2d of int16", |random, room| conv2d::check_wide::<I>(random, room, shapes::any)),
@@ -62,6 +62,9 @@ pub const fn checks<I: Isa>() -> [(&'static str, Check); 20] {
         ("conv2d to fine codes", |random, room| conv2d::check_fine::<I>(random, room, shapes::any)),
         ("conv2d 3×3 to fine codes", |random, room| conv2d::check_fine::<I>(random, room, shapes::three_by_three)),
         ("conv2d 3×3", |random, room| conv2d::check::<I>(random, room, shapes::three_by_three)),
+        ("conv2d 3×3, enlarged or not, of quadruples", |random, room| {
+            conv2d::check::<I>(random, room, shapes::three_by_three_of_quads)
+        }),
         ("conv2d 3×3, thin", |random, room| conv2d::check::<I>(random, room, shapes::three_by_three_thin)),
         ("conv2d 3×3, thin, to f32", |random, room| {
             conv2d::check_float::<I>(random, room, shapes::three_by_three_thin)

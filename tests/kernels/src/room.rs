@@ -11,11 +11,11 @@ pub const WEIGHTS: usize = 4096;
 /// Weights in an instruction set's order, filled up.
 pub const PACKED: usize = 6144;
 /// Words of scratch.
-pub const SCRATCH: usize = 3072;
+pub const SCRATCH: usize = 6144;
 /// Most channels of a map.
 pub const CHANNELS: usize = 64;
 
-/// All buffers, 50 KiB.
+/// All buffers, 62 KiB.
 #[derive(Debug)]
 pub struct Room {
     /// Weights as the graph has them.

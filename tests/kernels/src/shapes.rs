@@ -116,6 +116,16 @@ pub fn linear(random: &mut Random) -> Geometry {
 /// What Winograd's method takes; some outputs are cut short, and some are rows of larger ones.
 pub fn for_winograd(random: &mut Random) -> Geometry {
     let channels = [random.within(1, 20), random.within(1, 12)];
+    for_winograd_with(random, channels)
+}
+
+/// The same from whole quadruples of channels to five and more.
+pub fn three_by_three_of_quads(random: &mut Random) -> Geometry {
+    let channels = [4 * random.within(1, 8), random.within(5, 20)];
+    for_winograd_with(random, channels)
+}
+
+fn for_winograd_with(random: &mut Random, channels: [usize; 2]) -> Geometry {
     let [upsample, cut] = [random.within(1, 2), random.below(3) / 2];
     let axes = [0, 1].map(|_| Axis { len: random.within(1, 9), kernel: 3, stride: 1, upsample, padding: [1; 2] });
     let mut geometry = join(axes, channels);

@@ -6,20 +6,20 @@
 
 use super::conv2d::flat;
 use super::padded::Padded;
-use super::{DEPTH, Pairs, packing};
+use super::{DEPTH, Pairs, packing, winograd};
 use crate::conditioning::at;
 use crate::geometry::Geometry;
 use crate::isa::{Convolution, Finish};
 use crate::maps::Code;
 use crate::shape::Shape;
 
-/// 32-bit words that [`run`] takes with vectors of `lanes` lanes.
-pub(in super::super) fn scratch_words(geometry: &Geometry, lanes: usize) -> usize {
-    let geometry = flat(geometry);
-    let padded = Padded::new(&geometry);
-    geometry.output.channels.next_multiple_of(lanes)
-        + panel_len(&geometry, &padded, lanes)
-        + map_len(&padded).div_ceil(2)
+/// 32-bit words that [`run`] takes with vectors of `lanes` lanes and tiles of `pixels`.
+pub(in super::super) fn scratch_words(geometry: &Geometry, lanes: usize, pixels: usize) -> usize {
+    let flat = flat(geometry);
+    let padded = Padded::new(&flat);
+    let bias = geometry.output.channels.next_multiple_of(lanes);
+    let direct = bias + panel_len(&flat, &padded, lanes) + map_len(&padded).div_ceil(2);
+    direct.max(winograd::scratch_words(geometry, lanes, pixels))
 }
 
 /// Words of a vector of channels' weights.
@@ -32,7 +32,8 @@ fn map_len(padded: &Padded) -> usize {
     padded.len() + 1
 }
 
-/// Widens and pads the input, then computes vector of channels by vector of channels, tile by tile.
+/// Widens and pads the input, then computes vector of channels by vector of channels, tile by tile; by Winograd's method
+/// where that suits.
 #[inline(always)]
 pub(in super::super) fn run<V: Pairs, X: Code, F: Finish, const P: usize>(
     v: V,
@@ -41,6 +42,9 @@ pub(in super::super) fn run<V: Pairs, X: Code, F: Finish, const P: usize>(
     scratch: &mut [i32],
     output: &mut [F::Element],
 ) {
+    if X::bytes(&[]).is_some() && winograd::suits(convolution.geometry) {
+        return winograd::run::<V, X, F, P>(v, convolution, finish, scratch, output);
+    }
     let geometry = &flat(convolution.geometry);
     let (taps, out_c) = (geometry.patch_len(), geometry.output.channels);
     let padded = Padded::new(geometry);

@@ -22,6 +22,7 @@ mod epilogue;
 pub(super) mod maps;
 mod padded;
 mod planes;
+mod winograd;
 
 use bytemuck::Pod;
 
@@ -64,6 +65,8 @@ pub trait Vector: Copy {
     fn splat(self, value: i32) -> Self::Lanes;
     /// Sum, without its carry.
     fn add(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
+    /// Difference, without its carry.
+    fn subtract(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
     /// Low half of the product.
     fn multiply(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
     /// Each lane ⌊/ 2^by⌋.
@@ -101,6 +104,10 @@ pub trait Vector: Copy {
 pub trait Pairs: Vector {
     /// The first two of each lane's weights as int16, and the last two.
     fn halves(self, step: &[[i8; DEPTH]]) -> [Self::Lanes; 2];
+    /// Sums of the int16 of each lane, without carries.
+    fn add_halves(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
+    /// Differences likewise.
+    fn subtract_halves(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
     /// Adds the products of the int16 that `taps` and each lane of `weights` hold, without carries.
     fn add_pairs(self, sums: Self::Lanes, weights: Self::Lanes, taps: [i16; 2]) -> Self::Lanes;
 }

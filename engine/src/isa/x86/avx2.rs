@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::detect;
+use super::{PAIR_PIXELS, detect};
 use crate::isa::simd::{DEPTH, Floats, Pairs, Products, Vector, conv2d, conv2d_float, conv2d_pairs, keep, maps, whole};
 use crate::isa::{Convolution, Finish, FinishFloat, FloatConvolution, Work};
 use crate::maps::Code;
@@ -97,7 +97,7 @@ fn conv2d_here<X: Code, F: Finish>(
 ) {
     match convolution.geometry.output.channels {
         0..=4 => conv2d::run::<_, Quadruples, X, F, 16, 0>(token, convolution, finish, scratch, output),
-        _ => conv2d_pairs::run::<_, X, F, 6>(token, convolution, finish, scratch, output),
+        _ => conv2d_pairs::run::<_, X, F, PAIR_PIXELS>(token, convolution, finish, scratch, output),
     }
 }
 
@@ -159,6 +159,11 @@ impl Vector for Token {
     }
 
     #[inline(always)]
+    fn subtract(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+        [intrinsic!(_mm256_sub_epi32(a[0], b[0])), intrinsic!(_mm256_sub_epi32(a[1], b[1]))]
+    }
+
+    #[inline(always)]
     fn multiply(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
         [intrinsic!(_mm256_mullo_epi32(a[0], b[0])), intrinsic!(_mm256_mullo_epi32(a[1], b[1]))]
     }
@@ -216,6 +221,16 @@ impl Pairs for Token {
             }
         }
         halves
+    }
+
+    #[inline(always)]
+    fn add_halves(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+        [intrinsic!(_mm256_add_epi16(a[0], b[0])), intrinsic!(_mm256_add_epi16(a[1], b[1]))]
+    }
+
+    #[inline(always)]
+    fn subtract_halves(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+        [intrinsic!(_mm256_sub_epi16(a[0], b[0])), intrinsic!(_mm256_sub_epi16(a[1], b[1]))]
     }
 
     #[inline(always)]

@@ -20,6 +20,8 @@ const LANES: usize = 16;
 
 /// Pixels of the tiles of either that fill up rows.
 const TILES: [usize; 3] = [14, 16, 32];
+/// Pixels of the tiles whose products are added up in pairs.
+const PAIR_PIXELS: usize = 6;
 /// Neighbouring pixels of the tiles in floating point whose lanes are pixels.
 const FLOAT_PIXELS: usize = 32;
 /// Channels of the largest tile in floating point.
@@ -42,7 +44,8 @@ impl Isa for Avx2 {
 
     fn scratch_words(geometry: &Geometry) -> usize {
         let tiles = TILES.into_iter().map(|pixels| conv2d::scratch_words(geometry, LANES, pixels));
-        let others = Self::PACKING.scratch_words(geometry).max(conv2d_pairs::scratch_words(geometry, LANES));
+        let others =
+            Self::PACKING.scratch_words(geometry).max(conv2d_pairs::scratch_words(geometry, LANES, PAIR_PIXELS));
         tiles.fold(others, usize::max)
     }
 

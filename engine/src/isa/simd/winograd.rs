@@ -1,0 +1,348 @@
+//! [`crate::isa::winograd`] where an instruction adds products of two neighbouring channels: P tiles of 2×2 outputs × a
+//! vector of channels at once.
+//!
+//! The weights are packed for direct convolution and transformed in every run, a twentieth of its instructions: so
+//! nothing but scratch knows of it. Products of v and u are a matrix's: each position's u meets P tiles' v. u and v are in
+//! [`crate::isa::winograd`]'s order, as are what comes of them.
+
+use super::padded::Padded;
+use super::{DEPTH, Pairs, Vector};
+use crate::geometry::Geometry;
+use crate::isa::winograd::{TAPS, fits};
+use crate::isa::{Convolution, Finish};
+use crate::maps::Code;
+use crate::shape::Shape;
+
+/// Fewest tiles of 2×2 outputs: the transformation of a kernel costs about as much as what it saves in four.
+const FEWEST_TILES: usize = 9;
+/// Most kernels: their u, read anew for every P tiles, should stay in a second cache, of 256 KiB.
+const MOST_KERNELS: usize = 8192;
+/// Values of a line that are transformed at once.
+const TOGETHER: usize = 16;
+
+/// Whether [`run`] computes such a convolution of int8, and sooner than [`super::conv2d_pairs`].
+#[inline(always)]
+pub(super) fn suits(geometry: &Geometry) -> bool {
+    let Shape { height, width, channels } = geometry.output;
+    fits(geometry, 128)
+        && geometry.input.channels.is_multiple_of(DEPTH)
+        && geometry.input.channels * channels <= MOST_KERNELS
+        && height.div_ceil(2) * width.div_ceil(2) >= FEWEST_TILES
+}
+
+/// Shapes of what lies in scratch.
+struct Plan {
+    /// The convolution as if the map were not enlarged, and its output of whole tiles.
+    source: Geometry,
+    padded: Padded,
+    /// Rows and columns of tiles.
+    tiles: [usize; 2],
+    /// Rows and columns of v and u: 4, or 3 where the map is enlarged.
+    side: usize,
+}
+
+impl Plan {
+    #[inline(always)]
+    fn new(geometry: &Geometry) -> Self {
+        let Geometry { output, upsample, .. } = *geometry;
+        let tiles = [output.height.div_ceil(2), output.width.div_ceil(2)];
+        let (side, outputs) = if upsample == [1; 2] { (4, 2) } else { (3, 1) };
+        let [height, width] = tiles.map(|tiles| tiles * outputs);
+        let source = Geometry { output: Shape { height, width, ..output }, upsample: [1; 2], ..*geometry };
+        Self { padded: Padded::new(&source), source, tiles, side }
+    }
+
+    fn channels(&self) -> usize {
+        self.source.input.channels
+    }
+
+    /// Words of a position's u for a vector of channels, and of a vector more: positions that are as far apart as a power of 2
+    /// would take each other's place in a cache.
+    fn panel_len(&self, lanes: usize) -> usize {
+        (self.channels() / 2 + 1) * lanes
+    }
+
+    /// Words of everything, in this order: biases; u; the padded map; S rows of it, transformed; v and products of P tiles.
+    #[inline(always)]
+    fn lens(&self, lanes: usize, pixels: usize) -> [usize; 6] {
+        let positions = self.side * self.side;
+        let bias = self.source.output.channels.next_multiple_of(lanes);
+        let u = bias / lanes * positions * self.panel_len(lanes);
+        let rows = (self.side * self.padded.line).div_ceil(2);
+        let v = (positions * pixels * self.channels()).div_ceil(2);
+        [bias, u, self.padded.len().div_ceil(2), rows, v, positions * pixels * lanes]
+    }
+}
+
+/// 32-bit words that [`run`] takes with vectors of `lanes` lanes and `pixels` tiles at once; 0 for what it does not compute.
+pub(in super::super) fn scratch_words(geometry: &Geometry, lanes: usize, pixels: usize) -> usize {
+    if suits(geometry) { Plan::new(geometry).lens(lanes, pixels).iter().sum() } else { 0 }
+}
+
+/// Transforms the weights and pads the input; then, P tiles at a time, transforms it and multiplies.
+#[inline(always)]
+pub(super) fn run<V: Pairs, X: Code, F: Finish, const P: usize>(
+    v: V,
+    convolution: &Convolution<'_, X>,
+    finish: &F,
+    scratch: &mut [i32],
+    output: &mut [F::Element],
+) {
+    if convolution.geometry.upsample == [1; 2] {
+        run_with::<V, X, F, P, 4>(v, convolution, finish, scratch, output);
+    } else {
+        run_with::<V, X, F, P, 3>(v, convolution, finish, scratch, output);
+    }
+}
+
+/// With v of S × S.
+#[inline(always)]
+fn run_with<V: Pairs, X: Code, F: Finish, const P: usize, const S: usize>(
+    v: V,
+    convolution: &Convolution<'_, X>,
+    finish: &F,
+    scratch: &mut [i32],
+    output: &mut [F::Element],
+) {
+    let (geometry, input) = (convolution.geometry, &convolution.input);
+    let plan = Plan::new(geometry);
+    let [bias_len, all_u_len, map_len, rows_len, v_len, _] = plan.lens(V::LANES, P);
+    let Some((bias, scratch)) = scratch.split_at_mut_checked(bias_len) else { return };
+    let Some((u, scratch)) = scratch.split_at_mut_checked(all_u_len) else { return };
+    let Some((map, scratch)) = scratch.split_at_mut_checked(map_len) else { return };
+    let Some((rows, scratch)) = scratch.split_at_mut_checked(rows_len) else { return };
+    let Some((columns, products)) = scratch.split_at_mut_checked(v_len) else { return };
+    let map: &mut [i16] = bytemuck::must_cast_slice_mut(map);
+    let rows: &mut [i16] = bytemuck::must_cast_slice_mut(rows);
+    let columns: &mut [i16] = bytemuck::must_cast_slice_mut(columns);
+
+    convolution.fill_bias(bias);
+    let (block_len, u_len) = (geometry.patch_len() * V::LANES, S * S * plan.panel_len(V::LANES));
+    for (weights, u) in convolution.weights.chunks_exact(block_len.max(1)).zip(u.chunks_exact_mut(u_len)) {
+        transform::<V, S>(v, weights.as_chunks().0, plan.channels(), u);
+    }
+    plan.padded.fill(&plan.source, input, input.zero_points, |x: X| x.into(), map);
+
+    let mut place = [0; 2];
+    for _ in (0..plan.tiles[0] * plan.tiles[1]).step_by(P) {
+        let places = plan.spread::<P, S>(map, &mut place, rows, columns);
+        for (block, (u, bias)) in u.chunks_exact(u_len).zip(bias.chunks_exact(V::LANES)).enumerate() {
+            multiply::<V, P, S>(v, u, columns, plan.channels(), products);
+            let channel = block * V::LANES;
+            put::<V, F, P, S>(v, geometry, finish, channel, v.load(bias), products, places, output);
+        }
+    }
+}
+
+impl Plan {
+    /// The v of P tiles from `place` on, `[S][S][P][channels]`, and where these tiles are, row and column; past the last row
+    /// where there are no more. At the begin of a row of tiles the map's rows are transformed first.
+    #[inline(always)]
+    fn spread<const P: usize, const S: usize>(
+        &self,
+        map: &[i16],
+        place: &mut [usize; 2],
+        rows: &mut [i16],
+        columns: &mut [i16],
+    ) -> [[usize; 2]; P] {
+        let (line, channels, step) = (self.padded.line, self.channels(), S - 2);
+        let mut places = [self.tiles; P];
+        for (pixel, at) in places.iter_mut().enumerate() {
+            let [row, column] = *place;
+            if row == self.tiles[0] {
+                break;
+            }
+            *at = *place;
+            if column == 0 {
+                fall::<S>(map.get(row * step * line..).unwrap_or_default(), rows, [line; 3]);
+            }
+            for row in 0..S {
+                let from = rows.get(row * line + column * step * channels..).unwrap_or_default();
+                let to = columns.get_mut((row * S * P + pixel) * channels..).unwrap_or_default();
+                fall::<S>(from, to, [channels, channels, P * channels]);
+            }
+            *place = if column + 1 < self.tiles[1] { [row, column + 1] } else { [row + 1, 0] };
+        }
+        places
+    }
+}
+
+/// One dimension from inputs to v, as [`crate::isa::winograd`] says: from S lines of `len` values, `apart` from each other,
+/// to S lines, `apart_to`.
+#[inline(always)]
+fn fall<const S: usize>(from: &[i16], to: &mut [i16], [len, apart, apart_to]: [usize; 3]) {
+    let mut inputs: [&[i16]; 4] = [&[]; 4];
+    for (line, input) in inputs.iter_mut().enumerate().take(S) {
+        *input = from.get(line * apart..line * apart + len).unwrap_or_default();
+    }
+    if S < 4 {
+        inputs[3] = inputs[2];
+    }
+    let Some((v0, rest)) = to.split_at_mut_checked(apart_to) else { return };
+    let Some((v1, rest)) = rest.split_at_mut_checked(apart_to) else { return };
+    let (v2, v3) = if S < 4 { (rest, &mut [][..]) } else { rest.split_at_mut_checked(apart_to).unwrap_or_default() };
+    fall_by::<S, TOGETHER>(inputs, [&mut *v0, &mut *v1, &mut *v2, &mut *v3]);
+    let whole = len - len % TOGETHER;
+    if whole < len {
+        let inputs = inputs.map(|line| line.get(whole..).unwrap_or_default());
+        fall_by::<S, DEPTH>(inputs, [v0, v1, v2, v3].map(|line| line.get_mut(whole..).unwrap_or_default()));
+    }
+}
+
+/// The same for as many values as fill N at once.
+#[inline(always)]
+fn fall_by<const S: usize, const N: usize>(inputs: [&[i16]; 4], [v0, v1, v2, v3]: [&mut [i16]; 4]) {
+    let [a, b, c, d] = inputs.map(|line| line.as_chunks::<N>().0);
+    let mut v3 = v3.as_chunks_mut::<N>().0.iter_mut();
+    let (v0, v1, v2) = (v0.as_chunks_mut::<N>().0, v1.as_chunks_mut::<N>().0, v2.as_chunks_mut::<N>().0);
+    for ((((((a, b), c), d), v0), v1), v2) in a.iter().zip(b).zip(c).zip(d).zip(v0).zip(v1).zip(v2) {
+        let mut v = [[0; N]; 4];
+        for i in 0..N {
+            if S == 4 {
+                v[0][i] = b[i].wrapping_add(c[i]);
+                v[1][i] = c[i].wrapping_sub(b[i]);
+                v[2][i] = a[i].wrapping_sub(c[i]);
+                v[3][i] = d[i].wrapping_sub(b[i]);
+            } else {
+                v[0][i] = b[i];
+                v[1][i] = a[i].wrapping_sub(b[i]);
+                v[2][i] = c[i].wrapping_sub(b[i]);
+            }
+        }
+        (*v0, *v1, *v2) = (v[0], v[1], v[2]);
+        if let Some(v3) = v3.next() {
+            *v3 = v[3];
+        }
+    }
+}
+
+/// From a block's weights, `[9 taps][channels / 4][lanes][4]`, to its u: `[S][S]` panels of `[channels / 2][lanes]`, two
+/// channels' int16 a word, and a vector.
+#[inline(always)]
+fn transform<V: Pairs, const S: usize>(v: V, weights: &[[i8; DEPTH]], channels: usize, u: &mut [i32]) {
+    let (quads, panel_len) = (channels / DEPTH, (channels / 2 + 1) * V::LANES);
+    for quad in 0..quads {
+        let [mut first, mut last] = [[v.splat(0); TAPS]; 2];
+        for (tap, (first, last)) in first.iter_mut().zip(&mut last).enumerate() {
+            let step = (tap * quads + quad) * V::LANES;
+            let Some(step) = weights.get(step..step + V::LANES) else { return };
+            [*first, *last] = v.halves(step);
+        }
+        for (half, taps) in [&first, &last].into_iter().enumerate() {
+            let mut rows = [[v.splat(0); 3]; 4];
+            for column in 0..3 {
+                let lines = rise::<V, S>(v, [taps[column], taps[3 + column], taps[6 + column]]);
+                for (row, line) in rows.iter_mut().zip(&lines) {
+                    row[column] = *line;
+                }
+            }
+            let mut place = (2 * quad + half) * V::LANES;
+            for row in rows.iter().take(S) {
+                for value in rise::<V, S>(v, *row).iter().take(S) {
+                    let Some(to) = u.get_mut(place..place + V::LANES) else { return };
+                    v.store(*value, to);
+                    place += panel_len;
+                }
+            }
+        }
+    }
+}
+
+/// One dimension from taps to u; the fourth is not used where S is 3.
+#[inline(always)]
+fn rise<V: Pairs, const S: usize>(v: V, [a, b, c]: [V::Lanes; 3]) -> [V::Lanes; 4] {
+    let ends = v.add_halves(a, c);
+    let sum = v.add_halves(ends, b);
+    if S == 4 { [sum, v.subtract_halves(ends, b), v.add_halves(a, a), v.add_halves(c, c)] } else { [sum, a, c, c] }
+}
+
+/// From P tiles' v and a block's u to products `[S][S][P][lanes]`.
+#[inline(always)]
+fn multiply<V: Pairs, const P: usize, const S: usize>(
+    v: V,
+    u: &[i32],
+    columns: &[i16],
+    channels: usize,
+    products: &mut [i32],
+) {
+    let pairs = channels / 2;
+    let panel_len = (pairs + 1) * V::LANES;
+    for (position, products) in products.chunks_exact_mut(P * V::LANES).enumerate() {
+        let panel = u.get(position * panel_len..).unwrap_or_default();
+        let columns = columns.get(position * P * channels..).unwrap_or_default();
+        let mut tiles: [&[[i16; 2]]; P] = [&[]; P];
+        for (pixel, tile) in tiles.iter_mut().enumerate() {
+            let values = columns.get(pixel * channels..).and_then(|values| values.as_chunks().0.get(..pairs));
+            let Some(values) = values else { return };
+            *tile = values;
+        }
+        let mut sums = [v.splat(0); P];
+        for (pair, weights) in (0..pairs).zip(panel.chunks_exact(V::LANES)) {
+            let weights = v.load(weights);
+            for (sum, tile) in sums.iter_mut().zip(tiles) {
+                *sum = v.add_pairs(*sum, weights, tile[pair]);
+            }
+        }
+        for (sums, products) in sums.into_iter().zip(products.chunks_exact_mut(V::LANES)) {
+            v.store(sums, products);
+        }
+    }
+}
+
+/// Finishes the outputs of the tiles at `places`, a vector of channels from `channel` on.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "what a loop's body needs")]
+fn put<V: Vector, F: Finish, const P: usize, const S: usize>(
+    v: V,
+    geometry: &Geometry,
+    finish: &F,
+    channel: usize,
+    bias: V::Lanes,
+    products: &[i32],
+    places: [[usize; 2]; P],
+    output: &mut [F::Element],
+) {
+    let Shape { height, width, channels } = geometry.output;
+    let lanes = (channels - channel).min(V::LANES);
+    for (pixel, [row, column]) in places.into_iter().enumerate() {
+        let (rows, columns) = (height.saturating_sub(2 * row), width - (2 * column).min(width));
+        let first = (2 * row * width + 2 * column) * channels + channel;
+        for (corner, sums) in gather::<V, P, S>(v, products, pixel).iter().enumerate() {
+            let (down, right) = (corner / 2, corner % 2);
+            if down < rows && right < columns {
+                let index = first + (down * width + right) * channels;
+                let outs = output.get_mut(index..index + lanes).unwrap_or_default();
+                finish.finish_lanes(v, v.add(*sums, bias), channel, index, outs);
+            }
+        }
+    }
+}
+
+/// The four outputs of tile `pixel` of P, row by row.
+#[inline(always)]
+fn gather<V: Vector, const P: usize, const S: usize>(v: V, products: &[i32], pixel: usize) -> [V::Lanes; 4] {
+    let first = pixel * V::LANES;
+    let products = products.get(first..first + ((S * S - 1) * P + 1) * V::LANES).unwrap_or_default();
+    let [mut left, mut right] = [[v.splat(0); 4]; 2];
+    for (row, (left, right)) in left.iter_mut().zip(&mut right).enumerate().take(S) {
+        let mut line = [v.splat(0); 4];
+        for (column, lanes) in line.iter_mut().enumerate().take(S) {
+            *lanes = v.load(products.get((row * S + column) * P * V::LANES..).unwrap_or_default());
+        }
+        [*left, *right] = join::<V, S>(v, line);
+    }
+    let ([a, c], [b, d]) = (join::<V, S>(v, left), join::<V, S>(v, right));
+    let mut sums = [a, b, c, d];
+    if S == 4 {
+        for sums in &mut sums {
+            *sums = v.shift_right(*sums, 2);
+        }
+    }
+    sums
+}
+
+/// One dimension from products to two outputs.
+#[inline(always)]
+fn join<V: Vector, const S: usize>(v: V, [a, b, c, d]: [V::Lanes; 4]) -> [V::Lanes; 2] {
+    if S == 4 { [v.add(v.add(a, b), c), v.add(v.subtract(a, b), d)] } else { [v.add(a, b), v.add(a, c)] }
+}
