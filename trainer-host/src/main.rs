@@ -1,12 +1,13 @@
 //! `grano-train`: trains, teaches, exports, samples and evaluates the networks that grano puts on chips, with libtorch.
 //!
 //! It is linked with the libtorch 2.11 in `$LIBTORCH` (or that of a Python environment, with `LIBTORCH_USE_PYTORCH=1`).
-//! `train`, `finetune`, `distill`, `refine`, `sensitivity`, `judge` and `eval` run on the first GPU when libtorch has its
+//! `train`, `finetune`, `distill`, `consistency`, `refine`, `sensitivity`, `judge` and `eval` run on the first GPU when libtorch has its
 //! CUDA part: `build.rs` links `$LIBTORCH/lib/libtorch_cuda.so` where it exists; elsewhere start with `LD_PRELOAD=…/libtorch_cuda.so`.
 //! `OMP_NUM_THREADS` sets the CPU's threads; results repeat to the bit only with the same number of them.
 
 mod checkpoint;
 mod classifier;
+mod consistency;
 mod curve;
 mod data;
 mod discriminator;
@@ -41,6 +42,7 @@ enum Command {
     Train(train::Args),
     Finetune(finetune::Args),
     Distill(distill::Args),
+    Consistency(consistency::Args),
     Refine(refine::Args),
     Sensitivity(sensitivity::Args),
     Export(export::Args),
@@ -55,6 +57,7 @@ fn main() -> anyhow::Result<()> {
         Command::Train(args) => train::train(&args),
         Command::Finetune(args) => finetune::finetune(&args),
         Command::Distill(args) => distill::distill(&args),
+        Command::Consistency(args) => consistency::consistency(&args),
         Command::Refine(args) => refine::refine(&args),
         Command::Sensitivity(args) => sensitivity::sensitivity(&args),
         Command::Export(args) => export::export(&args),

@@ -19,11 +19,15 @@ pub struct Process {
 pub struct Noisy {
     /// x_t, f32 `[N, C, H, W]`.
     pub x: Tensor,
+    /// x_0, like `x`.
+    pub x0: Tensor,
+    /// ε, like `x`.
+    pub noise: Tensor,
     /// Time indices, i64 `[N]`.
     pub t: Tensor,
     /// i64 `[N]`; the number of classes where the label is hidden.
     pub labels: Tensor,
-    /// What a network of the asked prediction is to say, f32 like `x`: ε, or v = a_t·ε − σ_t·x_0.
+    /// What a network of the asked prediction is to say, like `x`: ε, or v = a_t·ε − σ_t·x_0.
     pub target: Tensor,
 }
 
@@ -39,12 +43,12 @@ impl Process {
     }
 
     /// a_t, f32 `[N, 1, 1, 1]`, for `t` i64 `[N]`.
-    fn signal(&self, t: &Tensor) -> Tensor {
+    pub fn signal(&self, t: &Tensor) -> Tensor {
         self.signal.index_select(0, t).reshape([-1, 1, 1, 1])
     }
 
     /// σ_t, f32 `[N, 1, 1, 1]`, for `t` i64 `[N]`.
-    fn sigma(&self, t: &Tensor) -> Tensor {
+    pub fn sigma(&self, t: &Tensor) -> Tensor {
         self.sigma.index_select(0, t).reshape([-1, 1, 1, 1])
     }
 
@@ -61,12 +65,15 @@ impl Process {
         let labels = labels.masked_fill(&hidden, data.names.len() as i64);
         let t = Tensor::randint(end, [n], (Kind::Int64, device));
         let noise = x0.randn_like();
-        let (signal, sigma) = (self.signal(&t), self.sigma(&t));
-        let x = &x0 * &signal + &noise * &sigma;
         let target = match prediction {
-            Prediction::Epsilon => noise,
-            Prediction::Velocity => noise * signal - x0 * sigma,
+            Prediction::Epsilon => noise.shallow_clone(),
+            Prediction::Velocity => &noise * self.signal(&t) - &x0 * self.sigma(&t),
         };
-        Noisy { x, t, labels, target }
+        Noisy { x: self.at(&t, &x0, &noise), x0, noise, t, labels, target }
+    }
+
+    /// x_t = a_t·x_0 + σ_t·ε for `t` i64 `[N]`, f32 `[N, C, H, W]` like both others.
+    pub fn at(&self, t: &Tensor, x0: &Tensor, noise: &Tensor) -> Tensor {
+        x0 * self.signal(t) + noise * self.sigma(t)
     }
 }

@@ -86,6 +86,34 @@ fn few_evaluations_are_learnt() {
 }
 
 #[test]
+fn consistency_is_learnt() {
+    let root = tempfile::tempdir().unwrap();
+    let data = idx_folder(root.path());
+    let (base, model, run) =
+        (root.path().join("base"), root.path().join("base.safetensors"), root.path().join("consistent"));
+    succeed(&train(&data, &base, &["--prediction=velocity", "--steps=40", "--ema=0.5", "--learning-rate=0.02"]));
+    export(&base, &model, &["--sampler=ddim-6"]);
+    let places = ["--model", model.to_str().unwrap(), "--data", data.to_str().unwrap(), "--run", run.to_str().unwrap()];
+    for steps in ["--steps=50", "--steps=100"] {
+        succeed(
+            &[&["consistency", steps, "--stages=4", "--batch=16", "--warmup=2", "--ema=0.9"], &places[..]].concat(),
+        );
+    }
+    assert_eq!(checkpoint(&run).unwrap().0, 100);
+
+    let student = root.path().join("student.safetensors");
+    export(&run, &student, &[]);
+    let header = load(&student).unwrap().header;
+    assert_eq!(
+        (&header.defaults.sampler[..], header.ranges["denoiser"].times.clone()),
+        ("consistency-2", vec![24, 49])
+    );
+    let pictures = root.path().join("pictures.npy");
+    let drawn = ["--sampler=consistency-1", "--count=3", "-o", pictures.to_str().unwrap()];
+    succeed(&[&["sample", "--model", student.to_str().unwrap()], &drawn[..]].concat());
+}
+
+#[test]
 fn impossible_students_are_refused() {
     let root = tempfile::tempdir().unwrap();
     let data = idx_folder(root.path());
@@ -103,6 +131,9 @@ fn impossible_students_are_refused() {
     let finetune = ["finetune", "--model", model.to_str().unwrap(), "--data", other.to_str().unwrap()];
     let error = fail(&[&finetune[..], &places].concat());
     assert!(error.contains("[3, 8, 12]"), "{error}");
+    let consistency = ["consistency", "--data", data.to_str().unwrap(), "--model", model.to_str().unwrap()];
+    let error = fail(&[&consistency[..], &places].concat());
+    assert!(error.contains("--prediction velocity"), "{error}");
     let refine = [&["refine", "--data", data.to_str().unwrap()], &places[..]].concat();
     let error = fail(&[&refine, &finetune[1..3]].concat());
     assert!(error.contains("guidance 3"), "{error}");
