@@ -1,8 +1,9 @@
 //! `grano-train`: trains, teaches, exports, samples and evaluates the networks that grano puts on chips, with libtorch.
 //!
 //! It is linked with the libtorch 2.11 in `$LIBTORCH` (or that of a Python environment, with `LIBTORCH_USE_PYTORCH=1`).
-//! `train`, `finetune`, `distill`, `consistency`, `refine`, `sensitivity`, `judge` and `eval` run on the first GPU when libtorch has its
-//! CUDA part: `build.rs` links `$LIBTORCH/lib/libtorch_cuda.so` where it exists; elsewhere start with `LD_PRELOAD=…/libtorch_cuda.so`.
+//! `train`, `finetune`, `distill`, `consistency`, `refine`, `sensitivity`, `judge` and `eval` run on the first GPU when libtorch
+//! has its CUDA part: `build.rs` links `$LIBTORCH/lib/libtorch_cuda.so` where it exists; elsewhere start with
+//! `LD_PRELOAD=…/libtorch_cuda.so`.
 //! `OMP_NUM_THREADS` sets the CPU's threads; results repeat to the bit only with the same number of them.
 
 mod checkpoint;
