@@ -128,11 +128,6 @@ mod vector {
         }
 
         #[inline(always)]
-        fn subtract(self, a: [v128; 2], b: [v128; 2]) -> [v128; 2] {
-            [i32x4_sub(a[0], b[0]), i32x4_sub(a[1], b[1])]
-        }
-
-        #[inline(always)]
         fn multiply(self, a: [v128; 2], b: [v128; 2]) -> [v128; 2] {
             [i32x4_mul(a[0], b[0]), i32x4_mul(a[1], b[1])]
         }
@@ -164,6 +159,11 @@ mod vector {
             let first = i8x16(-1, 0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13);
             let last = i8x16(-1, 2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15);
             [first, last].map(|places| bytes.map(|bytes| i16x8_shr(i8x16_swizzle(bytes, places), 8)))
+        }
+
+        #[inline(always)]
+        fn subtract(self, a: [v128; 2], b: [v128; 2]) -> [v128; 2] {
+            [i32x4_sub(a[0], b[0]), i32x4_sub(a[1], b[1])]
         }
 
         #[inline(always)]

@@ -129,11 +129,6 @@ macro_rules! vector {
             }
 
             #[inline(always)]
-            fn subtract(self, a: [int32x4_t; 2], b: [int32x4_t; 2]) -> [int32x4_t; 2] {
-                [vsubq_s32(a[0], b[0]), vsubq_s32(a[1], b[1])]
-            }
-
-            #[inline(always)]
             fn multiply(self, a: [int32x4_t; 2], b: [int32x4_t; 2]) -> [int32x4_t; 2] {
                 [vmulq_s32(a[0], b[0]), vmulq_s32(a[1], b[1])]
             }

@@ -65,8 +65,6 @@ pub trait Vector: Copy {
     fn splat(self, value: i32) -> Self::Lanes;
     /// Sum, without its carry.
     fn add(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
-    /// Difference, without its carry.
-    fn subtract(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
     /// Low half of the product.
     fn multiply(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
     /// Each lane ⌊/ 2^by⌋.
@@ -104,6 +102,8 @@ pub trait Vector: Copy {
 pub trait Pairs: Vector {
     /// The first two of each lane's weights as int16, and the last two.
     fn halves(self, step: &[[i8; DEPTH]]) -> [Self::Lanes; 2];
+    /// Difference, without its carry.
+    fn subtract(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
     /// Sums of the int16 of each lane, without carries.
     fn add_halves(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
     /// Differences likewise.

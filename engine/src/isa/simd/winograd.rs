@@ -6,7 +6,7 @@
 //! [`crate::isa::winograd`]'s order, as are what comes of them.
 
 use super::padded::Padded;
-use super::{DEPTH, Pairs, Vector};
+use super::{DEPTH, Pairs};
 use crate::geometry::Geometry;
 use crate::isa::winograd::{TAPS, fits};
 use crate::isa::{Convolution, Finish};
@@ -292,7 +292,7 @@ fn multiply<V: Pairs, const P: usize, const S: usize>(
 /// Finishes the outputs of the tiles at `places`, a vector of channels from `channel` on.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "what a loop's body needs")]
-fn put<V: Vector, F: Finish, const P: usize, const S: usize>(
+fn put<V: Pairs, F: Finish, const P: usize, const S: usize>(
     v: V,
     geometry: &Geometry,
     finish: &F,
@@ -320,7 +320,7 @@ fn put<V: Vector, F: Finish, const P: usize, const S: usize>(
 
 /// The four outputs of tile `pixel` of P, row by row.
 #[inline(always)]
-fn gather<V: Vector, const P: usize, const S: usize>(v: V, products: &[i32], pixel: usize) -> [V::Lanes; 4] {
+fn gather<V: Pairs, const P: usize, const S: usize>(v: V, products: &[i32], pixel: usize) -> [V::Lanes; 4] {
     let first = pixel * V::LANES;
     let products = products.get(first..first + ((S * S - 1) * P + 1) * V::LANES).unwrap_or_default();
     let [mut left, mut right] = [[v.splat(0); 4]; 2];
@@ -343,6 +343,6 @@ fn gather<V: Vector, const P: usize, const S: usize>(v: V, products: &[i32], pix
 
 /// One dimension from products to two outputs.
 #[inline(always)]
-fn join<V: Vector, const S: usize>(v: V, [a, b, c, d]: [V::Lanes; 4]) -> [V::Lanes; 2] {
+fn join<V: Pairs, const S: usize>(v: V, [a, b, c, d]: [V::Lanes; 4]) -> [V::Lanes; 2] {
     if S == 4 { [v.add(v.add(a, b), c), v.add(v.subtract(a, b), d)] } else { [v.add(a, b), v.add(a, c)] }
 }

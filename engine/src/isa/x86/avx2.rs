@@ -159,11 +159,6 @@ impl Vector for Token {
     }
 
     #[inline(always)]
-    fn subtract(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
-        [intrinsic!(_mm256_sub_epi32(a[0], b[0])), intrinsic!(_mm256_sub_epi32(a[1], b[1]))]
-    }
-
-    #[inline(always)]
     fn multiply(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
         [intrinsic!(_mm256_mullo_epi32(a[0], b[0])), intrinsic!(_mm256_mullo_epi32(a[1], b[1]))]
     }
@@ -221,6 +216,11 @@ impl Pairs for Token {
             }
         }
         halves
+    }
+
+    #[inline(always)]
+    fn subtract(self, a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+        [intrinsic!(_mm256_sub_epi32(a[0], b[0])), intrinsic!(_mm256_sub_epi32(a[1], b[1]))]
     }
 
     #[inline(always)]

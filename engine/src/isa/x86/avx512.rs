@@ -163,11 +163,6 @@ impl Vector for Token {
     }
 
     #[inline(always)]
-    fn subtract(self, a: __m512i, b: __m512i) -> __m512i {
-        intrinsic!(_mm512_sub_epi32(a, b))
-    }
-
-    #[inline(always)]
     fn multiply(self, a: __m512i, b: __m512i) -> __m512i {
         intrinsic!(_mm512_mullo_epi32(a, b))
     }
