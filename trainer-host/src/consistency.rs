@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::data::Dataset;
-use crate::finetune::pictures_for;
+use crate::finetune::{check_unguided, pictures_for};
 use crate::network::Network;
 use crate::optimize::{self, Settings, State, Task};
 use crate::process::{Noisy, Process};
@@ -68,18 +68,14 @@ const SAMPLER: &str = "consistency-2";
 pub fn consistency(args: &Args) -> Result<()> {
     let device = Device::cuda_if_available();
     let model = load(&args.model)?;
-    let Header { prediction, defaults, schedule, .. } = &model.header;
-    let name = args.model.display();
+    let Header { prediction, schedule, .. } = &model.header;
     ensure!(
         *prediction == Prediction::Velocity,
-        "{name}: predicts ε, which says nothing about the picture where there is only noise; give a model trained with \
-         --prediction velocity"
+        "{}: predicts ε, which says nothing about the picture where there is only noise; give a model trained with \
+         --prediction velocity",
+        args.model.display()
     );
-    ensure!(
-        defaults.guidance == 1.0,
-        "{name}: draws with guidance {}; put that into its weights first (finetune --guidance)",
-        defaults.guidance
-    );
+    check_unguided(&model, &args.model)?;
     let data = pictures_for(&model, &args.data, device)?;
     let arguments = serde_json::to_value(args)?;
     let (header, mut state) = match checkpoint::load(&args.settings.run, &arguments, device)? {
@@ -151,8 +147,8 @@ impl ConsistencyTuning {
 impl Task for ConsistencyTuning {
     fn loss(&mut self, network: &Network, kind: Kind, update: u64) -> Tensor {
         let noisy = self.process.noisy(&self.data, self.batch, self.label_dropout, Prediction::Velocity);
-        let stage = ((update - 1) * self.partners.len() as u64 / self.updates.max(1)) as usize;
-        let r = self.partners[stage.min(self.partners.len() - 1)].index_select(0, &noisy.t);
+        let stage = (update - 1) * self.partners.len() as u64 / self.updates;
+        let r = self.partners[stage as usize].index_select(0, &noisy.t);
         let error = network.forward(&noisy.x, &noisy.t, &noisy.labels, kind) - self.target(network, kind, &noisy, &r);
         let squares = error.square().sum_dim_intlist([1i64, 2, 3].as_slice(), false, Kind::Float);
         let c = 0.00054 * (noisy.x.size()[1..].iter().product::<i64>() as f64).sqrt();
@@ -188,7 +184,7 @@ mod tests {
     }
 
     /// Black and white pictures of 4 × 4, in one class or without.
-    fn task(stages: u64, updates: u64) -> ConsistencyTuning {
+    fn task(stages: u64) -> ConsistencyTuning {
         let bytes: Vec<u8> = [0, 255].iter().flat_map(|&bright| [bright; 16]).collect();
         let data = Dataset {
             images: Tensor::from_slice(&bytes).reshape([2, 1, 4, 4]),
@@ -201,7 +197,7 @@ mod tests {
             table: SAMPLER.parse::<SamplerSpec>().unwrap().table(&SCHEDULE, Prediction::Velocity).unwrap(),
             label_dropout: 0.5,
             batch: 32,
-            updates,
+            updates: 1,
             data,
         }
     }
@@ -215,7 +211,7 @@ mod tests {
     #[test]
     fn with_x0_for_a_partner_it_learns_what_denoisers_learn() {
         let _alone = testing::seed(0);
-        let (task, network) = (task(1, 1), network());
+        let (task, network) = (task(1), network());
         let noisy = task.process.noisy(&task.data, 32, 0.5, Prediction::Velocity);
         let target = task.target(&network, Kind::Float, &noisy, &Tensor::full_like(&noisy.t, -1));
         // At small t, x̂0 passes through a difference of nearly equal numbers, divided by σ.
@@ -225,7 +221,7 @@ mod tests {
     #[test]
     fn partners_share_picture_noise_and_label() {
         let _alone = testing::seed(1);
-        let (task, network) = (task(4, 1), network());
+        let (task, network) = (task(4), network());
         let noisy = task.process.noisy(&task.data, 32, 0.5, Prediction::Velocity);
         let r = task.partners[0].index_select(0, &noisy.t);
         let target = task.target(&network, Kind::Float, &noisy, &r);

@@ -106,6 +106,20 @@ pub fn pictures_for(model: &Model, path: &Path, device: Device) -> Result<Datase
     Ok(data)
 }
 
+/// Whether a model draws in one evaluation a step, as learning to draw in few steps asks.
+///
+/// # Errors
+/// Names the file at `path` and its guidance otherwise.
+pub fn check_unguided(model: &Model, path: &Path) -> Result<()> {
+    let guidance = model.header.defaults.guidance;
+    ensure!(
+        guidance == 1.0,
+        "{}: draws with guidance {guidance}; put that into its weights first (finetune --guidance)",
+        path.display()
+    );
+    Ok(())
+}
+
 /// A network that rounds as int8 networks of `model` do, with the ranges that `header` holds.
 ///
 /// # Errors

@@ -25,7 +25,7 @@ use tch::{Device, Kind, Tensor};
 use crate::checkpoint;
 use crate::data::Dataset;
 use crate::discriminator::{Discriminator, Pairs};
-use crate::finetune::{fake_quantized, pictures_for};
+use crate::finetune::{check_unguided, fake_quantized, pictures_for};
 use crate::frechet_loss::FrechetLoss;
 use crate::network::Network;
 use crate::optimize::{self, Settings, State, Task, seed_of};
@@ -83,12 +83,7 @@ pub struct Args {
 pub fn refine(args: &Args) -> Result<()> {
     let device = Device::cuda_if_available();
     let model = load(&args.model)?;
-    ensure!(
-        model.header.defaults.guidance == 1.0,
-        "{}: draws with guidance {}; put that into its weights first (finetune --guidance)",
-        args.model.display(),
-        model.header.defaults.guidance
-    );
+    check_unguided(&model, &args.model)?;
     let batch = args.settings.batch;
     let extra = (batch as f64 * args.diffusion).round() as i64;
     ensure!(

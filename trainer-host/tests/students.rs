@@ -86,7 +86,7 @@ fn few_evaluations_are_learnt() {
 }
 
 #[test]
-fn consistency_is_learnt() {
+fn denoisers_become_consistency_models() {
     let root = tempfile::tempdir().unwrap();
     let data = idx_folder(root.path());
     let (base, model, run) =

@@ -9,7 +9,8 @@
 //!    type may serve for both);
 //! 3. a `#[target_feature]` function that takes the token and calls [`conv2d::run`] with a shape of tile, so that
 //!    everything here is inlined into it; `Isa::conv2d` calls that function where there is a token. Where instructions add
-//!    pairs of 16-bit products, [`Pairs`] and [`conv2d_pairs::run`] serve better for more than a few channels;
+//!    pairs of 16-bit products, [`Pairs`] and [`conv2d_pairs::run`], which knows Winograd's method as well, serve better for
+//!    more than a few channels;
 //! 4. `Isa::scratch_words` from [`conv2d::scratch_words`] and [`conv2d_pairs::scratch_words`];
 //! 5. [`Floats`] and [`conv2d_float::run`] likewise, for floating point.
 //!

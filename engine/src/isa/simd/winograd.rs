@@ -1,9 +1,9 @@
 //! [`crate::isa::winograd`] where an instruction adds products of two neighbouring channels: P tiles of 2×2 outputs × a
 //! vector of channels at once.
 //!
-//! The weights are packed for direct convolution and transformed in every run, a twentieth of its instructions: so
-//! nothing but scratch knows of it. Products of v and u are a matrix's: each position's u meets P tiles' v. u and v are in
-//! [`crate::isa::winograd`]'s order, as are what comes of them.
+//! The weights stay packed for direct convolution, which other instruction sets of the same packing compute, and are
+//! transformed in every run. At each position u and v are multiplied as matrices are: u of a vector of channels with v of P
+//! tiles. The order of positions is [`crate::isa::winograd`]'s.
 
 use super::padded::Padded;
 use super::{DEPTH, Pairs};
@@ -13,7 +13,7 @@ use crate::isa::{Convolution, Finish};
 use crate::maps::Code;
 use crate::shape::Shape;
 
-/// Fewest tiles of 2×2 outputs: the transformation of a kernel costs about as much as what it saves in four.
+/// Fewest tiles of 2×2 outputs: of fewer, the weights' transformation would take back what the rest saves.
 const FEWEST_TILES: usize = 9;
 /// Most kernels: their u, read anew for every P tiles, should stay in a second cache, of 256 KiB.
 const MOST_KERNELS: usize = 8192;
