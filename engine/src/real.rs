@@ -165,6 +165,13 @@ pub(crate) fn exp(x: f32) -> f32 {
     if x.is_nan() { x } else { y }
 }
 
+/// ⌊x⌋, held to an i32; 0 for NaN.
+#[inline(always)]
+pub(crate) fn floor(x: f32) -> i32 {
+    let towards_zero = x as i32;
+    if towards_zero as f32 > x { towards_zero.saturating_sub(1) } else { towards_zero }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,6 +202,17 @@ mod tests {
             for x in [f32::from_bits(bits), -f32::from_bits(bits)] {
                 let (ours, theirs) = (exp(x), libm::expf(x));
                 assert!(ours.to_bits() == theirs.to_bits() || ours.is_nan() && theirs.is_nan(), "{x} {ours} {theirs}");
+            }
+        }
+    }
+
+    #[test]
+    fn floors_are_libms() {
+        let around = [0x4f00_0000u32, 0x4b00_0000, 0x4a80_0000, 0x3f80_0000, 0x4000_0000, 0x7f80_0000];
+        let near = around.into_iter().flat_map(|bits| bits - 300..bits + 300);
+        for bits in (0..u32::MAX).step_by(2039).chain(near).chain(0..300) {
+            for x in [f32::from_bits(bits), -f32::from_bits(bits)] {
+                assert_eq!(floor(x), libm::floorf(x) as i32, "{x}");
             }
         }
     }

@@ -217,7 +217,8 @@ pub trait Isa: Copy + 'static {
         portable::affine(factors, offsets, table, map);
     }
 
-    /// `sums[c] = Σ_j weights[j] · values[j · stride + c]` for all of the sums. 128 · Σ |weight| is below 2³¹.
+    /// `sums[c] = Σ_j weights[j] · values[j · stride + c]` for all of the sums. |weight| is below 2¹⁵, 128 · Σ |weight|
+    /// below 2³¹.
     #[inline]
     fn weighted_sums(weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
         portable::weighted_sums(weights, values, stride, sums);
@@ -308,8 +309,17 @@ pub trait Finish {
     /// of the first channel and `index` its place in the map.
     fn finish<I: Isa>(&self, sums: &[i32], channel: usize, index: usize, output: &mut [Self::Element]);
 
-    /// The same for a vector of sums, of which `output` takes the first.
-    fn finish_lanes<V: Vector>(&self, v: V, sums: V::Lanes, channel: usize, index: usize, output: &mut [Self::Element]);
+    /// The same for a vector of channels of each of some pixels, which lie `apart` in the map and in `output`; that begins
+    /// with the first pixel's `channel`, whose place in the map is `index`. Lanes past the last channel, and pixels past
+    /// the output's end, are left out.
+    fn finish_lanes<V: Vector>(
+        &self,
+        v: V,
+        sums: &[V::Lanes],
+        channels: Channels,
+        index: usize,
+        output: &mut [Self::Element],
+    );
 
     /// Itself, where it is [`ToInt8`]: for instruction sets that finish many pixels at once.
     #[inline(always)]
@@ -325,6 +335,44 @@ pub trait Finish {
 
     /// Whether it reads what the output holds before, so that no element may be finished twice.
     fn reads_output(&self) -> bool;
+}
+
+/// Which channels of a pixel a vector holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Channels {
+    /// The number of the first.
+    pub first: usize,
+    /// How many of a vector's there are.
+    pub count: usize,
+    /// From a pixel's to the next one's.
+    pub apart: usize,
+}
+
+impl Channels {
+    /// Those of a vector of `lanes` from channel `first` on, of maps of `channels`.
+    #[inline(always)]
+    pub(crate) fn of(first: usize, lanes: usize, channels: usize) -> Self {
+        Self { first, count: channels.saturating_sub(first).min(lanes), apart: channels.max(1) }
+    }
+}
+
+/// Finishes vectors of channels by arrays.
+#[inline(always)]
+fn finish_arrays<V: Vector, F: Finish>(
+    finish: &F,
+    v: V,
+    sums: &[V::Lanes],
+    channels: Channels,
+    index: usize,
+    output: &mut [F::Element],
+) {
+    let places = (index..).step_by(channels.apart);
+    for ((sums, output), index) in sums.iter().zip(output.chunks_mut(channels.apart)).zip(places) {
+        let mut array = [0; 16];
+        v.store(*sums, &mut array);
+        let count = channels.count.min(output.len());
+        finish.finish::<Portable>(&array, channels.first, index, &mut output[..count]);
+    }
 }
 
 /// int8, as [`Epilogue`] says.
@@ -345,8 +393,8 @@ impl Finish for ToInt8<'_> {
     }
 
     #[inline(always)]
-    fn finish_lanes<V: Vector>(&self, v: V, sums: V::Lanes, channel: usize, index: usize, output: &mut [i8]) {
-        simd::to_int8(v, self.epilogue, self.residual, sums, channel, index, output);
+    fn finish_lanes<V: Vector>(&self, v: V, sums: &[V::Lanes], channels: Channels, index: usize, output: &mut [i8]) {
+        simd::to_int8(v, self, sums, channels, index, output);
     }
 
     #[inline(always)]
@@ -385,10 +433,8 @@ impl<R: Code, Y: Code> Finish for ToCode<'_, R, Y> {
     }
 
     #[inline(always)]
-    fn finish_lanes<V: Vector>(&self, v: V, sums: V::Lanes, channel: usize, index: usize, output: &mut [Y]) {
-        let mut array = [0; 16];
-        v.store(sums, &mut array);
-        self.finish::<Portable>(&array, channel, index, output);
+    fn finish_lanes<V: Vector>(&self, v: V, sums: &[V::Lanes], channels: Channels, index: usize, output: &mut [Y]) {
+        finish_arrays(self, v, sums, channels, index, output);
     }
 
     #[inline(always)]
@@ -415,10 +461,8 @@ impl Finish for ToFloat<'_> {
     }
 
     #[inline(always)]
-    fn finish_lanes<V: Vector>(&self, v: V, sums: V::Lanes, channel: usize, index: usize, output: &mut [f32]) {
-        let mut array = [0; 16];
-        v.store(sums, &mut array);
-        self.finish::<Portable>(&array, channel, index, output);
+    fn finish_lanes<V: Vector>(&self, v: V, sums: &[V::Lanes], channels: Channels, index: usize, output: &mut [f32]) {
+        finish_arrays(self, v, sums, channels, index, output);
     }
 
     #[inline(always)]

@@ -87,9 +87,17 @@ mod vector {
     #[derive(Clone, Copy)]
     pub struct Token;
 
+    /// See [`Vector::Scale`].
+    pub struct Scale {
+        shift: u32,
+        multipliers: [v128; 2],
+        offset: v128,
+    }
+
     impl Vector for Token {
         const LANES: usize = LANES;
         type Lanes = [v128; 2];
+        type Scale = Scale;
         type Narrow = Quadruples;
         type Wide = Quadruples;
 
@@ -137,17 +145,21 @@ mod vector {
             lanes.map(|lanes| i32x4_shr(lanes, by))
         }
 
-        /// The low and the high lanes apart, in 64 bits.
         #[inline(always)]
-        fn requantize(self, acc: [v128; 2], shift: u32, multipliers: [v128; 2]) -> [v128; 2] {
-            let half = i64x2_splat(1 << 31);
-            let scale = |acc, multipliers| {
-                let acc = i32x4_shl(acc, shift);
-                let low = i64x2_add(i64x2_extmul_low_i32x4(acc, multipliers), half);
-                let high = i64x2_add(i64x2_extmul_high_i32x4(acc, multipliers), half);
+        fn scale(self, shift: u32, multipliers: [v128; 2], zero_point: i32) -> Scale {
+            Scale { shift, multipliers, offset: i64x2_splat((i64::from(zero_point) << 32) + (1 << 31)) }
+        }
+
+        /// The low and the high lanes apart, in 64 bits. The zero point is added with the half of what is rounded off.
+        #[inline(always)]
+        fn requantize(self, acc: [v128; 2], scale: &Scale) -> [v128; 2] {
+            let requantize = |acc, multipliers| {
+                let acc = i32x4_shl(acc, scale.shift);
+                let low = i64x2_add(i64x2_extmul_low_i32x4(acc, multipliers), scale.offset);
+                let high = i64x2_add(i64x2_extmul_high_i32x4(acc, multipliers), scale.offset);
                 i32x4_shuffle::<1, 3, 5, 7>(low, high)
             };
-            [scale(acc[0], multipliers[0]), scale(acc[1], multipliers[1])]
+            [requantize(acc[0], scale.multipliers[0]), requantize(acc[1], scale.multipliers[1])]
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::conditioning::at;
 use crate::isa::{Isa, Work};
-use crate::real::{Real, exp, narrow, widen};
+use crate::real::{Real, exp, floor, narrow, widen};
 use crate::requantize::{is_multiplier, requantize, saturate};
 use crate::residual::Residual;
 use crate::shape::Shape;
@@ -88,13 +88,10 @@ impl AttentionInt8 {
                     *query = i32::from(*q) - self.q_zero_point;
                 }
                 I::weighted_sums(row_words, keys, positions, scores);
-                let total = self.softmax(scores);
+                let total = I::vectorize(Softmax { layer: self, scores });
                 I::weighted_sums(scores, values, channels, row_words);
-                let factor = libm::floorf(self.ratio / total as f32 + 0.5) as i32;
-                for (out, sum) in row.iter_mut().zip(&*row_words) {
-                    let scaled = ((i64::from(*sum) * i64::from(factor)) >> 32) as i32;
-                    *out = saturate(scaled.saturating_add(self.offset) >> 8);
-                }
+                let factor = floor(self.ratio / total as f32 + 0.5);
+                I::vectorize(Normalise { sums: row_words, factor, offset: self.offset, row });
             }
         }
     }
@@ -106,18 +103,50 @@ impl AttentionInt8 {
         let Some(width) = shape.channels.checked_div(heads) else { return positions };
         positions + width + (positions * width).div_ceil(4)
     }
+}
 
-    /// Scores become weights; their sum.
+/// Scores become weights; their sum.
+struct Softmax<'a> {
+    layer: &'a AttentionInt8,
+    scores: &'a mut [i32],
+}
+
+impl Work for Softmax<'_> {
+    type Output = i32;
+
     #[inline(always)]
-    fn softmax(&self, scores: &mut [i32]) -> i32 {
+    fn run(self) -> i32 {
+        let Self { layer: AttentionInt8 { shift, multiplier, exp, .. }, scores } = self;
         let largest = scores.iter().fold(i32::MIN, |a, &b| if a > b { a } else { b });
+        for score in &mut *scores {
+            *score = requantize(largest.wrapping_sub(*score), *shift, *multiplier);
+        }
         let mut total = 0i32;
         for score in scores {
-            let step = requantize(largest.wrapping_sub(*score), self.shift, self.multiplier);
-            *score = i32::from(at(self.exp, step as usize));
+            *score = i32::from(at(*exp, *score as usize));
             total = total.wrapping_add(*score);
         }
         total
+    }
+}
+
+/// A row of weighted sums, divided by the weights' sum.
+struct Normalise<'a> {
+    sums: &'a [i32],
+    factor: i32,
+    offset: i32,
+    row: &'a mut [i8],
+}
+
+impl Work for Normalise<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (out, sum) in self.row.iter_mut().zip(self.sums) {
+            let scaled = ((i64::from(*sum) * i64::from(self.factor)) >> 32) as i32;
+            *out = saturate(scaled.saturating_add(self.offset) >> 8);
+        }
     }
 }
 

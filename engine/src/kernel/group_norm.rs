@@ -2,7 +2,7 @@
 
 use crate::conditioning::at;
 use crate::isa::{AFFINE_FRACTION, Isa, Work};
-use crate::real::{Activation, Real, narrow, widen};
+use crate::real::{Activation, Real, floor, narrow, widen};
 use crate::requantize::Table;
 use crate::residual::Residual;
 use crate::shape::Shape;
@@ -93,7 +93,7 @@ fn statistics([sum, squares]: [i32; 2], count: usize, eps: f32) -> (f32, f32) {
 
 /// The nearest multiple of 2⁻¹⁴, ties up, in these units; saturates.
 fn fixed_point(value: f32) -> i32 {
-    libm::floorf(value * (1 << AFFINE_FRACTION) as f32 + 0.5) as i32
+    floor(value * (1 << AFFINE_FRACTION) as f32 + 0.5)
 }
 
 /// f32 or f16 map → map of the same type: `out = activation((x − mean) / √(variance + eps) · weight[c] + bias[c])`, the

@@ -1,5 +1,7 @@
 //! Quantisation of a network's input.
 
+use crate::real::floor;
+
 /// f32 → int16, symmetric: `q = ⌊x · inverse_scale + ½⌋`, held to ±32767; NaN gives 0.
 ///
 /// The input is finer than int8 because x_T's noise, at √ᾱ near 0, is all that early steps see.
@@ -13,8 +15,8 @@ impl Quantize {
     /// Quantises as many elements as both slices have.
     pub fn run(&self, x: &[f32], output: &mut [i16]) {
         for (q, x) in output.iter_mut().zip(x) {
-            // The conversion saturates.
-            *q = (libm::floorf(x * self.inverse_scale + 0.5) as i16).max(-i16::MAX);
+            let limit = i32::from(i16::MAX);
+            *q = floor(x * self.inverse_scale + 0.5).clamp(-limit, limit) as i16;
         }
     }
 }

@@ -88,11 +88,20 @@ fn wide<X: Code, F: Finish>(
     }
 }
 
+/// See [`Vector::Scale`].
+pub(super) struct Scale {
+    shift: int32x4_t,
+    /// Half of each multiplier.
+    halves: [int32x4_t; 2],
+    zero_point: int32x4_t,
+}
+
 macro_rules! vector {
     ($($token:ty),*) => {$(
         impl Vector for $token {
             const LANES: usize = LANES;
             type Lanes = [int32x4_t; 2];
+            type Scale = Scale;
             type Narrow = Bytes;
             type Wide = Words;
 
@@ -141,11 +150,20 @@ macro_rules! vector {
 
             /// SQRDMULH doubles: half the multiplier, which is even.
             #[inline(always)]
-            fn requantize(self, acc: [int32x4_t; 2], shift: u32, multipliers: [int32x4_t; 2]) -> [int32x4_t; 2] {
-                let count = vdupq_n_s32(shift as i32);
+            fn scale(self, shift: u32, multipliers: [int32x4_t; 2], zero_point: i32) -> Scale {
                 let halve = vdupq_n_s32(-1);
-                let scale = |acc, multiplier| vqrdmulhq_s32(vshlq_s32(acc, count), vshlq_s32(multiplier, halve));
-                [scale(acc[0], multipliers[0]), scale(acc[1], multipliers[1])]
+                Scale {
+                    shift: vdupq_n_s32(shift as i32),
+                    halves: [vshlq_s32(multipliers[0], halve), vshlq_s32(multipliers[1], halve)],
+                    zero_point: vdupq_n_s32(zero_point),
+                }
+            }
+
+            #[inline(always)]
+            fn requantize(self, acc: [int32x4_t; 2], scale: &Scale) -> [int32x4_t; 2] {
+                let requantize =
+                    |acc, half| vaddq_s32(vqrdmulhq_s32(vshlq_s32(acc, scale.shift), half), scale.zero_point);
+                [requantize(acc[0], scale.halves[0]), requantize(acc[1], scale.halves[1])]
             }
         }
     )*};

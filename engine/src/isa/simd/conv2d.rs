@@ -2,23 +2,23 @@
 
 use bytemuck::Pod;
 
-use super::planes::Planes;
+use super::planes::{Planes, SIDE};
 use super::{DEPTH, Products, Vector};
 use crate::conditioning::at;
 use crate::geometry::Geometry;
-use crate::isa::{Convolution, Finish, Portable};
+use crate::isa::{Channels, Convolution, Finish, Portable};
 use crate::maps::Code;
 use crate::shape::Shape;
 
 /// 32-bit words that [`run`] takes with tiles of up to `pixels` pixels and elements of up to two bytes.
 pub(in super::super) fn scratch_words(geometry: &Geometry, lanes: usize, pixels: usize) -> usize {
     let Geometry { input, output, kernel, stride, .. } = flat(geometry);
-    let (taps, padded) = (geometry.patch_len(), geometry.patch_len().next_multiple_of(DEPTH));
+    let (taps, padded) = (geometry.patch_len(), geometry.patch_len().next_multiple_of(DEPTH * SIDE));
     let bias = output.channels.next_multiple_of(lanes);
     let offsets = taps + padded / DEPTH;
     let line = output.width.next_multiple_of(pixels) + (kernel[1] - 1) / stride[1];
     let rows = (output.height - 1) * stride[0] + kernel[0];
-    let planes = rows * input.channels * stride[1] * line;
+    let planes = rows * input.channels.next_multiple_of(DEPTH * SIDE) * stride[1] * line;
     bias + offsets + (planes + padded * pixels).div_ceil(2) + 1
 }
 
@@ -49,7 +49,8 @@ pub(in super::super) fn run<V: Vector, Q: Products<V>, X: Code, F: Finish, const
     let geometry = &flat(convolution.geometry);
     let input = &convolution.input;
     let (out_c, out_w) = (geometry.output.channels, geometry.output.width);
-    let planes = Planes::new(geometry, input.channels, P);
+    let side = const { side(B) };
+    let planes = Planes::new(geometry, input.channels, P, side);
     let steps = geometry.patch_len().div_ceil(DEPTH);
     let blocks = out_c.div_ceil(V::LANES);
     let direct = planes.group == DEPTH;
@@ -66,16 +67,22 @@ pub(in super::super) fn run<V: Vector, Q: Products<V>, X: Code, F: Finish, const
     convolution.fill_bias(bias);
     take_offset_back::<V, Q>(v, convolution.weights, steps, bias);
     planes.offsets(offsets);
-    counted.iter_mut().enumerate().for_each(|(step, offset)| *offset = (step * P) as u32);
-    planes.fill(geometry, input, input.zero_points.map(Q::element), |x: X| Q::element(x.into()), map);
+    let places = (0..).step_by(P * side).flat_map(|first| first..first + side as u32);
+    counted.iter_mut().zip(places).for_each(|(offset, place)| *offset = place);
+    let padding = input.zero_points.map(Q::element);
 
+    let mut filled = 0;
     for y in 0..geometry.output.height {
+        // As late as can be, so that they are still in the first cache.
+        let rows = planes.rows_until(y);
+        planes.fill(geometry, input, padding, Q::elements::<X>, filled..rows, map);
+        filled = rows;
         for x in (0..out_w).step_by(P) {
             let start = planes.start((y, x));
             let (words, offsets, start) = if direct {
                 (map.as_chunks::<DEPTH>().0, &*offsets, start)
             } else {
-                gather::<Q::Element, P>(map, offsets, start, columns);
+                gather::<Q::Element, P, B>(map, offsets, start, columns);
                 (&*columns, &*counted, 0)
             };
             let first = (y * out_w + x) * out_c;
@@ -115,28 +122,48 @@ fn take_offset_back<V: Vector, Q: Products<V>>(v: V, weights: &[i8], steps: usiz
     let ones = [Q::element(1 - Q::OFFSET); DEPTH];
     let blocks = weights.chunks_exact((steps * V::LANES * DEPTH).max(1));
     for (weights, bias) in blocks.zip(bias.chunks_exact_mut(V::LANES)) {
-        let mut sums = Q::zero(v);
-        for step in weights.chunks_exact(V::LANES * DEPTH) {
-            sums = Q::multiply_add(v, sums, Q::weights(v, step), ones);
+        // Several sums at a time, as each waits for its last.
+        let mut sums = [Q::zero(v); 4];
+        for steps in weights.chunks(sums.len() * V::LANES * DEPTH) {
+            for (sums, step) in sums.iter_mut().zip(steps.chunks_exact(V::LANES * DEPTH)) {
+                *sums = Q::multiply_add(v, *sums, Q::weights(v, step), ones);
+            }
         }
-        let added = v.multiply(Q::total(v, sums), v.splat(-i32::from(Q::OFFSET)));
-        v.store(v.add(v.load(bias), added), bias);
+        let mut total = v.splat(0);
+        for sums in sums {
+            total = v.add(total, Q::total(v, sums));
+        }
+        v.store(v.add(v.load(bias), v.multiply(total, v.splat(-i32::from(Q::OFFSET)))), bias);
     }
 }
 
-/// Puts the taps of P pixels into columns, `[steps][P][DEPTH]`, from planes of single channels.
+/// Groups of a pixel that lie side by side, for tiles of B vectors of channels.
+const fn side(vectors: usize) -> usize {
+    if vectors == 0 { 1 } else { SIDE }
+}
+
+/// Puts the taps of P pixels into columns, `[steps / side][P][side][DEPTH]`, from planes of single channels.
 #[inline(always)]
-fn gather<E: Pod, const P: usize>(map: &[E], offsets: &[u32], start: usize, columns: &mut [[E; DEPTH]]) {
+fn gather<E: Pod, const P: usize, const B: usize>(
+    map: &[E],
+    offsets: &[u32],
+    start: usize,
+    columns: &mut [[E; DEPTH]],
+) {
     let nothing = [E::zeroed(); P];
-    let (columns, _) = columns.as_chunks_mut::<P>();
-    for (step, offsets) in columns.iter_mut().zip(offsets.chunks(DEPTH)) {
-        let mut taps = [&nothing; DEPTH];
-        for (taps, offset) in taps.iter_mut().zip(offsets) {
-            let Some(values) = map.get(start + *offset as usize..).and_then(<[E]>::first_chunk::<P>) else { return };
-            *taps = values;
-        }
-        for (pixel, column) in step.iter_mut().enumerate() {
-            *column = taps.map(|taps| taps[pixel]);
+    let side = const { side(B) };
+    for (columns, offsets) in columns.chunks_exact_mut(P * side).zip(offsets.chunks(DEPTH * side)) {
+        for (step, offsets) in offsets.chunks(DEPTH).enumerate() {
+            let mut taps = [&nothing; DEPTH];
+            for (taps, offset) in taps.iter_mut().zip(offsets) {
+                let Some(values) = map.get(start + *offset as usize..).and_then(<[E]>::first_chunk::<P>) else {
+                    return;
+                };
+                *taps = values;
+            }
+            for (pixel, column) in columns.iter_mut().skip(step).step_by(side).enumerate() {
+                *column = taps.map(|taps| taps[pixel]);
+            }
         }
     }
 }
@@ -165,21 +192,15 @@ impl<E: Copy> Part<'_, E> {
         (index, out_c): (usize, usize),
         output: &mut [F::Element],
     ) {
-        let sums = self.sums::<V, Q, P, B>(v);
-        let mut totals = [[v.splat(0); B]; P];
-        for (totals, sums) in totals.iter_mut().zip(sums) {
-            for (total, sum) in totals.iter_mut().zip(sums) {
-                *total = Q::total(v, sum);
+        for (block, sums) in (self.block..).zip(self.sums::<V, Q, P, B>(v)) {
+            let channel = block * V::LANES;
+            let bias = v.load(bias.get(channel..).unwrap_or_default());
+            let mut totals = [bias; P];
+            for (total, sums) in totals.iter_mut().zip(sums) {
+                *total = v.add(*total, Q::total(v, sums));
             }
-        }
-        for (pixel, (totals, outs)) in totals.iter().zip(output.chunks_exact_mut(out_c)).enumerate() {
-            for (block, total) in (self.block..).zip(totals) {
-                let channel = block * V::LANES;
-                let Some(outs) = outs.get_mut(channel..) else { return };
-                let len = outs.len().min(V::LANES);
-                let sums = v.add(*total, v.load(bias.get(channel..).unwrap_or_default()));
-                finish.finish_lanes(v, sums, channel, index + pixel * out_c + channel, &mut outs[..len]);
-            }
+            let Some(outs) = output.get_mut(channel..) else { return };
+            finish.finish_lanes(v, &totals, Channels::of(channel, V::LANES, out_c), index + channel, outs);
         }
     }
 
@@ -215,25 +236,25 @@ impl<E: Copy> Part<'_, E> {
     }
 
     #[inline(always)]
-    fn sums<V: Vector, Q: Products<V, Element = E>, const P: usize, const B: usize>(self, v: V) -> [[Q::Sums; B]; P] {
+    fn sums<V: Vector, Q: Products<V, Element = E>, const P: usize, const B: usize>(self, v: V) -> [[Q::Sums; P]; B] {
         let step_len = V::LANES * DEPTH;
         let block_len = self.steps * step_len;
-        let mut sums = [[Q::zero(v); B]; P];
+        let mut sums = [[Q::zero(v); P]; B];
         let mut weights = [&[][..]; B];
         for (block, weights) in (self.block..).zip(&mut weights) {
             *weights = self.weights.get(block * block_len..(block + 1) * block_len).unwrap_or_default();
         }
         for (step, offset) in self.offsets.iter().enumerate() {
-            let taps = self.words.get(self.start + *offset as usize..).and_then(<[_]>::first_chunk::<P>);
-            let Some(taps) = taps else { break };
+            let first = self.start + *offset as usize;
+            let Some(taps) = self.words.get(first..first + const { (P - 1) * side(B) + 1 }) else { break };
             let mut loaded = [Q::weights(v, &[]); B];
             for (loaded, weights) in loaded.iter_mut().zip(weights) {
                 let weights = weights.get(step * step_len..(step + 1) * step_len);
                 *loaded = Q::weights(v, weights.unwrap_or_default());
             }
-            for (sums, taps) in sums.iter_mut().zip(taps) {
-                for (sum, weights) in sums.iter_mut().zip(loaded) {
-                    *sum = Q::multiply_add(v, *sum, weights, *taps);
+            for pixel in 0..P {
+                for (sums, weights) in sums.iter_mut().zip(loaded) {
+                    sums[pixel] = Q::multiply_add(v, sums[pixel], weights, taps[pixel * const { side(B) }]);
                 }
             }
         }

@@ -9,7 +9,7 @@ use super::padded::Padded;
 use super::{DEPTH, Pairs, packing, winograd};
 use crate::conditioning::at;
 use crate::geometry::Geometry;
-use crate::isa::{Convolution, Finish};
+use crate::isa::{Channels, Convolution, Finish};
 use crate::maps::Code;
 use crate::shape::Shape;
 
@@ -115,7 +115,7 @@ impl Tiles<'_> {
         let Shape { height, width, channels } = geometry.output;
         let pixels = height * width;
         let bias = v.load(self.bias);
-        let count = (channels - self.channel).min(V::LANES);
+        let of = Channels::of(self.channel, V::LANES, channels);
         let mut starts = self.padded.starts([height, width]);
         for tile in (0..pixels).step_by(P) {
             // After the last pixel, the first one's patch again; those sums are not used.
@@ -124,11 +124,8 @@ impl Tiles<'_> {
                 *patch = self.map.get(start..).unwrap_or_default();
             }
             let sums = self.tile::<V, P>(v, bias, patches);
-            for (pixel, sums) in (tile..pixels).zip(sums) {
-                let index = pixel * channels + self.channel;
-                let outs = output.get_mut(index..index + count).unwrap_or_default();
-                finish.finish_lanes(v, sums, self.channel, index, outs);
-            }
+            let index = tile * channels + self.channel;
+            finish.finish_lanes(v, &sums, of, index, output.get_mut(index..).unwrap_or_default());
         }
     }
 

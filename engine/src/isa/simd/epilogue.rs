@@ -1,39 +1,43 @@
-//! From a vector of sums to int8.
+//! From vectors of sums to int8.
 
 use super::Vector;
 use crate::epilogue::Epilogue;
+use crate::isa::{Channels, ToInt8};
 use crate::residual::Residual;
 
-/// As [`Epilogue`] says, for a vector of channels from `channel` on, whose place in the map is `index`.
+/// As [`crate::epilogue::Epilogue`] says, see [`crate::isa::Finish::finish_lanes`].
 #[inline(always)]
 pub(in super::super) fn to_int8<V: Vector>(
     v: V,
-    epilogue: &Epilogue,
-    residual: Residual<'_, i8>,
-    sums: V::Lanes,
-    channel: usize,
+    finish: &ToInt8<'_>,
+    sums: &[V::Lanes],
+    channels: Channels,
     index: usize,
     output: &mut [i8],
 ) {
+    let ToInt8 { epilogue: &Epilogue { residual_multipliers, requantize, table }, residual } = *finish;
     let second = match residual {
-        Residual::None => None,
-        Residual::InOutput => Some(v.widen(output)),
-        // A block may end within a vector, which the next pixel's values then follow: their multipliers are 0.
-        Residual::From(map) => Some(v.widen(map.get(index..).unwrap_or_default())),
+        Residual::None => v.splat(0),
+        _ => v.load(residual_multipliers.get(channels.first..).unwrap_or_default()),
     };
-    let acc = match second {
-        None => sums,
-        Some(second) => {
-            let multipliers = v.load(epilogue.residual_multipliers.get(channel..).unwrap_or_default());
-            v.add(sums, v.multiply(second, multipliers))
+    let multipliers = v.load(requantize.multipliers.get(channels.first..).unwrap_or_default());
+    let scale = v.scale(requantize.shift, multipliers, requantize.zero_point);
+    let mut place = 0;
+    for sums in sums {
+        let Some(out) = output.get_mut(place..).and_then(|rest| rest.get_mut(..channels.count)) else { return };
+        let acc = match residual {
+            Residual::None => *sums,
+            Residual::InOutput => v.add(*sums, v.multiply(v.widen(out), second)),
+            // A block may end within a vector, which the next pixel's values then follow: their multipliers are 0.
+            Residual::From(map) => {
+                v.add(*sums, v.multiply(v.widen(map.get(index + place..).unwrap_or_default()), second))
+            }
+        };
+        let index = v.requantize(acc, &scale);
+        match table {
+            Some(table) => v.look_up(table, index, out),
+            None => v.saturate(index, out),
         }
-    };
-    let requantize = &epilogue.requantize;
-    let multipliers = v.load(requantize.multipliers.get(channel..).unwrap_or_default());
-    let scaled = v.requantize(acc, requantize.shift, multipliers);
-    let index = v.add(scaled, v.splat(requantize.zero_point));
-    match epilogue.table {
-        Some(table) => v.look_up(table, index, output),
-        None => v.saturate(index, output),
+        place += channels.apart;
     }
 }

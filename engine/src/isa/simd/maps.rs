@@ -4,8 +4,8 @@ use super::Vector;
 use crate::isa::AFFINE_FRACTION;
 use crate::requantize::Table;
 
-/// Pixels whose table entries are looked up together.
-const PIXELS: usize = 4;
+/// Vectors of values whose table entries are looked up together.
+const TOGETHER: usize = 4;
 
 /// See [`crate::isa::Isa::channel_sums`].
 #[inline(always)]
@@ -27,6 +27,9 @@ pub(in super::super) fn channel_sums<V: Vector>(v: V, map: &[i8], sums: &mut [i3
 }
 
 /// See [`crate::isa::Isa::affine`].
+///
+/// The map is one line in which channels recur: after the smallest common multiple of a pixel's values and those that are
+/// worked on together, everything begins anew.
 #[inline(always)]
 pub(in super::super) fn affine<V: Vector>(
     v: V,
@@ -35,28 +38,60 @@ pub(in super::super) fn affine<V: Vector>(
     table: Option<&Table>,
     map: &mut [i8],
 ) {
-    let channels = factors.len().max(1);
-    for (first, (factors, offsets)) in factors.chunks(V::LANES).zip(offsets.chunks(V::LANES)).enumerate() {
-        let (first, len) = (first * V::LANES, factors.len());
-        let (factors, offsets) = (v.load(factors), v.load(offsets));
-        for pixels in map.chunks_mut(PIXELS * channels) {
-            let mut indices = [v.splat(0); PIXELS];
-            for (index, pixel) in indices.iter_mut().zip(pixels.chunks_exact(channels)) {
-                let q = v.widen(pixel.get(first..).unwrap_or_default());
-                *index = v.shift_right(v.add(v.multiply(q, factors), offsets), AFFINE_FRACTION);
-            }
-            let outs =
-                pixels.chunks_exact_mut(channels).map(|pixel| pixel.get_mut(first..first + len).unwrap_or_default());
+    let (channels, run) = (factors.len().max(1), TOGETHER * V::LANES);
+    let period = channels << run.trailing_zeros().saturating_sub(channels.trailing_zeros());
+    for first in (0..period).step_by(run) {
+        let [mut run_factors, mut run_offsets] = [[v.splat(0); TOGETHER]; 2];
+        for (vector, (run_factors, run_offsets)) in run_factors.iter_mut().zip(&mut run_offsets).enumerate() {
+            let channel = (first + vector * V::LANES) % channels;
+            *run_factors = recurring(v, factors, channel);
+            *run_offsets = recurring(v, offsets, channel);
+        }
+        let mut rest = map.get_mut(first..).unwrap_or_default();
+        while !rest.is_empty() {
+            let (values, _) = rest.split_at_mut(rest.len().min(run));
+            // Written out, so that they stay in registers.
+            let indices = [
+                index(v, values, 0, &run_factors, &run_offsets),
+                index(v, values, 1, &run_factors, &run_offsets),
+                index(v, values, 2, &run_factors, &run_offsets),
+                index(v, values, 3, &run_factors, &run_offsets),
+            ];
             match table {
-                Some(table) => {
-                    for (out, values) in outs.zip(v.look_up_four(table, indices)) {
-                        keep::<V>(out, values);
+                Some(table) => v.look_up_all(table, indices, values),
+                None => {
+                    for (index, out) in indices.iter().zip(values.chunks_mut(V::LANES)) {
+                        v.saturate(*index, out);
                     }
                 }
-                None => outs.zip(indices).for_each(|(out, index)| v.saturate(index, out)),
             }
+            rest = rest.get_mut(period..).unwrap_or_default();
         }
     }
+}
+
+/// The indices of vector `vector` of some values.
+#[inline(always)]
+fn index<V: Vector>(
+    v: V,
+    values: &[i8],
+    vector: usize,
+    factors: &[V::Lanes; TOGETHER],
+    offsets: &[V::Lanes; TOGETHER],
+) -> V::Lanes {
+    let q = v.widen(values.get(vector * V::LANES..).unwrap_or_default());
+    v.shift_right(v.add(v.multiply(q, factors[vector]), offsets[vector]), AFFINE_FRACTION)
+}
+
+/// The parameters of a vector of channels from `channel` on; the first channel follows the last.
+#[inline(always)]
+fn recurring<V: Vector>(v: V, parameters: &[i32], channel: usize) -> V::Lanes {
+    if channel + V::LANES <= parameters.len() {
+        return v.load(&parameters[channel..]);
+    }
+    let mut lanes = [0; 16];
+    lanes.iter_mut().zip(parameters.iter().cycle().skip(channel)).for_each(|(lane, parameter)| *lane = *parameter);
+    v.load(&lanes)
 }
 
 /// See [`crate::isa::Isa::weighted_sums`].
@@ -75,14 +110,5 @@ pub(in super::super) fn weighted_sums<V: Vector>(
             sum = v.add(sum, v.multiply(v.splat(*weight), v.widen(values)));
         }
         v.store(sum, sums);
-    }
-}
-
-/// The first values.
-#[inline(always)]
-fn keep<V: Vector>(output: &mut [i8], values: [i8; 16]) {
-    match output.first_chunk_mut::<16>() {
-        Some(output) if V::LANES == 16 => *output = values,
-        _ => output.iter_mut().zip(values).take(V::LANES).for_each(|(to, from)| *to = from),
     }
 }

@@ -23,11 +23,12 @@ mod epilogue;
 pub(super) mod maps;
 mod padded;
 mod planes;
-mod winograd;
+pub(super) mod winograd;
 
-use bytemuck::Pod;
+use bytemuck::{Pod, Zeroable};
 
 use super::{FinishFloat, Packing};
+use crate::maps::Code;
 use crate::real::Real;
 use crate::requantize::{TABLE_LEN, Table};
 
@@ -49,6 +50,8 @@ pub trait Vector: Copy {
     const LANES: usize;
     /// The vector.
     type Lanes: Copy;
+    /// From sums to an index or a code.
+    type Scale;
     /// Products of int8 maps.
     type Narrow: Products<Self>;
     /// Products of int16 maps.
@@ -70,8 +73,10 @@ pub trait Vector: Copy {
     fn multiply(self, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
     /// Each lane ⌊/ 2^by⌋.
     fn shift_right(self, lanes: Self::Lanes, by: u32) -> Self::Lanes;
-    /// [`crate::requantize::requantize`].
-    fn requantize(self, acc: Self::Lanes, shift: u32, multipliers: Self::Lanes) -> Self::Lanes;
+    /// What [`Self::requantize`] wants of a shift, multipliers and a zero point.
+    fn scale(self, shift: u32, multipliers: Self::Lanes, zero_point: i32) -> Self::Scale;
+    /// [`crate::requantize::requantize`] and the zero point.
+    fn requantize(self, acc: Self::Lanes, scale: &Self::Scale) -> Self::Lanes;
 
     /// [`look_up`](crate::requantize::look_up).
     #[inline(always)]
@@ -88,14 +93,12 @@ pub trait Vector: Copy {
         }
     }
 
-    /// The same for four vectors, each of which gives the first of 16 values.
+    /// The same for four vectors, whose values lie one behind the other.
     #[inline(always)]
-    fn look_up_four(self, table: &Table, indices: [Self::Lanes; 4]) -> [[i8; 16]; 4] {
-        let mut values = [[0; 16]; 4];
-        for (values, indices) in values.iter_mut().zip(indices) {
-            self.look_up(table, indices, values);
+    fn look_up_all(self, table: &Table, indices: [Self::Lanes; 4], output: &mut [i8]) {
+        for (indices, output) in indices.iter().zip(output.chunks_mut(Self::LANES)) {
+            self.look_up(table, *indices, output);
         }
-        values
     }
 }
 
@@ -126,6 +129,19 @@ pub trait Products<V: Vector>: 'static {
 
     /// The value plus the offset.
     fn element(value: i16) -> Self::Element;
+    /// As many elements as there are values.
+    #[inline(always)]
+    fn elements<X: Code>(values: &[X], elements: &mut [Self::Element]) {
+        let (values, rest) = values.as_chunks::<16>();
+        let (elements, last) = elements.as_chunks_mut::<16>();
+        for (elements, values) in elements.iter_mut().zip(values) {
+            // Copies, which lie apart: so they become vectors.
+            let mut copy = [Self::Element::zeroed(); 16];
+            copy.iter_mut().zip(*values).for_each(|(element, value)| *element = Self::element(value.into()));
+            *elements = copy;
+        }
+        last.iter_mut().zip(rest).for_each(|(element, value)| *element = Self::element((*value).into()));
+    }
     /// No products.
     fn zero(v: V) -> Self::Sums;
     /// From memory; zero where a whole step is not there.

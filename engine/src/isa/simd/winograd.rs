@@ -9,7 +9,7 @@ use super::padded::Padded;
 use super::{DEPTH, Pairs};
 use crate::geometry::Geometry;
 use crate::isa::winograd::{TAPS, fits};
-use crate::isa::{Convolution, Finish};
+use crate::isa::{Channels, Convolution, Finish};
 use crate::maps::Code;
 use crate::shape::Shape;
 
@@ -22,7 +22,7 @@ const TOGETHER: usize = 16;
 
 /// Whether [`run`] computes such a convolution of int8, and sooner than [`super::conv2d_pairs`].
 #[inline(always)]
-pub(super) fn suits(geometry: &Geometry) -> bool {
+pub(in super::super) fn suits(geometry: &Geometry) -> bool {
     let Shape { height, width, channels } = geometry.output;
     fits(geometry, 128)
         && geometry.input.channels.is_multiple_of(DEPTH)
@@ -81,7 +81,7 @@ pub(in super::super) fn scratch_words(geometry: &Geometry, lanes: usize, pixels:
 
 /// Transforms the weights and pads the input; then, P tiles at a time, transforms it and multiplies.
 #[inline(always)]
-pub(super) fn run<V: Pairs, X: Code, F: Finish, const P: usize>(
+pub(in super::super) fn run<V: Pairs, X: Code, F: Finish, const P: usize>(
     v: V,
     convolution: &Convolution<'_, X>,
     finish: &F,
@@ -123,47 +123,93 @@ fn run_with<V: Pairs, X: Code, F: Finish, const P: usize, const S: usize>(
     }
     plan.padded.fill(&plan.source, input, input.zero_points, |x: X| x.into(), map);
 
-    let mut place = [0; 2];
-    for _ in (0..plan.tiles[0] * plan.tiles[1]).step_by(P) {
-        let places = plan.spread::<P, S>(map, &mut place, rows, columns);
+    for first in (0..plan.tiles[0] * plan.tiles[1]).step_by(P) {
+        plan.spread::<P, S>(map, first, rows, columns);
         for (block, (u, bias)) in u.chunks_exact(u_len).zip(bias.chunks_exact(V::LANES)).enumerate() {
             multiply::<V, P, S>(v, u, columns, plan.channels(), products);
-            let channel = block * V::LANES;
-            put::<V, F, P, S>(v, geometry, finish, channel, v.load(bias), products, places, output);
+            let of = Channels::of(block * V::LANES, V::LANES, geometry.output.channels);
+            plan.put::<V, F, P, S>(v, geometry.output, finish, of, v.load(bias), products, first, output);
         }
     }
 }
 
+/// Neighbouring tiles of a row.
+struct Run {
+    /// The first one's place among P tiles.
+    pixel: usize,
+    /// Of tiles.
+    row: usize,
+    /// The first one's.
+    column: usize,
+    len: usize,
+}
+
 impl Plan {
-    /// The v of P tiles from `place` on, `[S][S][P][channels]`, and where these tiles are, row and column; past the last row
-    /// where there are no more. At the begin of a row of tiles the map's rows are transformed first.
+    /// The runs that P tiles from `first` on are; the last of P may be past the map.
     #[inline(always)]
-    fn spread<const P: usize, const S: usize>(
-        &self,
-        map: &[i16],
-        place: &mut [usize; 2],
-        rows: &mut [i16],
-        columns: &mut [i16],
-    ) -> [[usize; 2]; P] {
+    fn runs<const P: usize>(&self, first: usize) -> impl Iterator<Item = Run> + use<P> {
+        let [rows, columns] = self.tiles;
+        let last = (first + P).min(rows * columns);
+        let mut tile = first;
+        core::iter::from_fn(move || {
+            let (row, column) = (tile / columns, tile % columns);
+            let len = (columns - column).min(last - tile);
+            let run = Run { pixel: tile - first, row, column, len };
+            tile += len;
+            (len > 0).then_some(run)
+        })
+    }
+
+    /// The v of P tiles from `first` on, `[S][S][P][channels]`. At the begin of a row of tiles the map's rows are transformed
+    /// first.
+    #[inline(always)]
+    fn spread<const P: usize, const S: usize>(&self, map: &[i16], first: usize, rows: &mut [i16], columns: &mut [i16]) {
         let (line, channels, step) = (self.padded.line, self.channels(), S - 2);
-        let mut places = [self.tiles; P];
-        for (pixel, at) in places.iter_mut().enumerate() {
-            let [row, column] = *place;
-            if row == self.tiles[0] {
-                break;
-            }
-            *at = *place;
+        // Where tiles are a pixel apart, a run of them is one long line.
+        let together = if S == 3 { P } else { 1 };
+        for Run { pixel, row, column, len } in self.runs::<P>(first) {
             if column == 0 {
                 fall::<S>(map.get(row * step * line..).unwrap_or_default(), rows, [line; 3]);
             }
-            for row in 0..S {
-                let from = rows.get(row * line + column * step * channels..).unwrap_or_default();
-                let to = columns.get_mut((row * S * P + pixel) * channels..).unwrap_or_default();
-                fall::<S>(from, to, [channels, channels, P * channels]);
+            for next in (0..len).step_by(together) {
+                for row in 0..S {
+                    let from = rows.get(row * line + (column + next) * step * channels..).unwrap_or_default();
+                    let to = columns.get_mut((row * S * P + pixel + next) * channels..).unwrap_or_default();
+                    fall::<S>(from, to, [together.min(len) * channels, channels, P * channels]);
+                }
             }
-            *place = if column + 1 < self.tiles[1] { [row, column + 1] } else { [row + 1, 0] };
         }
-        places
+    }
+
+    /// Finishes the outputs of P tiles from `first` on, a vector of channels.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "what a loop's body needs")]
+    fn put<V: Pairs, F: Finish, const P: usize, const S: usize>(
+        &self,
+        v: V,
+        shape: Shape,
+        finish: &F,
+        of: Channels,
+        bias: V::Lanes,
+        products: &[i32],
+        first: usize,
+        output: &mut [F::Element],
+    ) {
+        for Run { pixel, row, column, len } in self.runs::<P>(first) {
+            let mut lines = [[[bias; 2]; P]; 2];
+            let [above, below] = &mut lines;
+            for (next, (above, below)) in above.iter_mut().zip(below).enumerate().take(len) {
+                let [a, b, c, d] = gather::<V, P, S>(v, products, pixel + next);
+                *above = [v.add(a, bias), v.add(b, bias)];
+                *below = [v.add(c, bias), v.add(d, bias)];
+            }
+            let count = (2 * len).min(shape.width - 2 * column);
+            for (line, y) in lines.iter().zip(2 * row..shape.height) {
+                let index = (y * shape.width + 2 * column) * shape.channels + of.first;
+                let sums = line.as_flattened().get(..count).unwrap_or_default();
+                finish.finish_lanes(v, sums, of, index, output.get_mut(index..).unwrap_or_default());
+            }
+        }
     }
 }
 
@@ -285,35 +331,6 @@ fn multiply<V: Pairs, const P: usize, const S: usize>(
         }
         for (sums, products) in sums.into_iter().zip(products.chunks_exact_mut(V::LANES)) {
             v.store(sums, products);
-        }
-    }
-}
-
-/// Finishes the outputs of the tiles at `places`, a vector of channels from `channel` on.
-#[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "what a loop's body needs")]
-fn put<V: Pairs, F: Finish, const P: usize, const S: usize>(
-    v: V,
-    geometry: &Geometry,
-    finish: &F,
-    channel: usize,
-    bias: V::Lanes,
-    products: &[i32],
-    places: [[usize; 2]; P],
-    output: &mut [F::Element],
-) {
-    let Shape { height, width, channels } = geometry.output;
-    let lanes = (channels - channel).min(V::LANES);
-    for (pixel, [row, column]) in places.into_iter().enumerate() {
-        let (rows, columns) = (height.saturating_sub(2 * row), width - (2 * column).min(width));
-        let first = (2 * row * width + 2 * column) * channels + channel;
-        for (corner, sums) in gather::<V, P, S>(v, products, pixel).iter().enumerate() {
-            let (down, right) = (corner / 2, corner % 2);
-            if down < rows && right < columns {
-                let index = first + (down * width + right) * channels;
-                let outs = output.get_mut(index..index + lanes).unwrap_or_default();
-                finish.finish_lanes(v, v.add(*sums, bias), channel, index, outs);
-            }
         }
     }
 }

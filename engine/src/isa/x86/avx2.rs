@@ -116,9 +116,19 @@ fn conv2d_float_here<T: Real, X: Real>(
     conv2d_float::run::<_, T, X, 6, 2, 4>(token, convolution, scratch, finish);
 }
 
+/// See [`Vector::Scale`].
+pub(super) struct Scale {
+    shift: __m128i,
+    /// The multipliers of even lanes.
+    even: [__m256i; 2],
+    odd: [__m256i; 2],
+    offset: __m256i,
+}
+
 impl Vector for Token {
     const LANES: usize = 16;
     type Lanes = [__m256i; 2];
+    type Scale = Scale;
     type Narrow = Quadruples;
     type Wide = Quadruples;
 
@@ -169,20 +179,31 @@ impl Vector for Token {
         [intrinsic!(_mm256_sra_epi32(lanes[0], count)), intrinsic!(_mm256_sra_epi32(lanes[1], count))]
     }
 
-    /// Even and odd lanes apart, in 64 bits.
+    /// Even and odd lanes apart, in 64 bits. The zero point is added with the half of what is rounded off.
     #[inline(always)]
-    fn requantize(self, acc: [__m256i; 2], shift: u32, multipliers: [__m256i; 2]) -> [__m256i; 2] {
-        let half = intrinsic!(_mm256_set1_epi64x(1 << 31));
-        let count = intrinsic!(_mm_cvtsi32_si128(shift as i32));
+    fn scale(self, shift: u32, multipliers: [__m256i; 2], zero_point: i32) -> Scale {
+        let mut odd = multipliers;
+        for odd in &mut odd {
+            *odd = intrinsic!(_mm256_srli_epi64::<32>(*odd));
+        }
+        Scale {
+            shift: intrinsic!(_mm_cvtsi32_si128(shift as i32)),
+            even: multipliers,
+            odd,
+            offset: intrinsic!(_mm256_set1_epi64x((i64::from(zero_point) << 32) + (1 << 31))),
+        }
+    }
+
+    #[inline(always)]
+    fn requantize(self, acc: [__m256i; 2], scale: &Scale) -> [__m256i; 2] {
         let mut lanes = acc;
-        for (lanes, multipliers) in lanes.iter_mut().zip(multipliers) {
-            let even = intrinsic!(_mm256_sll_epi32(*lanes, count));
+        for ((lanes, even_multipliers), odd_multipliers) in lanes.iter_mut().zip(&scale.even).zip(&scale.odd) {
+            let even = intrinsic!(_mm256_sll_epi32(*lanes, scale.shift));
             let odd = intrinsic!(_mm256_srli_epi64::<32>(even));
-            let odd_multipliers = intrinsic!(_mm256_srli_epi64::<32>(multipliers));
-            let even = intrinsic!(_mm256_mul_epi32(even, multipliers));
-            let odd = intrinsic!(_mm256_mul_epi32(odd, odd_multipliers));
-            let even = intrinsic!(_mm256_add_epi64(even, half));
-            let odd = intrinsic!(_mm256_add_epi64(odd, half));
+            let even = intrinsic!(_mm256_mul_epi32(even, *even_multipliers));
+            let odd = intrinsic!(_mm256_mul_epi32(odd, *odd_multipliers));
+            let even = intrinsic!(_mm256_add_epi64(even, scale.offset));
+            let odd = intrinsic!(_mm256_add_epi64(odd, scale.offset));
             let even = intrinsic!(_mm256_srli_epi64::<32>(even));
             *lanes = intrinsic!(_mm256_blend_epi32::<0b1010_1010>(even, odd));
         }

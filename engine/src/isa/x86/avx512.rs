@@ -3,7 +3,10 @@
 use core::arch::x86_64::*;
 
 use super::detect;
-use crate::isa::simd::{DEPTH, Floats, Products, Vector, conv2d, conv2d_float, keep, maps, whole};
+use crate::conditioning::at;
+use crate::isa::simd::{
+    DEPTH, Floats, Pairs, Products, Vector, conv2d, conv2d_float, conv2d_pairs, keep, maps, whole, winograd,
+};
 use crate::isa::{Convolution, Finish, FinishFloat, FloatConvolution, Work};
 use crate::maps::Code;
 use crate::real::Real;
@@ -43,7 +46,7 @@ impl Token {
     /// See [`crate::isa::Isa::channel_sums`].
     #[inline]
     pub fn channel_sums(self, map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
         fn here(token: Token, map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
             maps::channel_sums(token, map, sums, squares);
         }
@@ -53,7 +56,7 @@ impl Token {
     /// See [`crate::isa::Isa::affine`].
     #[inline]
     pub fn affine(self, factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
         fn here(token: Token, factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
             maps::affine(token, factors, offsets, table, map);
         }
@@ -63,11 +66,7 @@ impl Token {
     /// See [`crate::isa::Isa::weighted_sums`].
     #[inline]
     pub fn weighted_sums(self, weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-        fn here(token: Token, weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
-            maps::weighted_sums(token, weights, values, stride, sums);
-        }
-        intrinsic!(here(self, weights, values, stride, sums));
+        intrinsic!(weighted_sums_here(self, weights, values, stride, sums));
     }
 
     /// See [`crate::isa::Isa::vectorize`].
@@ -95,16 +94,53 @@ fn conv2d_here<X: Code, F: Finish>(
     scratch: &mut [i32],
     output: &mut [F::Element],
 ) {
-    let shape = convolution.geometry.output;
-    match (X::bytes(&[]).is_some(), shape.channels) {
-        (true, 0..=4) => conv2d::run::<_, Narrow, X, F, 32, 0>(token, convolution, finish, scratch, output),
-        (true, 5..=16) => conv2d::run::<_, Narrow, X, F, 14, 1>(token, convolution, finish, scratch, output),
+    let (geometry, shape) = (convolution.geometry, convolution.geometry.output);
+    let bytes = X::bytes(&[]).is_some();
+    if bytes && geometry.upsample != [1; 2] && winograd::suits(geometry) {
+        return winograd::run::<_, X, F, { super::ENLARGED_PIXELS }>(token, convolution, finish, scratch, output);
+    }
+    let quadruples = bytes && convolution.input.channels.iter().all(|channels| channels.is_multiple_of(DEPTH));
+    match (quadruples, shape.channels) {
+        (_, 0..=4) if bytes => conv2d::run::<_, Narrow, X, F, 32, 0>(token, convolution, finish, scratch, output),
+        (_, 0..=4) => conv2d::run::<_, Wide, X, F, 32, 0>(token, convolution, finish, scratch, output),
+        (false, _) => conv2d_pairs::run::<_, X, F, { super::MANY_PIXELS }>(token, convolution, finish, scratch, output),
+        (true, ..=16) if shape.width > 14 => {
+            conv2d::run::<_, Narrow, X, F, 28, 1>(token, convolution, finish, scratch, output);
+        }
+        (true, ..=16) => conv2d::run::<_, Narrow, X, F, 14, 1>(token, convolution, finish, scratch, output),
         (true, 33..) if shape.width <= 7 => {
-            conv2d::run::<_, Narrow, X, F, 7, 4>(token, convolution, finish, scratch, output);
+            conv2d::run::<_, Narrow, X, F, 7, 2>(token, convolution, finish, scratch, output);
         }
         (true, _) => conv2d::run::<_, Narrow, X, F, 14, 2>(token, convolution, finish, scratch, output),
-        (false, 0..=4) => conv2d::run::<_, Wide, X, F, 32, 0>(token, convolution, finish, scratch, output),
-        (false, _) => conv2d::run::<_, Wide, X, F, 14, 1>(token, convolution, finish, scratch, output),
+    }
+}
+
+/// VPDPWSSD on two rows of 64 values at a time: a value of each lies side by side.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn weighted_sums_here(token: Token, weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
+    for (block, sums) in sums.chunks_mut(64).enumerate() {
+        let row = |row: usize| whole::<i8, 64>(values.get(row * stride + block * 64..).unwrap_or_default());
+        let mut totals = [Wide::zero(token); 2];
+        for (pair, weights) in weights.chunks(2).enumerate() {
+            let low = bytemuck::must_cast(row(2 * pair));
+            let (high, weights) = match *weights {
+                [a, b] => (bytemuck::must_cast(row(2 * pair + 1)), [a as i16, b as i16]),
+                _ => (Vector::splat(token, 0), [at(weights, 0) as i16, 0]),
+            };
+            let weights = Vector::splat(token, bytemuck::must_cast(weights));
+            // Within quarters of 128 bits: values 0–7, 16–23 and so on, then the others.
+            let sides = [_mm512_unpacklo_epi8(low, high), _mm512_unpackhi_epi8(low, high)];
+            for (totals, side) in totals.iter_mut().zip(sides) {
+                let low = _mm512_cvtepi8_epi16(_mm512_castsi512_si256(side));
+                let high = _mm512_cvtepi8_epi16(_mm512_extracti64x4_epi64::<1>(side));
+                totals[0] = _mm512_dpwssd_epi32(totals[0], weights, low);
+                totals[1] = _mm512_dpwssd_epi32(totals[1], weights, high);
+            }
+        }
+        let sides: [[[i32; 8]; 4]; 2] = bytemuck::must_cast(totals);
+        for (index, sums) in sums.chunks_mut(8).enumerate() {
+            keep::<_, 8>(sums, sides[index % 2][index / 2]);
+        }
     }
 }
 
@@ -126,9 +162,20 @@ fn conv2d_float_here<T: Real, X: Real>(
     }
 }
 
+/// See [`Vector::Scale`].
+pub(super) struct Scale {
+    shift: __m128i,
+    /// Of even and of odd lanes.
+    multipliers: [__m512i; 2],
+    offset: __m512i,
+    /// The high half of each product, of even and odd lanes in turn.
+    high_halves: __m512i,
+}
+
 impl Vector for Token {
     const LANES: usize = 16;
     type Lanes = __m512i;
+    type Scale = Scale;
     type Narrow = Narrow;
     type Wide = Wide;
 
@@ -172,32 +219,39 @@ impl Vector for Token {
         intrinsic!(_mm512_sra_epi32(lanes, _mm_cvtsi32_si128(bits as i32)))
     }
 
-    /// Even and odd lanes apart, in 64 bits.
+    /// Even and odd lanes apart, in 64 bits. The zero point is added with the half of what is rounded off.
     #[inline(always)]
-    fn requantize(self, acc: __m512i, shift: u32, multipliers: __m512i) -> __m512i {
-        let half = intrinsic!(_mm512_set1_epi64(1 << 31));
-        let count = intrinsic!(_mm_cvtsi32_si128(shift as i32));
-        let even = intrinsic!(_mm512_sll_epi32(acc, count));
+    fn scale(self, shift: u32, multipliers: __m512i, zero_point: i32) -> Scale {
+        Scale {
+            shift: intrinsic!(_mm_cvtsi32_si128(shift as i32)),
+            multipliers: [multipliers, intrinsic!(_mm512_srli_epi64::<32>(multipliers))],
+            offset: intrinsic!(_mm512_set1_epi64((i64::from(zero_point) << 32) + (1 << 31))),
+            high_halves: bytemuck::must_cast(HIGH_HALVES),
+        }
+    }
+
+    #[inline(always)]
+    fn requantize(self, acc: __m512i, scale: &Scale) -> __m512i {
+        let even = intrinsic!(_mm512_sll_epi32(acc, scale.shift));
         let odd = intrinsic!(_mm512_srli_epi64::<32>(even));
-        let odd_multipliers = intrinsic!(_mm512_srli_epi64::<32>(multipliers));
-        let even = intrinsic!(_mm512_mul_epi32(even, multipliers));
-        let odd = intrinsic!(_mm512_mul_epi32(odd, odd_multipliers));
-        let even = intrinsic!(_mm512_add_epi64(even, half));
-        let odd = intrinsic!(_mm512_add_epi64(odd, half));
-        let even = intrinsic!(_mm512_srli_epi64::<32>(even));
-        intrinsic!(_mm512_mask_blend_epi32(0xaaaa, even, odd))
+        let even = intrinsic!(_mm512_mul_epi32(even, scale.multipliers[0]));
+        let odd = intrinsic!(_mm512_mul_epi32(odd, scale.multipliers[1]));
+        let even = intrinsic!(_mm512_add_epi64(even, scale.offset));
+        let odd = intrinsic!(_mm512_add_epi64(odd, scale.offset));
+        intrinsic!(_mm512_permutex2var_epi32(even, scale.high_halves, odd))
     }
 
     /// One of four would cost the same.
     #[inline(always)]
     fn look_up(self, table: &Table, indices: __m512i, output: &mut [i8]) {
-        let [values, ..] = self.look_up_four(table, [indices; 4]);
-        keep(output, values);
+        let mut values = [0; 64];
+        self.look_up_all(table, [indices; 4], &mut values);
+        keep::<_, 16>(output, whole(&values));
     }
 
     /// Eight permutations find bits 0 to 6 of the index in as many eighths of the table; bits 7 to 9 choose the eighth.
     #[inline(always)]
-    fn look_up_four(self, table: &Table, [a, b, c, d]: [__m512i; 4]) -> [[i8; 16]; 4] {
+    fn look_up_all(self, table: &Table, [a, b, c, d]: [__m512i; 4], output: &mut [i8]) {
         // Packing works within quarters of 128 bits: words come as 0–3 of a, 0–3 of b, 4–7 of a and so on.
         let words = [intrinsic!(_mm512_packs_epi32(a, b)), intrinsic!(_mm512_packs_epi32(c, d))];
         let [low, high] = words.map(|words| {
@@ -221,9 +275,12 @@ impl Vector for Token {
         let [a, b, c, d, e, f, g, h] = found;
         let low = choose(1, choose(0, a, b), choose(0, c, d));
         let high = choose(1, choose(0, e, f), choose(0, g, h));
-        bytemuck::must_cast(choose(2, low, high))
+        keep::<_, 64>(output, bytemuck::must_cast(choose(2, low, high)));
     }
 }
+
+/// Which lanes of two vectors [`Scale::high_halves`] takes.
+const HIGH_HALVES: [u32; 16] = [1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31];
 
 /// Where the low bytes of four vectors' lanes are, after packing to two vectors of words.
 const LOW_BYTES: [u8; 64] = bytes_of_words(0);
@@ -240,6 +297,53 @@ const fn bytes_of_words(byte: usize) -> [u8; 64] {
         lane += 1;
     }
     places
+}
+
+/// Of the bytes `first` and the next of every four, each behind a byte of 0.
+const fn places(first: u8) -> [[u8; DEPTH]; 16] {
+    let mut places = [[0x80; DEPTH]; 16];
+    let mut lane = 0;
+    while lane < places.len() {
+        let place = (lane * DEPTH % 16) as u8 + first;
+        places[lane] = [0x80, place, 0x80, place + 1];
+        lane += 1;
+    }
+    places
+}
+
+impl Pairs for Token {
+    /// Each byte into the upper half of 16 bits, and shifted down from there.
+    #[inline(always)]
+    fn halves(self, step: &[[i8; DEPTH]]) -> [__m512i; 2] {
+        let bytes = bytemuck::must_cast(whole::<_, 16>(step));
+        let mut halves = [bytes; 2];
+        for (half, places) in halves.iter_mut().zip(const { [places(0), places(2)] }) {
+            *half = intrinsic!(_mm512_shuffle_epi8(*half, bytemuck::must_cast(places)));
+            *half = intrinsic!(_mm512_srai_epi16::<8>(*half));
+        }
+        halves
+    }
+
+    #[inline(always)]
+    fn subtract(self, a: __m512i, b: __m512i) -> __m512i {
+        intrinsic!(_mm512_sub_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn add_halves(self, a: __m512i, b: __m512i) -> __m512i {
+        intrinsic!(_mm512_add_epi16(a, b))
+    }
+
+    #[inline(always)]
+    fn subtract_halves(self, a: __m512i, b: __m512i) -> __m512i {
+        intrinsic!(_mm512_sub_epi16(a, b))
+    }
+
+    #[inline(always)]
+    fn add_pairs(self, sums: __m512i, weights: __m512i, taps: [i16; 2]) -> __m512i {
+        let taps = intrinsic!(_mm512_set1_epi32(bytemuck::must_cast(taps)));
+        intrinsic!(_mm512_dpwssd_epi32(sums, taps, weights))
+    }
 }
 
 /// VPDPBUSD, whose first operand is unsigned: activations + 128.

@@ -19,9 +19,13 @@ use crate::requantize::Table;
 const LANES: usize = 16;
 
 /// Pixels of the tiles of either that fill up rows.
-const TILES: [usize; 3] = [14, 16, 32];
+const TILES: [usize; 4] = [14, 16, 28, 32];
 /// Pixels of the tiles whose products are added up in pairs.
 const PAIR_PIXELS: usize = 6;
+/// Pixels of an enlarged map that are computed together by nine products each.
+const ENLARGED_PIXELS: usize = 7;
+/// The same where there are twice as many registers, for maps of int16 and of odd channels.
+const MANY_PIXELS: usize = 14;
 /// Neighbouring pixels of the tiles in floating point whose lanes are pixels.
 const FLOAT_PIXELS: usize = 32;
 /// Channels of the largest tile in floating point.
@@ -134,7 +138,8 @@ impl Isa for Avx512Vnni {
     }
 
     fn scratch_words(geometry: &Geometry) -> usize {
-        Avx2::scratch_words(geometry)
+        let pairs = [ENLARGED_PIXELS, MANY_PIXELS].map(|pixels| conv2d_pairs::scratch_words(geometry, LANES, pixels));
+        pairs.into_iter().fold(Avx2::scratch_words(geometry), usize::max)
     }
 
     #[inline]
