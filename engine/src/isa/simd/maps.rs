@@ -1,11 +1,8 @@
 //! Whole maps, channel by channel: sums, factors and offsets, weighted sums.
 
-use super::Vector;
+use super::{TOGETHER, Vector};
 use crate::isa::AFFINE_FRACTION;
 use crate::requantize::Table;
-
-/// Vectors of values whose table entries are looked up together.
-const TOGETHER: usize = 4;
 
 /// See [`crate::isa::Isa::channel_sums`].
 #[inline(always)]

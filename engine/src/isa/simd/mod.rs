@@ -27,7 +27,7 @@ pub(super) mod winograd;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{FinishFloat, Packing};
+use super::{FinishFloat, Packing, Work};
 use crate::maps::Code;
 use crate::real::Real;
 use crate::requantize::{TABLE_LEN, Table};
@@ -36,6 +36,9 @@ pub(super) use epilogue::to_int8;
 
 /// Taps whose products are added up at once.
 pub const DEPTH: usize = 4;
+
+/// Vectors whose table entries are looked up at once.
+const TOGETHER: usize = 4;
 
 /// What instruction sets of `lanes` lanes read.
 pub(super) const fn packing(lanes: usize) -> Packing {
@@ -78,6 +81,12 @@ pub trait Vector: Copy {
     /// [`crate::requantize::requantize`] and the zero point.
     fn requantize(self, acc: Self::Lanes, scale: &Self::Scale) -> Self::Lanes;
 
+    /// Does some work, perhaps in a function of its own, where it need not share registers.
+    #[inline(always)]
+    fn call<W: Work>(self, work: W) -> W::Output {
+        work.run()
+    }
+
     /// [`look_up`](crate::requantize::look_up).
     #[inline(always)]
     fn look_up(self, table: &Table, indices: Self::Lanes, output: &mut [i8]) {
@@ -93,9 +102,9 @@ pub trait Vector: Copy {
         }
     }
 
-    /// The same for four vectors, whose values lie one behind the other.
+    /// The same for some vectors, whose values lie one behind the other.
     #[inline(always)]
-    fn look_up_all(self, table: &Table, indices: [Self::Lanes; 4], output: &mut [i8]) {
+    fn look_up_all(self, table: &Table, indices: [Self::Lanes; TOGETHER], output: &mut [i8]) {
         for (indices, output) in indices.iter().zip(output.chunks_mut(Self::LANES)) {
             self.look_up(table, *indices, output);
         }

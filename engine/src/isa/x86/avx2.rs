@@ -257,8 +257,11 @@ impl Pairs for Token {
     #[inline(always)]
     fn add_pairs(self, sums: [__m256i; 2], weights: [__m256i; 2], taps: [i16; 2]) -> [__m256i; 2] {
         let taps = intrinsic!(_mm256_set1_epi32(bytemuck::must_cast(taps)));
-        let products = weights.map(|weights| intrinsic!(_mm256_madd_epi16(taps, weights)));
-        Vector::add(self, sums, products)
+        let mut sums = sums;
+        for (sums, weights) in sums.iter_mut().zip(&weights) {
+            *sums = intrinsic!(_mm256_add_epi32(*sums, _mm256_madd_epi16(taps, *weights)));
+        }
+        sums
     }
 }
 

@@ -149,6 +149,12 @@ fn vectorize_here<W: Work>(work: W) -> W::Output {
     work.run()
 }
 
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn call_here<W: Work>(work: W) -> W::Output {
+    work.run()
+}
+
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
 fn conv2d_float_here<T: Real, X: Real>(
     token: Token,
@@ -241,6 +247,11 @@ impl Vector for Token {
         intrinsic!(_mm512_permutex2var_epi32(even, scale.high_halves, odd))
     }
 
+    #[inline(always)]
+    fn call<W: Work>(self, work: W) -> W::Output {
+        intrinsic!(call_here(work))
+    }
+
     /// One of four would cost the same.
     #[inline(always)]
     fn look_up(self, table: &Table, indices: __m512i, output: &mut [i8]) {
@@ -253,14 +264,15 @@ impl Vector for Token {
     #[inline(always)]
     fn look_up_all(self, table: &Table, [a, b, c, d]: [__m512i; 4], output: &mut [i8]) {
         // Packing works within quarters of 128 bits: words come as 0–3 of a, 0–3 of b, 4–7 of a and so on.
-        let words = [intrinsic!(_mm512_packs_epi32(a, b)), intrinsic!(_mm512_packs_epi32(c, d))];
-        let [low, high] = words.map(|words| {
-            let index = intrinsic!(_mm512_adds_epi16(words, _mm512_set1_epi16(512)));
-            let index = intrinsic!(_mm512_max_epi16(index, _mm512_setzero_si512()));
-            intrinsic!(_mm512_min_epi16(index, _mm512_set1_epi16(1023)))
-        });
-        let pick = |bytes: &[u8; 64]| intrinsic!(_mm512_permutex2var_epi8(low, bytemuck::must_cast(*bytes), high));
-        let (index, eighth) = (pick(&LOW_BYTES), pick(&HIGH_BYTES));
+        let mut words = [intrinsic!(_mm512_packs_epi32(a, b)), intrinsic!(_mm512_packs_epi32(c, d))];
+        for words in &mut words {
+            *words = intrinsic!(_mm512_adds_epi16(*words, _mm512_set1_epi16(512)));
+            *words = intrinsic!(_mm512_max_epi16(*words, _mm512_setzero_si512()));
+            *words = intrinsic!(_mm512_min_epi16(*words, _mm512_set1_epi16(1023)));
+        }
+        let [low, high] = words;
+        let index = intrinsic!(_mm512_permutex2var_epi8(low, bytemuck::must_cast(LOW_BYTES), high));
+        let eighth = intrinsic!(_mm512_permutex2var_epi8(low, bytemuck::must_cast(HIGH_BYTES), high));
         let mut found = [index; 8];
         for (found, eighth) in found.iter_mut().zip(table.as_chunks::<128>().0) {
             let [low, high]: [__m512i; 2] = bytemuck::must_cast(*eighth);
@@ -271,11 +283,16 @@ impl Vector for Token {
             intrinsic!(_mm512_test_epi8_mask(eighth, _mm512_set1_epi8(1))),
             intrinsic!(_mm512_test_epi8_mask(eighth, _mm512_set1_epi8(2))),
         ];
-        let choose = |bit: usize, low, high| intrinsic!(_mm512_mask_blend_epi8(bits[bit], low, high));
+        // From eight to four, to two, to one.
         let [a, b, c, d, e, f, g, h] = found;
-        let low = choose(1, choose(0, a, b), choose(0, c, d));
-        let high = choose(1, choose(0, e, f), choose(0, g, h));
-        keep::<_, 64>(output, bytemuck::must_cast(choose(2, low, high)));
+        let mut pairs = [a, c, e, g];
+        for (low, high) in pairs.iter_mut().zip([b, d, f, h]) {
+            *low = intrinsic!(_mm512_mask_blend_epi8(bits[0], *low, high));
+        }
+        let [a, b, c, d] = pairs;
+        let low = intrinsic!(_mm512_mask_blend_epi8(bits[1], a, b));
+        let high = intrinsic!(_mm512_mask_blend_epi8(bits[1], c, d));
+        keep::<_, 64>(output, bytemuck::must_cast(intrinsic!(_mm512_mask_blend_epi8(bits[2], low, high))));
     }
 }
 
