@@ -32,8 +32,7 @@ fn map_len(padded: &Padded) -> usize {
     padded.len() + 1
 }
 
-/// Widens and pads the input, then computes vector of channels by vector of channels, tile by tile; by Winograd's method
-/// where that suits.
+/// By Winograd's method where that suits, else [`direct`].
 #[inline(always)]
 pub(in super::super) fn run<V: Pairs, X: Code, F: Finish, const P: usize>(
     v: V,
@@ -43,8 +42,21 @@ pub(in super::super) fn run<V: Pairs, X: Code, F: Finish, const P: usize>(
     output: &mut [F::Element],
 ) {
     if X::bytes(&[]).is_some() && winograd::suits(convolution.geometry) {
-        return winograd::run::<V, X, F, P>(v, convolution, finish, scratch, output);
+        winograd::run::<V, X, F, P>(v, convolution, finish, scratch, output);
+    } else {
+        direct::<V, X, F, P>(v, convolution, finish, scratch, output);
     }
+}
+
+/// Widens and pads the input, then computes vector of channels by vector of channels, tile by tile.
+#[inline(always)]
+pub(in super::super) fn direct<V: Pairs, X: Code, F: Finish, const P: usize>(
+    v: V,
+    convolution: &Convolution<'_, X>,
+    finish: &F,
+    scratch: &mut [i32],
+    output: &mut [F::Element],
+) {
     let geometry = &flat(convolution.geometry);
     let (taps, out_c) = (geometry.patch_len(), geometry.output.channels);
     let padded = Padded::new(geometry);

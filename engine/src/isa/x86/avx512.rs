@@ -103,7 +103,9 @@ fn conv2d_here<X: Code, F: Finish>(
     match (quadruples, shape.channels) {
         (_, 0..=4) if bytes => conv2d::run::<_, Narrow, X, F, 32, 0>(token, convolution, finish, scratch, output),
         (_, 0..=4) => conv2d::run::<_, Wide, X, F, 32, 0>(token, convolution, finish, scratch, output),
-        (false, _) => conv2d_pairs::run::<_, X, F, { super::MANY_PIXELS }>(token, convolution, finish, scratch, output),
+        (false, _) => {
+            conv2d_pairs::direct::<_, X, F, { super::MANY_PIXELS }>(token, convolution, finish, scratch, output)
+        }
         (true, ..=16) if shape.width > 14 => {
             conv2d::run::<_, Narrow, X, F, 28, 1>(token, convolution, finish, scratch, output);
         }

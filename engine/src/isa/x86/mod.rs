@@ -9,7 +9,7 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod detect;
 
-use super::simd::{self, conv2d, conv2d_float, conv2d_pairs};
+use super::simd::{self, conv2d, conv2d_float, conv2d_pairs, winograd};
 use super::{Convolution, Finish, FinishFloat, FloatConvolution, Isa, Packing, Work, portable, portable_float};
 use crate::geometry::Geometry;
 use crate::maps::Code;
@@ -31,6 +31,18 @@ const FLOAT_PIXELS: usize = 32;
 /// Channels of the largest tile in floating point.
 const FLOAT_CHANNELS: usize = 32;
 
+/// See [`Isa::scratch_words`]; the same for both, as either runs a network that was generated for the other.
+fn scratch_words(geometry: &Geometry) -> usize {
+    let packed = Avx2::PACKING.scratch_words(geometry);
+    let tiles = TILES.map(|pixels| conv2d::scratch_words(geometry, LANES, pixels));
+    let pairs = conv2d_pairs::scratch_words(geometry, LANES, PAIR_PIXELS);
+    let enlarged = match geometry.upsample {
+        [1, 1] => 0,
+        _ => winograd::scratch_words(geometry, LANES, ENLARGED_PIXELS),
+    };
+    tiles.into_iter().fold(packed.max(pairs).max(enlarged), usize::max)
+}
+
 /// Pairs of 16-bit products: VPMADDWD.
 #[derive(Clone, Copy, Debug)]
 pub struct Avx2;
@@ -47,10 +59,7 @@ impl Isa for Avx2 {
     }
 
     fn scratch_words(geometry: &Geometry) -> usize {
-        let tiles = TILES.into_iter().map(|pixels| conv2d::scratch_words(geometry, LANES, pixels));
-        let others =
-            Self::PACKING.scratch_words(geometry).max(conv2d_pairs::scratch_words(geometry, LANES, PAIR_PIXELS));
-        tiles.fold(others, usize::max)
+        scratch_words(geometry)
     }
 
     #[inline]
@@ -138,8 +147,7 @@ impl Isa for Avx512Vnni {
     }
 
     fn scratch_words(geometry: &Geometry) -> usize {
-        let pairs = [ENLARGED_PIXELS, MANY_PIXELS].map(|pixels| conv2d_pairs::scratch_words(geometry, LANES, pixels));
-        pairs.into_iter().fold(Avx2::scratch_words(geometry), usize::max)
+        scratch_words(geometry)
     }
 
     #[inline]
