@@ -1,5 +1,6 @@
-//! A convolution's input, enlarged, padded, and with neighbouring columns side by side, so that a tap of neighbouring
-//! pixels is one piece of memory.
+//! A convolution's input, enlarged, padded, and with neighbouring columns side by side: so that a tap of neighbouring
+//! pixels is one piece of memory, where lanes are pixels, and else as many bytes apart as a register has, which a copy of
+//! the map mostly is.
 
 use core::ops::Range;
 

@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{PAIR_PIXELS, detect};
+use super::{PAIR_PIXELS, detect, places};
 use crate::isa::simd::{DEPTH, Floats, Pairs, Products, Vector, conv2d, conv2d_float, conv2d_pairs, keep, maps, whole};
 use crate::isa::{Convolution, Finish, FinishFloat, FloatConvolution, Work};
 use crate::maps::Code;
@@ -211,25 +211,13 @@ impl Vector for Token {
     }
 }
 
-/// Of the bytes `first` and the next of every four, each behind a byte of 0.
-const fn places(first: u8) -> [[u8; DEPTH]; 8] {
-    let mut places = [[0x80; DEPTH]; 8];
-    let mut lane = 0;
-    while lane < places.len() {
-        let place = (lane * DEPTH % 16) as u8 + first;
-        places[lane] = [0x80, place, 0x80, place + 1];
-        lane += 1;
-    }
-    places
-}
-
 impl Pairs for Token {
     /// Each byte into the upper half of 16 bits, and shifted down from there.
     #[inline(always)]
     fn halves(self, step: &[[i8; DEPTH]]) -> [[__m256i; 2]; 2] {
         let bytes: [__m256i; 2] = bytemuck::must_cast(whole::<_, 16>(step));
         let mut halves = [bytes; 2];
-        for (half, places) in halves.iter_mut().zip(const { [places(0), places(2)] }) {
+        for (half, places) in halves.iter_mut().zip(const { [places::<8>(0), places(2)] }) {
             let places = bytemuck::must_cast(places);
             for lanes in half {
                 *lanes = intrinsic!(_mm256_shuffle_epi8(*lanes, places));

@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::detect;
+use super::{ENLARGED_PIXELS, detect, places};
 use crate::conditioning::at;
 use crate::isa::simd::{
     DEPTH, Floats, Pairs, Products, Vector, conv2d, conv2d_float, conv2d_pairs, keep, maps, whole, winograd,
@@ -11,6 +11,9 @@ use crate::isa::{Convolution, Finish, FinishFloat, FloatConvolution, Work};
 use crate::maps::Code;
 use crate::real::Real;
 use crate::requantize::Table;
+
+/// Pixels of the tiles whose products are added up in pairs: maps of int16 and of odd channels.
+const MANY_PIXELS: usize = 14;
 
 /// Proof that the machine has AVX-512 F, BW, DQ, VL, VBMI and VNNI.
 #[derive(Clone, Copy)]
@@ -97,15 +100,13 @@ fn conv2d_here<X: Code, F: Finish>(
     let (geometry, shape) = (convolution.geometry, convolution.geometry.output);
     let bytes = X::bytes(&[]).is_some();
     if bytes && geometry.upsample != [1; 2] && winograd::suits(geometry) {
-        return winograd::run::<_, X, F, { super::ENLARGED_PIXELS }>(token, convolution, finish, scratch, output);
+        return winograd::run::<_, X, F, ENLARGED_PIXELS>(token, convolution, finish, scratch, output);
     }
     let quadruples = bytes && convolution.input.channels.iter().all(|channels| channels.is_multiple_of(DEPTH));
     match (quadruples, shape.channels) {
         (_, 0..=4) if bytes => conv2d::run::<_, Narrow, X, F, 32, 0>(token, convolution, finish, scratch, output),
         (_, 0..=4) => conv2d::run::<_, Wide, X, F, 32, 0>(token, convolution, finish, scratch, output),
-        (false, _) => {
-            conv2d_pairs::direct::<_, X, F, { super::MANY_PIXELS }>(token, convolution, finish, scratch, output)
-        }
+        (false, _) => conv2d_pairs::direct::<_, X, F, MANY_PIXELS>(token, convolution, finish, scratch, output),
         (true, ..=16) if shape.width > 14 => {
             conv2d::run::<_, Narrow, X, F, 28, 1>(token, convolution, finish, scratch, output);
         }
@@ -318,25 +319,13 @@ const fn bytes_of_words(byte: usize) -> [u8; 64] {
     places
 }
 
-/// Of the bytes `first` and the next of every four, each behind a byte of 0.
-const fn places(first: u8) -> [[u8; DEPTH]; 16] {
-    let mut places = [[0x80; DEPTH]; 16];
-    let mut lane = 0;
-    while lane < places.len() {
-        let place = (lane * DEPTH % 16) as u8 + first;
-        places[lane] = [0x80, place, 0x80, place + 1];
-        lane += 1;
-    }
-    places
-}
-
 impl Pairs for Token {
     /// Each byte into the upper half of 16 bits, and shifted down from there.
     #[inline(always)]
     fn halves(self, step: &[[i8; DEPTH]]) -> [__m512i; 2] {
         let bytes = bytemuck::must_cast(whole::<_, 16>(step));
         let mut halves = [bytes; 2];
-        for (half, places) in halves.iter_mut().zip(const { [places(0), places(2)] }) {
+        for (half, places) in halves.iter_mut().zip(const { [places::<16>(0), places(2)] }) {
             *half = intrinsic!(_mm512_shuffle_epi8(*half, bytemuck::must_cast(places)));
             *half = intrinsic!(_mm512_srai_epi16::<8>(*half));
         }

@@ -9,6 +9,8 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod detect;
 
+#[cfg(target_arch = "x86_64")]
+use super::simd::DEPTH;
 use super::simd::{self, conv2d, conv2d_float, conv2d_pairs, winograd};
 use super::{Convolution, Finish, FinishFloat, FloatConvolution, Isa, Packing, Work, portable, portable_float};
 use crate::geometry::Geometry;
@@ -24,12 +26,23 @@ const TILES: [usize; 4] = [14, 16, 28, 32];
 const PAIR_PIXELS: usize = 6;
 /// Pixels of an enlarged map that are computed together by nine products each.
 const ENLARGED_PIXELS: usize = 7;
-/// The same where there are twice as many registers, for maps of int16 and of odd channels.
-const MANY_PIXELS: usize = 14;
 /// Neighbouring pixels of the tiles in floating point whose lanes are pixels.
 const FLOAT_PIXELS: usize = 32;
 /// Channels of the largest tile in floating point.
 const FLOAT_CHANNELS: usize = 32;
+
+/// Of the bytes `first` and the next of every four, each behind a byte of 0.
+#[cfg(target_arch = "x86_64")]
+const fn places<const LANES: usize>(first: u8) -> [[u8; DEPTH]; LANES] {
+    let mut places = [[0x80; DEPTH]; LANES];
+    let mut lane = 0;
+    while lane < places.len() {
+        let place = (lane * DEPTH % 16) as u8 + first;
+        places[lane] = [0x80, place, 0x80, place + 1];
+        lane += 1;
+    }
+    places
+}
 
 /// See [`Isa::scratch_words`]; the same for both, as either runs a network that was generated for the other.
 fn scratch_words(geometry: &Geometry) -> usize {
