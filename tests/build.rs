@@ -75,7 +75,7 @@ fn emit_algorithms(build: Build, name: &str, flash_budget: usize) {
 /// Less RAM than whole maps take: strips of several rows, of as few as there can be, and those of a desktop.
 fn emit_strips(build: &Build, name: &str) {
     for (kind, target, ram_budget) in
-        [("strips", Target::Portable, 5_800), ("rows", Target::CortexM0, 5_690), ("x86", Target::X86, 22_900)]
+        [("strips", Target::Portable, 5_800), ("rows", Target::CortexM0, 5_690), ("x86", Target::X86, 30_000)]
     {
         build.clone().target(target).ram_budget(ram_budget).emit(&format!("{name}-{kind}"));
     }
