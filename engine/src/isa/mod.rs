@@ -309,9 +309,9 @@ pub trait Finish {
     /// of the first channel and `index` its place in the map.
     fn finish<I: Isa>(&self, sums: &[i32], channel: usize, index: usize, output: &mut [Self::Element]);
 
-    /// The same for a vector of channels of each of some pixels, which lie `apart` in the map and in `output`; that begins
-    /// with the first pixel's `channel`, whose place in the map is `index`. Lanes past the last channel, and pixels past
-    /// the output's end, are left out.
+    /// The same for some neighbouring pixels, a vector of `channels` of each in `sums`. `output` begins with the first
+    /// pixel's first of these channels, whose place in the map is `index`. Lanes past the last channel, and pixels past the
+    /// output's end, are left out.
     fn finish_lanes<V: Vector>(
         &self,
         v: V,

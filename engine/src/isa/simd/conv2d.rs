@@ -34,7 +34,7 @@ pub(super) fn flat(geometry: &Geometry) -> Geometry {
     }
 }
 
-/// Copies the input to [`Planes`], then computes tile by tile; `Q` makes the products of the input's type.
+/// Copies the input to [`Planes`], row by row, and computes tile by tile; `Q` makes the products of the input's type.
 ///
 /// Tiles of P pixels × B vectors of channels; B = 0 stands for tiles whose lanes are pixels, channel by channel, which
 /// suit a few channels. P is then a multiple of the lanes.

@@ -1,6 +1,6 @@
 //! From vectors of sums to int8.
 
-use super::{TOGETHER, Vector};
+use super::{TOGETHER, Vector, keep, whole};
 use crate::epilogue::Epilogue;
 use crate::isa::{Channels, ToInt8, Work};
 use crate::requantize::Table;
@@ -90,10 +90,7 @@ impl<V: Vector> Work for LookUp<'_, V> {
             v.look_up_all(table, indices, &mut values[..TOGETHER * V::LANES]);
             for values in values.chunks_exact(V::LANES).take(sums.len()) {
                 let Some(out) = output.get_mut(place..).and_then(|rest| rest.get_mut(..count)) else { return };
-                match (out.first_chunk_mut::<16>(), values.first_chunk::<16>()) {
-                    (Some(out), Some(values)) => *out = *values,
-                    _ => out.iter_mut().zip(values).for_each(|(out, value)| *out = *value),
-                }
+                keep::<_, 16>(out, whole(values));
                 place += apart;
             }
         }

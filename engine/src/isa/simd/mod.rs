@@ -38,7 +38,7 @@ pub(super) use epilogue::to_int8;
 pub const DEPTH: usize = 4;
 
 /// Vectors whose table entries are looked up at once.
-const TOGETHER: usize = 4;
+pub(super) const TOGETHER: usize = 4;
 
 /// What instruction sets of `lanes` lanes read.
 pub(super) const fn packing(lanes: usize) -> Packing {
@@ -81,7 +81,7 @@ pub trait Vector: Copy {
     /// [`crate::requantize::requantize`] and the zero point.
     fn requantize(self, acc: Self::Lanes, scale: &Self::Scale) -> Self::Lanes;
 
-    /// Does some work, perhaps in a function of its own, where it need not share registers.
+    /// Does some work with its instructions, perhaps in a function of its own, where it need not share registers.
     #[inline(always)]
     fn call<W: Work>(self, work: W) -> W::Output {
         work.run()

@@ -1,6 +1,5 @@
-//! A convolution's input, enlarged, padded, and with neighbouring columns side by side: so that a tap of neighbouring
-//! pixels is one piece of memory, where lanes are pixels, and else as many bytes apart as a register has, which a copy of
-//! the map mostly is.
+//! A convolution's input, enlarged and padded. Where lanes are channels, four groups of a pixel's channels lie side by side,
+//! mostly as in the map itself; where lanes are pixels, a tap of neighbouring pixels is one piece of memory.
 
 use core::ops::Range;
 

@@ -5,7 +5,7 @@ use core::arch::x86_64::*;
 use super::{ENLARGED_PIXELS, detect, places};
 use crate::conditioning::at;
 use crate::isa::simd::{
-    DEPTH, Floats, Pairs, Products, Vector, conv2d, conv2d_float, conv2d_pairs, keep, maps, whole, winograd,
+    DEPTH, Floats, Pairs, Products, TOGETHER, Vector, conv2d, conv2d_float, conv2d_pairs, keep, maps, whole, winograd,
 };
 use crate::isa::{Convolution, Finish, FinishFloat, FloatConvolution, Work};
 use crate::maps::Code;
@@ -123,7 +123,7 @@ fn conv2d_here<X: Code, F: Finish>(
 fn weighted_sums_here(token: Token, weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
     for (block, sums) in sums.chunks_mut(64).enumerate() {
         let row = |row: usize| whole::<i8, 64>(values.get(row * stride + block * 64..).unwrap_or_default());
-        let mut totals = [Wide::zero(token); 2];
+        let mut totals = [[_mm512_setzero_si512(); 2]; 2];
         for (pair, weights) in weights.chunks(2).enumerate() {
             let low = bytemuck::must_cast(row(2 * pair));
             let (high, weights) = match *weights {
@@ -147,14 +147,10 @@ fn weighted_sums_here(token: Token, weights: &[i32], values: &[i8], stride: usiz
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-fn vectorize_here<W: Work>(work: W) -> W::Output {
-    work.run()
-}
-
+/// Never inlined, not even where the caller has the instructions: see [`Vector::call`].
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-fn call_here<W: Work>(work: W) -> W::Output {
+fn vectorize_here<W: Work>(work: W) -> W::Output {
     work.run()
 }
 
@@ -252,20 +248,12 @@ impl Vector for Token {
 
     #[inline(always)]
     fn call<W: Work>(self, work: W) -> W::Output {
-        intrinsic!(call_here(work))
-    }
-
-    /// One of four would cost the same.
-    #[inline(always)]
-    fn look_up(self, table: &Table, indices: __m512i, output: &mut [i8]) {
-        let mut values = [0; 64];
-        self.look_up_all(table, [indices; 4], &mut values);
-        keep::<_, 16>(output, whole(&values));
+        self.vectorize(work)
     }
 
     /// Eight permutations find bits 0 to 6 of the index in as many eighths of the table; bits 7 to 9 choose the eighth.
     #[inline(always)]
-    fn look_up_all(self, table: &Table, [a, b, c, d]: [__m512i; 4], output: &mut [i8]) {
+    fn look_up_all(self, table: &Table, [a, b, c, d]: [__m512i; TOGETHER], output: &mut [i8]) {
         // Packing works within quarters of 128 bits: words come as 0–3 of a, 0–3 of b, 4–7 of a and so on.
         let mut words = [intrinsic!(_mm512_packs_epi32(a, b)), intrinsic!(_mm512_packs_epi32(c, d))];
         for words in &mut words {
