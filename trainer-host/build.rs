@@ -56,7 +56,7 @@ fn model_files() -> Result<Vec<PathBuf>> {
     let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     let is_model = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let beside = [".golden.safetensors", ".classifier.safetensors"];
+        let beside = [".golden.safetensors", ".classifier.safetensors", ".statistics.safetensors"];
         name.ends_with(".safetensors") && !beside.iter().any(|ending| name.ends_with(ending))
     };
     let mut files: Vec<_> = paths.into_iter().filter(is_model).collect();

@@ -66,7 +66,7 @@ pub struct Seen {
 }
 
 /// Features of a picture.
-const FEATURES: i64 = 128;
+pub const FEATURES: i64 = 128;
 /// Pictures that are looked at at once.
 const BATCH: i64 = 1000;
 
@@ -117,9 +117,14 @@ impl Classifier {
         self.trunk.forward_t(images, false)
     }
 
+    /// All weights by their names, f32.
+    pub fn weights(&self) -> BTreeMap<String, Tensor> {
+        self.vars.variables().into_iter().collect()
+    }
+
     /// In f16: what is used is what was kept.
     fn save(&self, path: &Path) -> Result<()> {
-        let named = self.vars.variables().into_iter().map(|(name, value)| (name, value.to_kind(Kind::Half)));
+        let named = self.weights().into_iter().map(|(name, value)| (name, value.to_kind(Kind::Half)));
         let named: BTreeMap<_, _> = named.collect();
         files::make_parent(path)?;
         files::replace(path, |partial| Ok(Tensor::write_safetensors(&named.iter().collect::<Vec<_>>(), partial)?))

@@ -78,6 +78,42 @@ fn everything_is_measured_once() {
     assert_eq!(pieces(), before);
     assert_eq!((read("eval.json"), read("report.html")), (json, html));
 
+    // The same reference from its file, which another number of pictures does not compare with.
+    let statistics = place("run/reference.statistics.safetensors");
+    let held = |count: &str| {
+        [
+            "eval",
+            "--model=../models/fashion.safetensors",
+            &format!("--data={data}"),
+            &format!("--run={}", place("held")),
+            &format!("--classifier={classifier}"),
+            &format!("--reference={statistics}"),
+            &format!("--count={count}"),
+            "--precision=int8",
+            "--sampler=ddim-2",
+            "--guidance=1",
+            "--elbo=0",
+            "--resamples=3",
+        ]
+        .map(String::from)
+    };
+    succeed(&held("10").each_ref().map(String::as_str));
+    let json = fs::read(folder.path().join("held/eval.json")).unwrap();
+    let again: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let names: Vec<_> = again["sets"].as_array().unwrap().iter().map(|set| set["name"].as_str().unwrap()).collect();
+    assert_eq!(names, [expected[0], expected[1], expected[3]]);
+    assert_eq!(again["reference"], "fashion: f32 ancestral-3 w1");
+    let close = |a: &serde_json::Value, b: &serde_json::Value| {
+        let [a, b] = [a, b].map(|value| value.as_f64().unwrap());
+        assert!((a - b).abs() < 1e-4 * b, "{a} is not {b}");
+    };
+    close(&again["known"]["frechet"]["fd"], &evaluation["sets"][2]["frechet"]["fd"]);
+    close(&again["ratios"][2][0], &evaluation["ratios"][3][0]);
+    let html = fs::read_to_string(folder.path().join("held/report.html")).unwrap();
+    assert!(html.contains("<td>fashion: f32 ancestral-3 w1</td>"));
+    let refusal = fail(&held("11").each_ref().map(String::as_str));
+    assert!(refusal.contains("reference.statistics.safetensors") && refusal.contains("of 10 pictures"), "{refusal}");
+
     let foreign = fail(&["eval", "--model=../models/fashion.golden.safetensors", &format!("--data={data}")]);
     assert!(foreign.contains("golden"), "{foreign}");
 }

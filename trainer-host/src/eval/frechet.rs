@@ -26,13 +26,17 @@ impl Frechet {
     /// The distance from `real` of features f32 `[n, d]`, with an interval from `resamples` resamples.
     pub fn of(features: &Tensor, real: &Real, resamples: u64) -> Self {
         let features = features.to_kind(Kind::Double);
-        let fd = real.distance(&Moments::of(&features));
         let again = |b| {
             let indices = resample(&mut Philox::new(0, b), features.size()[0] as u32);
             let indices = Tensor::from_slice(&indices).to_device(features.device());
             real.distance(&Moments::of(&features.index_select(0, &indices)))
         };
-        let resamples: Vec<f64> = (0..resamples).map(again).collect();
+        Self::from_moments(&Moments::of(&features), real, (0..resamples).map(again).collect())
+    }
+
+    /// The distance from `real` of a set that has these moments, and of its resamples these FDs.
+    pub fn from_moments(moments: &Moments, real: &Real, resamples: Vec<f64>) -> Self {
+        let fd = real.distance(moments);
         let interval = Interval::percentiles(&moved(fd, &resamples));
         Self { fd, interval, resamples }
     }

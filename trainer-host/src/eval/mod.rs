@@ -1,8 +1,9 @@
 //! `eval`: how good a model's pictures are as devices draw them, and what the integers lose.
 //!
 //! [`device`] holds the generated networks; [`pictures`] draws with them and with libtorch; [`store`] keeps every piece;
-//! [`quality`] measures a set of pictures by [`frechet`], [`precision_recall`] and [`neighbours`]; [`fidelity`] compares
-//! precisions; [`bits`] and [`likelihood`] bound −log p of test pictures; [`report`] shows it all with [`svg`].
+//! [`quality`] measures a set of pictures by [`frechet`], [`precision_recall`] and [`neighbours`]; [`statistics`] are
+//! what other runs need to be held against a set; [`fidelity`] compares precisions; [`bits`] and [`likelihood`] bound
+//! −log p of test pictures; [`report`] shows it all with [`svg`].
 
 pub mod bits;
 pub mod device;
@@ -16,10 +17,11 @@ pub mod pictures;
 mod precision_recall;
 mod quality;
 mod report;
+mod statistics;
 mod store;
 mod svg;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use grano_codegen::Precision;
@@ -39,7 +41,8 @@ use interval::Interval;
 use neighbours::Closeness;
 use pictures::{Drawing, Foreign, noisy};
 use quality::{Judge, Quality, Set};
-use report::Sheet;
+use report::{Sheet, with_interval};
+use statistics::Statistics;
 use store::Store;
 
 /// Measures a model as devices run it, against real pictures and against the same model in f32 with every step.
@@ -66,10 +69,12 @@ pub struct Args {
     /// Numbers to measure: int8, mixed, f16 and f32 as generated, torch for f32 by libtorch; else all that were generated
     #[arg(long, value_delimiter = ',', value_parser = ["int8", "mixed", "f16", "f32", "torch"])]
     pub precision: Vec<String>,
-    /// The sampler of the f32 pictures that sets are held against; none for no such pictures
+    /// What sets are held against: the sampler of the model's own f32 pictures, whose statistics are written to
+    /// RUN/reference.statistics.safetensors; or such a file of another run, NAME.safetensors, and nothing is drawn for
+    /// it; or none
     #[arg(long, default_value = "ancestral-1000")]
     pub reference: String,
-    /// Guidance of the reference
+    /// Guidance of the reference, where it is drawn
     #[arg(long, default_value_t = 1.0)]
     pub reference_guidance: f32,
     /// What draws the reference, f32 or torch; else torch on a GPU and f32 without one, the faster ones
@@ -121,6 +126,8 @@ struct Evaluation {
     sets: Vec<Quality>,
     /// The set that ratios are over.
     reference: Option<String>,
+    /// That set, where it was not drawn.
+    known: Option<Known>,
     /// FD of each set over the reference's.
     ratios: Vec<Option<(f64, Interval)>>,
     /// Of each set, in pixels and in features.
@@ -131,6 +138,14 @@ struct Evaluation {
     likelihood_pictures: u32,
     /// First time indices of the likelihood's parts of time, and T.
     parts: Vec<usize>,
+}
+
+/// What the statistics of another run's set say.
+#[derive(Debug, Serialize)]
+struct Known {
+    name: String,
+    count: u64,
+    frechet: Frechet,
 }
 
 /// What a precision loses against f32.
@@ -158,6 +173,7 @@ pub fn eval(args: &Args) -> Result<()> {
     let drawings = drawings(args, &model);
     // What is wrong is said before the work.
     drawings.iter().try_for_each(|drawing| drawing.settings(&model).map(drop))?;
+    let statistics = statistics_file(args).map(Statistics::read).transpose()?;
     let run = args.run.clone().unwrap_or_else(|| {
         PathBuf::from("runs/eval").join(args.model.with_extension("").file_name().unwrap_or_default())
     });
@@ -185,6 +201,7 @@ pub fn eval(args: &Args) -> Result<()> {
     );
     let classifier = Classifier::load_or_train(&args.classifier, &train, 0)?;
     let judge = Judge::new(&classifier, &train, &store, args.resamples)?;
+    let known = statistics.map(|statistics| known(args, &judge, statistics)).transpose()?;
 
     let (mut sets, mut sheets) = (real_sets(args, &train, &test), Vec::new());
     for foreign in &args.pictures {
@@ -196,18 +213,24 @@ pub fn eval(args: &Args) -> Result<()> {
         let classes = model.header.data.labels.len();
         sets.push(Set { name: drawing.name(), images, labels: (classes > 0).then(|| drawing.labels(classes)) });
     }
+    let drawn = reference(args).map(|drawing| drawing.name());
     let mut measured = Vec::new();
     for set in &sets {
         let quality = judge.judge(set)?;
         print(&quality);
+        if Some(&set.name) == drawn.as_ref() {
+            let model = args.model.file_stem().unwrap_or_default().display();
+            let statistics = judge.statistics(set, &quality, format!("{model}: {}", set.name));
+            statistics.write(&run.join("reference.statistics.safetensors"))?;
+        }
         sheets.extend(sheets_of(set, &quality, &train)?);
         measured.push(quality);
     }
 
-    let reference = reference(args).map(|drawing| drawing.name());
-    let over = measured.iter().find(|set| Some(&set.name) == reference.as_ref()).map(|set| set.frechet.clone());
+    let among = measured.iter().find(|set| Some(&set.name) == drawn.as_ref()).map(|set| set.frechet.clone());
+    let over = known.as_ref().map(|known| known.frechet.clone()).or(among);
     let ratio = |set: &Quality| {
-        over.as_ref().filter(|_| Some(&set.name) != reference.as_ref()).map(|over: &Frechet| set.frechet.over(over))
+        over.as_ref().filter(|_| Some(&set.name) != drawn.as_ref()).map(|over: &Frechet| set.frechet.over(over))
     };
     let elbo = |args: &Args| {
         let question = Question {
@@ -231,7 +254,8 @@ pub fn eval(args: &Args) -> Result<()> {
         ratios: measured.iter().map(ratio).collect(),
         closeness: measured.iter().map(|set| set.closeness(&measured[0])).collect(),
         sets: measured,
-        reference,
+        reference: known.as_ref().map(|known| known.name.clone()).or(drawn),
+        known,
         fidelity: fidelity(args, &model, &drawings, &sets, &store)?,
         likelihood,
         likelihood_pictures: args.elbo,
@@ -264,15 +288,28 @@ fn drawings(args: &Args, model: &Model) -> Vec<Drawing> {
     drawings
 }
 
+/// The reference, where it is drawn.
 fn reference(args: &Args) -> Option<Drawing> {
     let fastest = || if Device::cuda_if_available() == Device::Cpu { "f32" } else { "torch" }.to_string();
-    (args.reference != "none").then(|| Drawing {
+    (args.reference != "none" && statistics_file(args).is_none()).then(|| Drawing {
         precision: args.reference_precision.clone().unwrap_or_else(fastest),
         sampler: args.reference.clone(),
         guidance: args.reference_guidance,
         seed: args.seed,
         count: args.count,
     })
+}
+
+/// The reference's file, where it is not drawn.
+fn statistics_file(args: &Args) -> Option<&Path> {
+    args.reference.ends_with(".safetensors").then_some(Path::new(&args.reference))
+}
+
+/// Takes the reference from its file, and prints it.
+fn known(args: &Args, judge: &Judge, statistics: Statistics) -> Result<Known> {
+    let frechet = judge.frechet(&statistics, args.count).with_context(|| args.reference.clone())?;
+    println!("{}: FD {}", statistics.name, with_interval(frechet.fd, frechet.interval));
+    Ok(Known { name: statistics.name, count: args.count, frechet })
 }
 
 /// Test pictures, the floor, and training pictures with noise, the scale.
@@ -338,13 +375,12 @@ fn sheets_of(set: &Set, quality: &Quality, train: &Dataset) -> Result<[Sheet; 2]
 }
 
 fn print(set: &Quality) {
-    let Interval { low, high } = set.frechet.interval;
     let accuracy = set.accuracy.as_ref().map(|accuracy| format!(", accuracy {:.2} %", 100.0 * accuracy.overall));
     let both = set.precision_recall.map(|both| format!(", precision {:.3}, recall {:.3}", both.precision, both.recall));
     println!(
-        "{}: FD {:.3} [{low:.3}, {high:.3}]{}{}",
+        "{}: FD {}{}{}",
         set.name,
-        set.frechet.fd,
+        with_interval(set.frechet.fd, set.frechet.interval),
         accuracy.unwrap_or_default(),
         both.unwrap_or_default()
     );

@@ -8,6 +8,7 @@ use super::frechet::Frechet;
 use super::neighbours::{Closeness, Nearest, closeness, nearest};
 use super::pictures::choose;
 use super::precision_recall::{NEIGHBOUR, PrecisionRecall, precision_recall};
+use super::statistics::Statistics;
 use super::store::{Store, short_hash};
 use crate::classifier::Classifier;
 use crate::data::{Dataset, normalize};
@@ -22,8 +23,10 @@ pub struct Judge<'a> {
     features: Tensor,
     /// From those.
     real: Real,
-    /// Says which pictures and which classifier these are.
+    /// Says which pictures and which classifier these are, to the pieces of a run.
     settings: String,
+    /// Says the same to other runs, on whatever machine.
+    fingerprint: String,
     resamples: u64,
 }
 
@@ -75,12 +78,16 @@ impl<'a> Judge<'a> {
         // What the classifier says of some pictures stands for its weights.
         let probe = classifier.look(&train.images.narrow(0, 0, train.len().min(100))).features;
         let settings = format!("{pictures} {}", hash(&probe)?);
+        // Features differ in their last bits from machine to machine and by the number of threads; weights do not.
+        let weights = classifier.weights().into_iter().map(|(name, values)| Ok(format!("{name} {}\n", hash(&values)?)));
+        let weights = weights.collect::<Result<String>>()?;
+        let fingerprint = format!("{pictures} {}", short_hash([weights.as_bytes()]));
         let features = store.tensor::<f32>("features of real pictures", &[&settings], train.len(), |from, _| {
             let images = train.images.narrow(0, from, (train.len() - from).min(10_000));
             Ok(classifier.look(&images).features.to_device(tch::Device::Cpu))
         })?;
         let real = Real::new(Moments::of(&features));
-        Ok(Self { classifier, train, store, features, real, settings, resamples })
+        Ok(Self { classifier, train, store, features, real, settings, fingerprint, resamples })
     }
 
     /// Measures a set, or finds what was measured of the same pictures.
@@ -92,6 +99,25 @@ impl<'a> Judge<'a> {
         let resamples = self.resamples.to_string();
         let settings = [&self.settings, &set.name, &hash(&set.images)?, &labels, &resamples];
         self.store.result(&format!("quality of {}", set.name), &settings.map(String::as_str), || Ok(self.measure(set)))
+    }
+
+    /// What other runs need of a set, of which `quality` was measured; they know it as `name`.
+    pub fn statistics(&self, set: &Set, quality: &Quality, name: String) -> Statistics {
+        Statistics {
+            name,
+            count: quality.count,
+            moments: Moments::of(&self.classifier.look(&set.images).features.to_device(tch::Device::Cpu)),
+            resamples: quality.frechet.resamples.clone(),
+            fingerprint: self.fingerprint.clone(),
+        }
+    }
+
+    /// The distance of another run's set, to compare with those of sets of `count` pictures.
+    ///
+    /// # Errors
+    /// When it does not compare: see [`Statistics::frechet`].
+    pub fn frechet(&self, statistics: &Statistics, count: u64) -> Result<Frechet> {
+        statistics.frechet(&self.real, &self.fingerprint, count, self.resamples)
     }
 
     fn measure(&self, set: &Set) -> Quality {

@@ -93,7 +93,8 @@ pub fn html(evaluation: &Evaluation, sheets: &[Sheet]) -> String {
 }
 
 fn quality(evaluation: &Evaluation) -> Markup {
-    let widest = evaluation.sets.iter().map(|set| set.frechet.fd).fold(0.0, f64::max);
+    let known = evaluation.known.iter().map(|known| &known.frechet);
+    let widest = evaluation.sets.iter().map(|set| &set.frechet).chain(known).map(|one| one.fd).fold(0.0, f64::max);
     html! {
         p.note {
             "FD: Fréchet distance of the 128 features of the classifier " (evaluation.classifier) " ("
@@ -114,6 +115,15 @@ fn quality(evaluation: &Evaluation) -> Markup {
                     td.number { @if let Some(both) = set.precision_recall { (format!("{:.3}", both.precision)) } }
                     td.number { @if let Some(both) = set.precision_recall { (format!("{:.3}", both.recall)) } }
                     td.number { @if let Some(accuracy) = &set.accuracy { (percent(accuracy.overall)) } }
+                }
+            }
+            @if let Some(known) = &evaluation.known {
+                tr {
+                    td { (known.name) }
+                    td.number { (known.count) }
+                    td.number { (with_interval(known.frechet.fd, known.frechet.interval)) }
+                    td { (bar(known.frechet.fd / widest)) }
+                    td colspan="4" {}
                 }
             }
         }
@@ -260,7 +270,8 @@ fn likelihood(evaluation: &Evaluation) -> Markup {
     }
 }
 
-fn with_interval(value: f64, Interval { low, high }: Interval) -> String {
+/// A figure and its interval, three digits after the point.
+pub fn with_interval(value: f64, Interval { low, high }: Interval) -> String {
     format!("{value:.3} [{low:.3}, {high:.3}]")
 }
 
