@@ -2,6 +2,8 @@
 
 use grano::geometry::Geometry;
 use grano::isa::{Armv6m, Avx2, Dsp, Helium, Isa, Neon, Packing, Portable, Riscv32, Simd128};
+use grano::kernel::AttentionInt8;
+use grano::shape::Shape;
 
 use crate::error::{Error, Result};
 
@@ -118,14 +120,20 @@ impl Target {
     }
 
     /// Changes a convolution's packed weights into what its loops read.
-    pub fn recode(self, packed: &mut [i8]) {
-        isa!(self, I => I::recode(packed));
+    pub fn recode(self, geometry: &Geometry, packed: &mut [i8]) {
+        isa!(self, I => I::recode(geometry, packed));
     }
 
     /// How its weights are packed.
     #[must_use]
     pub fn packing(self) -> Packing {
         isa!(self, I => I::PACKING)
+    }
+
+    /// Bytes that buffers begin at multiples of.
+    #[must_use]
+    pub fn align(self) -> usize {
+        isa!(self, I => I::ALIGN)
     }
 
     /// 32-bit words of scratch that a convolution takes.
@@ -138,6 +146,12 @@ impl Target {
     #[must_use]
     pub fn float_scratch(self, geometry: &Geometry) -> usize {
         isa!(self, I => I::float_scratch(geometry))
+    }
+
+    /// 32-bit words of scratch that attention on int8 maps takes.
+    #[must_use]
+    pub fn attention_scratch(self, shape: Shape, heads: usize) -> usize {
+        isa!(self, I => AttentionInt8::scratch_words::<I>(shape, heads))
     }
 
     /// How transformed weights are packed, see the engine's `kernel::winograd`.

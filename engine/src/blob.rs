@@ -1,6 +1,7 @@
 //! Bytes as typed slices: weights in flash ([`Blob`]), activations in RAM ([`Arena`]).
 //!
-//! Both are aligned to 16 bytes, so that an offset that is a multiple of an element's alignment is aligned.
+//! Both are aligned to 16 bytes, so that an offset that is a multiple of an element's alignment is aligned; working memory on
+//! x86-64 to 64, a line of a cache and a vector.
 
 #![allow(unsafe_code)]
 
@@ -44,7 +45,8 @@ pub struct Buffer {
 }
 
 /// The network's working memory. Buffers that are not used at the same time share bytes.
-#[repr(C, align(16))]
+#[cfg_attr(target_arch = "x86_64", repr(C, align(64)))]
+#[cfg_attr(not(target_arch = "x86_64"), repr(C, align(16)))]
 pub struct Arena<const N: usize>([u8; N]);
 
 impl<const N: usize> Arena<N> {

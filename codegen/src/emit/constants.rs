@@ -97,7 +97,7 @@ impl Emitter<'_> {
         for (index, &weight) in weights.iter().enumerate() {
             packed[self.target.place_weight(geometry, index / taps, index % taps)] = weight;
         }
-        self.target.recode(&mut packed);
+        self.target.recode(geometry, &mut packed);
         self.bytes(&packed)
     }
 

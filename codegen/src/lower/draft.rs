@@ -1,6 +1,6 @@
 //! Kernel calls before they have an order and buffers.
 
-use grano::kernel::{AttentionInt8, Strips};
+use grano::kernel::Strips;
 use grano::shape::Shape;
 
 use super::choose::Choice;
@@ -278,7 +278,7 @@ fn scratch(kernel: &Kernel, [channels, height, width]: [usize; 3], target: Targe
         Kernel::GroupNormInt8 { .. } => Some((Element::I32, 2 * channels)),
         Kernel::GroupNormFloat { .. } => Some((Element::F32, 2 * channels)),
         Kernel::AttentionInt8 { heads, .. } => {
-            Some((Element::I32, AttentionInt8::scratch_words(Shape { height, width, channels }, *heads)))
+            Some((Element::I32, target.attention_scratch(Shape { height, width, channels }, *heads)))
         }
         Kernel::AttentionFloat { heads, .. } => Some((Element::F32, height * width * (1 + channels / heads))),
         _ => None,

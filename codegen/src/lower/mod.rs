@@ -122,6 +122,8 @@ pub struct Buffer {
     pub len: usize,
     /// First and last call that need it.
     pub calls: [usize; 2],
+    /// It begins at a multiple of so many bytes.
+    pub align: usize,
 }
 
 impl Buffer {
@@ -148,22 +150,22 @@ pub fn lower(folded: &Folded, kernels: &Kernels, target: Target, room: Room) -> 
 /// # Errors
 /// When the planner refuses the buffers.
 pub fn direct(folded: &Folded, kernels: &Kernels, target: Target) -> Result<Program> {
-    arrange(&drafts(folded, kernels, target))
+    arrange(&drafts(folded, kernels, target), target)
 }
 
 /// Orders the calls and lays out their buffers.
-fn arrange(drafts: &[Draft<'_>]) -> Result<Program> {
+fn arrange(drafts: &[Draft<'_>], target: Target) -> Result<Program> {
     let groups = groups(drafts);
     let Order { steps, exact, .. } = order::search(&steps(&groups));
     let ordered: Vec<&Group<'_, '_>> = steps.iter().map(|&step| &groups[step]).collect();
-    let (calls, buffers) = place(&ordered);
+    let (calls, buffers) = place(&ordered, target);
     let lifetimes: Vec<Lifetime> = buffers.iter().map(Buffer::lifetime).collect();
     let plan = plan(&lifetimes)?;
     Ok(Program { calls, buffers, plan, exact_order: exact, pairs: Vec::new() })
 }
 
 /// Calls on buffers.
-fn place(groups: &[&Group<'_, '_>]) -> (Vec<Call>, Vec<Buffer>) {
+fn place(groups: &[&Group<'_, '_>], target: Target) -> (Vec<Call>, Vec<Buffer>) {
     let last_reads = last_reads(groups);
     // The last call of every group.
     let ends: Vec<usize> = groups
@@ -174,8 +176,9 @@ fn place(groups: &[&Group<'_, '_>]) -> (Vec<Call>, Vec<Buffer>) {
         })
         .collect();
     let mut buffers: Vec<Buffer> = Vec::new();
-    let allot = |buffers: &mut Vec<Buffer>, name: &str, element, len, calls| {
-        buffers.push(Buffer { name: name.to_string(), element, len, calls });
+    let allot = |buffers: &mut Vec<Buffer>, name: &str, element: Element, len, calls| {
+        let align = target.align().max(element.bytes());
+        buffers.push(Buffer { name: name.to_string(), element, len, calls, align });
         buffers.len() - 1
     };
     // The group that computes a value, and where it puts it.
@@ -249,7 +252,7 @@ impl Buffer {
     #[must_use]
     pub fn lifetime(&self) -> Lifetime {
         let [first, last] = self.calls;
-        Lifetime { name: self.name.clone(), bytes: self.bytes(), first, last, align: self.element.bytes().max(4) }
+        Lifetime { name: self.name.clone(), bytes: self.bytes(), first, last, align: self.align }
     }
 }
 

@@ -56,7 +56,7 @@ fn heights(rows: usize) -> impl Iterator<Item = usize> {
 /// When the planner refuses the buffers.
 pub(super) fn stream(mut drafts: Vec<Draft<'_>>, target: Target, room: Room) -> Result<Program> {
     let mut candidates = candidates(&drafts);
-    let mut program = fit(&mut drafts, room)?;
+    let mut program = fit(&mut drafts, target, room)?;
     while program.plan.arena_bytes > room.arena_bytes {
         let live = live_bytes(&program);
         let most = live.iter().copied().max().unwrap_or(0);
@@ -71,7 +71,7 @@ pub(super) fn stream(mut drafts: Vec<Draft<'_>>, target: Target, room: Room) -> 
         let before = candidate.live_bytes(&drafts, &program, &live);
         candidate.short_bytes = Some(before.saturating_sub(room.arena_bytes));
         candidate.stream(&mut drafts, Some(1), target);
-        let streamed = arrange(&drafts)?;
+        let streamed = arrange(&drafts, target)?;
         if candidate.live_bytes(&drafts, &streamed, &live_bytes(&streamed)) < before {
             program = streamed;
         } else {
@@ -80,13 +80,13 @@ pub(super) fn stream(mut drafts: Vec<Draft<'_>>, target: Target, room: Room) -> 
     }
     let streamed: Vec<&Candidate> = candidates.iter().filter(|candidate| candidate.rows(&drafts).is_some()).collect();
     if !streamed.is_empty() {
-        program = fit(&mut drafts, room)?;
+        program = fit(&mut drafts, target, room)?;
     }
     for candidate in &streamed {
         let mut best = candidate.rows(&drafts);
         for rows in std::iter::once(None).chain(heights(candidate.geometries[1].output[1]).map(Some)) {
             candidate.stream(&mut drafts, rows, target);
-            let other = fit(&mut drafts, room)?;
+            let other = fit(&mut drafts, target, room)?;
             let fits = other.plan.arena_bytes <= room.arena_bytes;
             if fits && other.instructions() < program.instructions() {
                 (program, best) = (other, rows);
@@ -99,11 +99,11 @@ pub(super) fn stream(mut drafts: Vec<Draft<'_>>, target: Target, room: Room) -> 
 }
 
 /// Chooses algorithms whose buffers, as they are laid out, fit the arena; direct ones where none do.
-fn fit(drafts: &mut [Draft<'_>], room: Room) -> Result<Program> {
+fn fit(drafts: &mut [Draft<'_>], target: Target, room: Room) -> Result<Program> {
     let mut tight = room;
     for _ in 0..ATTEMPTS {
         choose(drafts, tight);
-        let program = arrange(drafts)?;
+        let program = arrange(drafts, target)?;
         let over = program.plan.arena_bytes.saturating_sub(room.arena_bytes);
         if over == 0 {
             return Ok(program);
@@ -112,7 +112,7 @@ fn fit(drafts: &mut [Draft<'_>], room: Room) -> Result<Program> {
         tight.arena_bytes = tight.arena_bytes.saturating_sub(over);
     }
     choose(drafts, Room::default());
-    arrange(drafts)
+    arrange(drafts, target)
 }
 
 /// Bytes of the buffers that are live, by call.

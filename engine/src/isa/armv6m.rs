@@ -14,7 +14,7 @@ pub struct Armv6m;
 
 impl Isa for Armv6m {
     const NAME: &'static str = "ARMv6-M";
-    const PACKING: Packing = Packing { channels: 4, pixels: 1, depth: 4, interleave: 4, run: 1 };
+    const PACKING: Packing = Packing { channels: 4, pixels: 1, depth: 4, interleave: 4, run: 1, tail: 0 };
     const WIDE: Packing = Self::PACKING;
 
     #[inline(always)]

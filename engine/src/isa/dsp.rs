@@ -45,6 +45,7 @@ mod weights;
 mod winograd;
 
 use super::{Isa, Packing};
+use crate::geometry::Geometry;
 
 /// Cortex-M4, M7, M33: SMLAD.
 #[derive(Clone, Copy, Debug)]
@@ -52,11 +53,11 @@ pub struct Dsp;
 
 impl Isa for Dsp {
     const NAME: &'static str = "Arm DSP";
-    const PACKING: Packing = Packing { channels: 2, pixels: 4, depth: 2, interleave: 2, run: 4 };
-    const WIDE: Packing = Packing { channels: 4, pixels: 2, depth: 2, interleave: 1, run: 4 };
+    const PACKING: Packing = Packing { channels: 2, pixels: 4, depth: 2, interleave: 2, run: 4, tail: 0 };
+    const WIDE: Packing = Packing { channels: 4, pixels: 2, depth: 2, interleave: 1, run: 4, tail: 0 };
 
     #[inline]
-    fn recode(packed: &mut [i8]) {
+    fn recode(_: &Geometry, packed: &mut [i8]) {
         weights::recode(packed);
     }
 

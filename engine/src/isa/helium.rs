@@ -58,7 +58,7 @@ pub struct Helium;
 
 impl Isa for Helium {
     const NAME: &'static str = "Arm Helium";
-    const PACKING: Packing = Packing { channels: 2, pixels: 4, depth: 16, interleave: 1, run: 1 };
+    const PACKING: Packing = Packing { channels: 2, pixels: 4, depth: 16, interleave: 1, run: 1, tail: 0 };
 
     #[inline]
     fn place_weight(geometry: &Geometry, channel: usize, tap: usize) -> usize {

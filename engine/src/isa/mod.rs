@@ -60,7 +60,11 @@ pub trait Isa: Copy + 'static {
     /// How it wants convolutions' weights, and how many pixels it works on at once.
     const PACKING: Packing;
     /// The same for [`winograd`], whose weights are int16; its pixels are blocks of 2×2 outputs.
-    const WIDE: Packing = Packing { channels: 4, pixels: 1, depth: 1, interleave: 1, run: 1 };
+    const WIDE: Packing = Packing { channels: 4, pixels: 1, depth: 1, interleave: 1, run: 1, tail: 0 };
+    /// Bytes that buffers best begin at multiples of: lines of a cache where vectors are that long.
+    const ALIGN: usize = 4;
+    /// Rows of weights that [`Self::weighted_rows`] does best with.
+    const ROWS: usize = 1;
 
     /// Whether this machine has its instructions, so that nothing is left to the portable methods for want of them.
     #[must_use]
@@ -77,8 +81,8 @@ pub trait Isa: Copy + 'static {
 
     /// Changes a convolution's packed weights into what its loops read.
     #[inline]
-    fn recode(packed: &mut [i8]) {
-        let _ = packed;
+    fn recode(geometry: &Geometry, packed: &mut [i8]) {
+        let _ = (geometry, packed);
     }
 
     /// 32-bit words of scratch that [`Self::conv2d`] takes.
@@ -222,6 +226,19 @@ pub trait Isa: Copy + 'static {
     #[inline]
     fn weighted_sums(weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
         portable::weighted_sums(weights, values, stride, sums);
+    }
+
+    /// [`Self::weighted_sums`] by each of `rows` rows of weights, at most [`Self::ROWS`], one behind the other as those of the
+    /// sums.
+    #[inline(always)]
+    fn weighted_rows(rows: usize, weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
+        if Self::ROWS == 1 {
+            return Self::weighted_sums(weights, values, stride, sums);
+        }
+        let [of_weights, of_sums] = [weights.len(), sums.len()].map(|len| (len / rows.max(1)).max(1));
+        for (weights, sums) in weights.chunks_exact(of_weights).zip(sums.chunks_exact_mut(of_sums)) {
+            Self::weighted_sums(weights, values, stride, sums);
+        }
     }
 }
 
@@ -477,5 +494,5 @@ pub struct Portable;
 
 impl Isa for Portable {
     const NAME: &'static str = "portable";
-    const PACKING: Packing = Packing { channels: 4, pixels: 1, depth: 1, interleave: 1, run: 1 };
+    const PACKING: Packing = Packing { channels: 4, pixels: 1, depth: 1, interleave: 1, run: 1, tail: 0 };
 }

@@ -28,6 +28,8 @@ pub struct Packing {
     pub interleave: usize,
     /// Taps of which the even ones lie first; 1 or 2 keep their order. An even number otherwise.
     pub run: usize,
+    /// Elements behind all blocks for each of their channels, [`crate::isa::Isa::recode`]'s to fill.
+    pub tail: usize,
 }
 
 impl Packing {
@@ -40,6 +42,7 @@ impl Packing {
             && self.depth == other.depth
             && self.interleave == other.interleave
             && self.run == other.run
+            && self.tail == other.tail
     }
 
     /// K, filled up.
@@ -88,8 +91,15 @@ impl Packing {
     /// Elements of all blocks.
     #[must_use]
     #[inline(always)]
+    pub const fn blocks_len(&self, geometry: &Geometry) -> usize {
+        geometry.output.channels.next_multiple_of(self.channels) * self.patch_taps(geometry)
+    }
+
+    /// Elements of all blocks and their tail.
+    #[must_use]
+    #[inline(always)]
     pub const fn packed_len(&self, geometry: &Geometry) -> usize {
-        geometry.output.channels.div_ceil(self.channels) * self.channels * self.patch_taps(geometry)
+        self.blocks_len(geometry) + geometry.output.channels.next_multiple_of(self.channels) * self.tail
     }
 
     /// The place of tap `tap` of `taps` in the order of taps.
@@ -176,14 +186,14 @@ mod tests {
         for (channels, depth, interleave, run) in
             [(1, 1, 1, 1), (4, 1, 1, 2), (4, 2, 2, 4), (16, 4, 1, 1), (8, 4, 4, 4)]
         {
-            let packing = Packing { channels, pixels: 2, depth, interleave, run };
+            let packing = Packing { channels, pixels: 2, depth, interleave, run, tail: 0 };
             let (geometry, taps, out_c) = (&GEOMETRY, GEOMETRY.patch_len(), GEOMETRY.output.channels);
             let places: BTreeSet<usize> =
                 (0..out_c).flat_map(|c| (0..taps).map(move |k| packing.place(geometry, c, k))).collect();
             assert_eq!(places.len(), taps * out_c);
             assert!(*places.last().unwrap() < packing.packed_len(geometry));
         }
-        let pairs = Packing { channels: 4, pixels: 2, depth: 2, interleave: 2, run: 1 };
+        let pairs = Packing { channels: 4, pixels: 2, depth: 2, interleave: 2, run: 1, tail: 0 };
         let order = [(0, 0), (1, 0), (0, 1), (1, 1), (2, 0), (3, 0), (2, 1), (3, 1)];
         assert_eq!(order.map(|(channel, tap)| pairs.place_in_block(2, channel, tap)), [0, 1, 2, 3, 4, 5, 6, 7]);
         let runs = Packing { run: 4, ..pairs };

@@ -13,7 +13,7 @@ pub struct Riscv32;
 
 impl Isa for Riscv32 {
     const NAME: &'static str = "RV32IM";
-    const PACKING: Packing = Packing { channels: 4, pixels: 4, depth: 4, interleave: 4, run: 1 };
+    const PACKING: Packing = Packing { channels: 4, pixels: 4, depth: 4, interleave: 4, run: 1, tail: 0 };
     const WIDE: Packing = Self::PACKING;
 
     #[inline(always)]

@@ -78,8 +78,11 @@ mod vector {
         output: &mut [F::Element],
     ) {
         match convolution.geometry.output.channels {
-            0..=4 => simd::conv2d::run::<_, Quadruples, X, F, FEW, 0>(Token, convolution, finish, scratch, output),
-            _ => simd::conv2d_pairs::run::<_, X, F, MORE>(Token, convolution, finish, scratch, output),
+            0..=4 => simd::conv2d::run::<_, Quadruples, X, F, FEW, 0, 0>(Token, convolution, finish, scratch, output),
+            _ if X::bytes(&[]).is_some() && simd::winograd::suits(convolution.geometry) => {
+                simd::winograd::run::<_, X, F, MORE>(Token, convolution, finish, scratch, output);
+            }
+            _ => simd::conv2d_pairs::direct::<_, X, F, MORE>(Token, convolution, finish, scratch, output),
         }
     }
 

@@ -353,7 +353,7 @@ mod tests {
         // 227 channels · 9 taps · 2048 · 128 · 4 are just below 2³¹.
         let of = |channels| Geometry { input: shape(channels), ..geometry };
         assert!(fits(&of(227), 2048) && !fits(&of(228), 2048) && fits(&of(228), 128) && !fits(&of(1), 2049));
-        let packing = Packing { channels: 2, pixels: 2, depth: 2, interleave: 1, run: 4 };
+        let packing = Packing { channels: 2, pixels: 2, depth: 2, interleave: 1, run: 4, tail: 0 };
         let mut plain = vec![0; plain_len(&geometry)];
         plain[plain_place(&geometry, 1, 2, 5)] = 7;
         let mut packed = vec![1; packed_len(&packing, &geometry)];

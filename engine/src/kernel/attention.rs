@@ -65,43 +65,58 @@ impl AttentionInt8 {
         self
     }
 
-    /// Runs the layer; q may lie in the output. `scratch` has [`Self::scratch_words`] elements.
+    /// Runs the layer, some positions at a time; q may lie in the output. `scratch` has [`Self::scratch_words`] elements.
     #[inline(never)]
     pub fn run<I: Isa>(&self, q: Residual<'_, i8>, k: &[i8], v: &[i8], scratch: &mut [i32], output: &mut [i8]) {
         let channels = self.shape.channels.max(1);
         let width = (channels / self.heads.max(1)).max(1);
         let positions = self.shape.height * self.shape.width;
-        let Some((scores, rest)) = scratch.split_at_mut_checked(positions) else { return };
-        let Some((row_words, rest)) = rest.split_at_mut_checked(width) else { return };
+        let Some((scores, rest)) = scratch.split_at_mut_checked(I::ROWS * positions) else { return };
+        let Some((words, rest)) = rest.split_at_mut_checked(I::ROWS * width) else { return };
         let keys: &mut [i8] = bytemuck::try_cast_slice_mut(rest).unwrap_or_default();
         let Some(keys) = keys.get_mut(..positions * width) else { return };
         q.place(output);
         for first in (0..channels).step_by(width) {
             // Keys side by side, so that scores are weighted sums as well.
-            for (channel, keys) in (first..).zip(keys.chunks_exact_mut(positions.max(1))) {
-                keys.iter_mut().zip(k.iter().skip(channel).step_by(channels)).for_each(|(key, k)| *key = *k);
+            for (position, pixel) in k.chunks_exact(channels).enumerate() {
+                let pixel = pixel.get(first..first + width).unwrap_or_default();
+                for (keys, key) in keys.chunks_exact_mut(positions.max(1)).zip(pixel) {
+                    if let Some(place) = keys.get_mut(position) {
+                        *place = *key;
+                    }
+                }
             }
             let values = v.get(first..).unwrap_or_default();
-            for row in output.chunks_exact_mut(channels) {
-                let row = row.get_mut(first..first + width).unwrap_or_default();
-                for (query, q) in row_words.iter_mut().zip(&*row) {
-                    *query = i32::from(*q) - self.q_zero_point;
+            for rows in output.chunks_mut(I::ROWS * channels) {
+                // One row's lengths are known to the compiler then.
+                let count = if I::ROWS == 1 { 1 } else { rows.len() / channels };
+                let (scores, words) = (&mut scores[..count * positions], &mut words[..count * width]);
+                for (queries, row) in words.chunks_exact_mut(width).zip(rows.chunks_exact(channels)) {
+                    let row = row.get(first..first + width).unwrap_or_default();
+                    queries.iter_mut().zip(row).for_each(|(query, q)| *query = i32::from(*q) - self.q_zero_point);
                 }
-                I::weighted_sums(row_words, keys, positions, scores);
-                let total = I::vectorize(Softmax { layer: self, scores });
-                I::weighted_sums(scores, values, channels, row_words);
-                let factor = floor(self.ratio / total as f32 + 0.5);
-                I::vectorize(Normalise { sums: row_words, factor, offset: self.offset, row });
+                I::weighted_rows(count, words, keys, positions, scores);
+                let mut factors = [0; 8];
+                for (factor, scores) in factors.iter_mut().zip(scores.chunks_exact_mut(positions)) {
+                    let total = I::vectorize(Softmax { layer: self, scores });
+                    *factor = floor(self.ratio / total as f32 + 0.5);
+                }
+                I::weighted_rows(count, scores, values, channels, words);
+                let rows = rows.chunks_exact_mut(channels).zip(words.chunks_exact(width)).zip(factors);
+                for ((row, sums), factor) in rows {
+                    let row = row.get_mut(first..first + width).unwrap_or_default();
+                    I::vectorize(Normalise { sums, factor, offset: self.offset, row });
+                }
             }
         }
     }
 
-    /// 32-bit words of scratch: a row of scores, a row of one head, all of one head's keys.
+    /// 32-bit words of scratch: rows of scores, rows of one head, all of one head's keys.
     #[must_use]
-    pub const fn scratch_words(shape: Shape, heads: usize) -> usize {
+    pub const fn scratch_words<I: Isa>(shape: Shape, heads: usize) -> usize {
         let positions = shape.height * shape.width;
         let Some(width) = shape.channels.checked_div(heads) else { return positions };
-        positions + width + (positions * width).div_ceil(4)
+        I::ROWS * (positions + width) + (positions * width).div_ceil(4)
     }
 }
 
@@ -288,7 +303,7 @@ mod tests {
                 ratio: 2f32.powi(40),
                 offset: 128,
             }.checked();
-            let mut scratch = vec![0; AttentionInt8::scratch_words(shape, heads)];
+            let mut scratch = vec![0; AttentionInt8::scratch_words::<Avx512Vnni>(shape, heads)];
             let mut output = vec![0; shape.len()];
             attention.run::<Portable>(Residual::From(&q), &k, &v, &mut scratch, &mut output);
             let reals = [

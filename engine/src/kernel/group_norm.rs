@@ -74,12 +74,33 @@ impl GroupNormInt8 {
             let (mean, reciprocal) = statistics([total(factors), total(offsets)], count, self.eps);
             for ((gain, bias), (factor, offset)) in gains.iter().zip(biases).zip(factors.iter_mut().zip(offsets)) {
                 let gain = (gain * reciprocal).clamp(-LARGEST_GAIN, LARGEST_GAIN);
-                *factor = fixed_point(gain);
-                let limit = (1 << 30) - (1 << AFFINE_FRACTION);
-                *offset = fixed_point(bias - mean * gain).clamp(-limit, limit) + (1 << (AFFINE_FRACTION - 1));
+                [*factor, *offset] = bytemuck::must_cast([gain, bias - mean * gain]);
             }
         }
+        I::vectorize(Round { factors, offsets });
         I::affine(factors, offsets, self.table, output);
+    }
+}
+
+/// Factors and offsets from the bits of f32 to fixed point.
+struct Round<'a> {
+    factors: &'a mut [i32],
+    offsets: &'a mut [i32],
+}
+
+impl Work for Round<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        const LIMIT: i32 = (1 << 30) - (1 << AFFINE_FRACTION);
+        for factor in self.factors {
+            *factor = fixed_point(f32::from_bits(*factor as u32));
+        }
+        for offset in self.offsets {
+            let rounded = fixed_point(f32::from_bits(*offset as u32));
+            *offset = rounded.clamp(-LIMIT, LIMIT) + (1 << (AFFINE_FRACTION - 1));
+        }
     }
 }
 
@@ -92,6 +113,7 @@ fn statistics([sum, squares]: [i32; 2], count: usize, eps: f32) -> (f32, f32) {
 }
 
 /// The nearest multiple of 2⁻¹⁴, ties up, in these units; saturates.
+#[inline(always)]
 fn fixed_point(value: f32) -> i32 {
     floor(value * (1 << AFFINE_FRACTION) as f32 + 0.5)
 }

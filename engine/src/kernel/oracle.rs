@@ -25,8 +25,8 @@ macro_rules! packings {
     )*};
 }
 packings! {
-    Pairs: Packing { channels: 4, pixels: 2, depth: 2, interleave: 2, run: 4 };
-    Quads: Packing { channels: 16, pixels: 3, depth: 4, interleave: 1, run: 1 };
+    Pairs: Packing { channels: 4, pixels: 2, depth: 2, interleave: 2, run: 4, tail: 0 };
+    Quads: Packing { channels: 16, pixels: 3, depth: 4, interleave: 1, run: 1, tail: 0 };
 }
 
 /// A convolution before its weights are packed.
@@ -41,7 +41,7 @@ impl Plain {
         for (i, weight) in weights.iter().enumerate() {
             packed[I::place_weight(&geometry, i / taps, i % taps)] = *weight;
         }
-        I::recode(&mut packed);
+        I::recode(&geometry, &mut packed);
         Conv2dInt8 { sums: Sums { weights: packed.leak(), ..self.0.sums }, ..self.0 }.checked::<I>()
     }
 

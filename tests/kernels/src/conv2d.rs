@@ -246,5 +246,5 @@ fn pack<I: Isa>(geometry: &Geometry, weights: &[i8], packed: &mut [i8]) {
             }
         }
     }
-    I::recode(packed);
+    I::recode(geometry, packed);
 }

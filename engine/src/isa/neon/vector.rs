@@ -50,8 +50,8 @@ fn conv2d_dot<X: Code, F: Finish>(
     output: &mut [F::Element],
 ) {
     match (X::bytes(&[]).is_some(), convolution.geometry.output.channels) {
-        (true, 0..=4) => simd::conv2d::run::<_, Bytes, X, F, FEW, 0>(token, convolution, finish, scratch, output),
-        (true, _) => simd::conv2d::run::<_, Bytes, X, F, DOT, 1>(token, convolution, finish, scratch, output),
+        (true, 0..=4) => simd::conv2d::run::<_, Bytes, X, F, FEW, 0, 0>(token, convolution, finish, scratch, output),
+        (true, _) => simd::conv2d::run::<_, Bytes, X, F, DOT, 1, 0>(token, convolution, finish, scratch, output),
         (false, _) => wide(convolution, finish, scratch, output),
     }
 }
@@ -69,8 +69,8 @@ pub(super) fn conv2d<X: Code, F: Finish>(
     output: &mut [F::Element],
 ) {
     match (X::bytes(&[]).is_some(), convolution.geometry.output.channels) {
-        (true, 0..=4) => simd::conv2d::run::<_, Bytes, X, F, FEW, 0>(Plain, convolution, finish, scratch, output),
-        (true, _) => simd::conv2d::run::<_, Bytes, X, F, PLAIN, 1>(Plain, convolution, finish, scratch, output),
+        (true, 0..=4) => simd::conv2d::run::<_, Bytes, X, F, FEW, 0, 0>(Plain, convolution, finish, scratch, output),
+        (true, _) => simd::conv2d::run::<_, Bytes, X, F, PLAIN, 1, 0>(Plain, convolution, finish, scratch, output),
         (false, _) => wide(convolution, finish, scratch, output),
     }
 }
@@ -83,8 +83,8 @@ fn wide<X: Code, F: Finish>(
     output: &mut [F::Element],
 ) {
     match convolution.geometry.output.channels {
-        0..=4 => simd::conv2d::run::<_, Words, X, F, FEW, 0>(Plain, convolution, finish, scratch, output),
-        _ => simd::conv2d::run::<_, Words, X, F, WIDE, 1>(Plain, convolution, finish, scratch, output),
+        0..=4 => simd::conv2d::run::<_, Words, X, F, FEW, 0, 0>(Plain, convolution, finish, scratch, output),
+        _ => simd::conv2d::run::<_, Words, X, F, WIDE, 1, 0>(Plain, convolution, finish, scratch, output),
     }
 }
 

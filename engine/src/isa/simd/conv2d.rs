@@ -2,9 +2,9 @@
 
 use bytemuck::Pod;
 
-use super::planes::{Planes, SIDE};
-use super::{DEPTH, Products, Vector};
-use crate::conditioning::at;
+use super::padded::Padded;
+use super::planes::Planes;
+use super::{DEPTH, Products, Taps, Vector};
 use crate::geometry::Geometry;
 use crate::isa::{Channels, Convolution, Finish, Portable};
 use crate::maps::Code;
@@ -13,12 +13,12 @@ use crate::shape::Shape;
 /// 32-bit words that [`run`] takes with tiles of up to `pixels` pixels and elements of up to two bytes.
 pub(in super::super) fn scratch_words(geometry: &Geometry, lanes: usize, pixels: usize) -> usize {
     let Geometry { input, output, kernel, stride, .. } = flat(geometry);
-    let (taps, padded) = (geometry.patch_len(), geometry.patch_len().next_multiple_of(DEPTH * SIDE));
+    let (taps, padded) = (geometry.patch_len(), geometry.patch_len().next_multiple_of(DEPTH));
     let bias = output.channels.next_multiple_of(lanes);
     let offsets = taps + padded / DEPTH;
     let line = output.width.next_multiple_of(pixels) + (kernel[1] - 1) / stride[1];
     let rows = (output.height - 1) * stride[0] + kernel[0];
-    let planes = rows * input.channels.next_multiple_of(DEPTH * SIDE) * stride[1] * line;
+    let planes = rows * input.channels * stride[1] * line;
     bias + offsets + (planes + padded * pixels).div_ceil(2) + 1
 }
 
@@ -34,12 +34,21 @@ pub(super) fn flat(geometry: &Geometry) -> Geometry {
     }
 }
 
-/// Copies the input to [`Planes`], row by row, and computes tile by tile; `Q` makes the products of the input's type.
+/// Copies the input, row by row, and computes tile by tile; `Q` makes the products of the input's type.
 ///
-/// Tiles of P pixels × B vectors of channels; B = 0 stands for tiles whose lanes are pixels, channel by channel, which
-/// suit a few channels. P is then a multiple of the lanes.
+/// Tiles of P pixels × B vectors of channels read a padded map, or columns where channels are no whole quadruples; B = 0
+/// stands for tiles whose lanes are pixels, which suit up to four channels, and read [`Planes`]. P is then a multiple of the
+/// lanes.
 #[inline(always)]
-pub(in super::super) fn run<V: Vector, Q: Products<V>, X: Code, F: Finish, const P: usize, const B: usize>(
+pub(in super::super) fn run<
+    V: Vector,
+    Q: Products<V>,
+    X: Code,
+    F: Finish,
+    const P: usize,
+    const B: usize,
+    const A: usize,
+>(
     v: V,
     convolution: &Convolution<'_, X>,
     finish: &F,
@@ -49,63 +58,79 @@ pub(in super::super) fn run<V: Vector, Q: Products<V>, X: Code, F: Finish, const
     let geometry = &flat(convolution.geometry);
     let input = &convolution.input;
     let (out_c, out_w) = (geometry.output.channels, geometry.output.width);
-    let side = const { side(B) };
-    let planes = Planes::new(geometry, input.channels, P, side);
+    let quadruples = input.channels.iter().all(|channels| channels.is_multiple_of(DEPTH));
+    let (planes, padded) = (Planes::new(geometry, input.channels, P), Padded::new(geometry));
+    let reads_padded = quadruples && B > 0;
     let steps = geometry.patch_len().div_ceil(DEPTH);
     let blocks = out_c.div_ceil(V::LANES);
-    let direct = planes.group == DEPTH;
 
     let Some((bias, scratch)) = scratch.split_at_mut_checked(blocks * V::LANES) else { return };
-    let Some((offsets, scratch)) = scratch.split_at_mut_checked(planes.taps()) else { return };
-    let Some((counted, scratch)) = scratch.split_at_mut_checked(if direct { 0 } else { steps }) else { return };
+    let taps = if reads_padded { steps } else { planes.taps() };
+    let Some((offsets, scratch)) = scratch.split_at_mut_checked(taps) else { return };
+    let Some((counted, scratch)) = scratch.split_at_mut_checked(if quadruples { 0 } else { steps }) else { return };
     let offsets: &mut [u32] = bytemuck::must_cast_slice_mut(offsets);
     let counted: &mut [u32] = bytemuck::must_cast_slice_mut(counted);
     let elements = bytemuck::try_cast_slice_mut::<i32, Q::Element>(scratch).unwrap_or_default();
-    let Some((map, columns)) = elements.split_at_mut_checked(planes.len()) else { return };
+    // The last tile's pixels may be past the map.
+    let past = (out_w.next_multiple_of(P) - out_w) * padded.apart();
+    let map_len = if reads_padded { padded.len() + past } else { planes.len() };
+    let Some((map, columns)) = elements.split_at_mut_checked(map_len) else { return };
     let (columns, _) = columns.as_chunks_mut::<DEPTH>();
 
     convolution.fill_bias(bias);
-    take_offset_back::<V, Q>(v, convolution.weights, steps, bias);
-    planes.offsets(offsets);
-    let places = (0..).step_by(P * side).flat_map(|first| first..first + side as u32);
-    counted.iter_mut().zip(places).for_each(|(offset, place)| *offset = place);
+    let tail = convolution.weights.get(steps * DEPTH * bias.len()..).unwrap_or_default();
+    take_offset_back::<V, Q>(tail, bias);
+    if reads_padded {
+        padded.offsets(offsets);
+    } else {
+        planes.offsets(offsets);
+    }
+    counted.iter_mut().zip((0..).step_by(P)).for_each(|(offset, place)| *offset = place);
     let padding = input.zero_points.map(Q::element);
 
     let mut filled = 0;
     for y in 0..geometry.output.height {
         // As late as can be, so that they are still in the first cache.
-        let rows = planes.rows_until(y);
-        planes.fill(geometry, input, padding, Q::elements::<X>, filled..rows, map);
-        filled = rows;
+        let rows = filled..y * geometry.stride[0] + geometry.kernel[0];
+        filled = rows.end;
+        if reads_padded {
+            padded.fill_rows::<Taps<V, Q, X>>(geometry, input, padding, rows, map);
+        } else {
+            planes.fill::<Taps<V, Q, X>>(geometry, input, padding, rows, map);
+        }
         for x in (0..out_w).step_by(P) {
-            let start = planes.start((y, x));
-            let (words, offsets, start) = if direct {
-                (map.as_chunks::<DEPTH>().0, &*offsets, start)
-            } else {
-                gather::<Q::Element, P, B>(map, offsets, start, columns);
-                (&*columns, &*counted, 0)
-            };
+            let words = map.as_chunks::<DEPTH>().0;
             let first = (y * out_w + x) * out_c;
             let outs = output.get_mut(first..).unwrap_or_default();
             let outs = match outs.split_at_mut_checked((out_w - x).min(P) * out_c) {
                 Some((outs, _)) => outs,
                 None => outs,
             };
-            let part = Part { weights: convolution.weights, steps, offsets, words, start, block: 0 };
+            let mut part = Part { weights: convolution.weights, steps, offsets, words, start: 0, apart: 1, block: 0 };
+            if reads_padded {
+                (part.start, part.apart) = (padded.start((y, x)) / DEPTH, padded.apart() / DEPTH);
+            } else {
+                part.start = planes.start((y, x));
+            }
+            if !quadruples {
+                gather::<Q::Element, P>(map, offsets, part.start, columns);
+                part = Part { offsets: counted, words: columns, start: 0, ..part };
+            }
             if B == 0 {
-                for channel in 0..out_c {
-                    part.channel::<V, Q, F>(v, finish, bias, channel, (first, out_c), outs);
+                match out_c {
+                    1 => part.pixels::<V, Q, F, 1>(v, finish, bias, first, outs),
+                    2 => part.pixels::<V, Q, F, 2>(v, finish, bias, first, outs),
+                    3 => part.pixels::<V, Q, F, 3>(v, finish, bias, first, outs),
+                    _ => part.pixels::<V, Q, F, 4>(v, finish, bias, first, outs),
                 }
                 continue;
             }
-            let mut block = 0;
-            while block < blocks {
-                let part = Part { block, ..part };
-                block += if block + B <= blocks {
-                    part.tile::<V, Q, F, P, B>(v, finish, bias, (first, out_c), outs);
+            while part.block < blocks {
+                part.block += if part.block + B <= blocks {
+                    part.tile::<V, Q, F, P, B, A>(v, finish, bias, (first, out_c), outs);
                     B
                 } else {
-                    part.tile::<V, Q, F, P, 1>(v, finish, bias, (first, out_c), outs);
+                    part.tile::<V, Q, F, P, 1, A>(v, finish, bias, (first, out_c), outs);
                     1
                 };
             }
@@ -113,57 +138,29 @@ pub(in super::super) fn run<V: Vector, Q: Products<V>, X: Code, F: Finish, const
     }
 }
 
-/// Takes from every bias what the activations' offset adds to its sum.
+/// Takes from every bias what the activations' offset adds to its sum: as often its weights' sum, which the weights' tail has.
 #[inline(always)]
-fn take_offset_back<V: Vector, Q: Products<V>>(v: V, weights: &[i8], steps: usize, bias: &mut [i32]) {
-    if Q::OFFSET == 0 {
-        return;
-    }
-    let ones = [Q::element(1 - Q::OFFSET); DEPTH];
-    let blocks = weights.chunks_exact((steps * V::LANES * DEPTH).max(1));
-    for (weights, bias) in blocks.zip(bias.chunks_exact_mut(V::LANES)) {
-        // Several sums at a time, as each waits for its last.
-        let mut sums = [Q::zero(v); 4];
-        for steps in weights.chunks(sums.len() * V::LANES * DEPTH) {
-            for (sums, step) in sums.iter_mut().zip(steps.chunks_exact(V::LANES * DEPTH)) {
-                *sums = Q::multiply_add(v, *sums, Q::weights(v, step), ones);
-            }
+fn take_offset_back<V: Vector, Q: Products<V>>(tail: &[i8], bias: &mut [i32]) {
+    if Q::OFFSET != 0 {
+        for (bias, sum) in bias.iter_mut().zip(tail.as_chunks().0) {
+            let sum = i32::from_le_bytes(sum.map(|byte| byte as u8));
+            *bias = bias.wrapping_sub(i32::from(Q::OFFSET).wrapping_mul(sum));
         }
-        let mut total = v.splat(0);
-        for sums in sums {
-            total = v.add(total, Q::total(v, sums));
-        }
-        v.store(v.add(v.load(bias), v.multiply(total, v.splat(-i32::from(Q::OFFSET)))), bias);
     }
 }
 
-/// Groups of a pixel that lie side by side, for tiles of B vectors of channels.
-const fn side(vectors: usize) -> usize {
-    if vectors == 0 { 1 } else { SIDE }
-}
-
-/// Puts the taps of P pixels into columns, `[steps / side][P][side][DEPTH]`, from planes of single channels.
+/// Puts the taps of P pixels into columns, `[steps][P][DEPTH]`, from planes of single channels.
 #[inline(always)]
-fn gather<E: Pod, const P: usize, const B: usize>(
-    map: &[E],
-    offsets: &[u32],
-    start: usize,
-    columns: &mut [[E; DEPTH]],
-) {
+fn gather<E: Pod, const P: usize>(map: &[E], offsets: &[u32], start: usize, columns: &mut [[E; DEPTH]]) {
     let nothing = [E::zeroed(); P];
-    let side = const { side(B) };
-    for (columns, offsets) in columns.chunks_exact_mut(P * side).zip(offsets.chunks(DEPTH * side)) {
-        for (step, offsets) in offsets.chunks(DEPTH).enumerate() {
-            let mut taps = [&nothing; DEPTH];
-            for (taps, offset) in taps.iter_mut().zip(offsets) {
-                let Some(values) = map.get(start + *offset as usize..).and_then(<[E]>::first_chunk::<P>) else {
-                    return;
-                };
-                *taps = values;
-            }
-            for (pixel, column) in columns.iter_mut().skip(step).step_by(side).enumerate() {
-                *column = taps.map(|taps| taps[pixel]);
-            }
+    for (columns, offsets) in columns.chunks_exact_mut(P).zip(offsets.chunks(DEPTH)) {
+        let mut taps = [&nothing; DEPTH];
+        for (taps, offset) in taps.iter_mut().zip(offsets) {
+            let Some(values) = map.get(start + *offset as usize..).and_then(<[E]>::first_chunk::<P>) else { return };
+            *taps = values;
+        }
+        for (pixel, column) in columns.iter_mut().enumerate() {
+            *column = taps.map(|taps| taps[pixel]);
         }
     }
 }
@@ -177,6 +174,8 @@ struct Part<'a, E> {
     offsets: &'a [u32],
     words: &'a [[E; DEPTH]],
     start: usize,
+    /// From a pixel's taps to the next one's.
+    apart: usize,
     /// Of channels, the first of B.
     block: usize,
 }
@@ -184,7 +183,7 @@ struct Part<'a, E> {
 impl<E: Copy> Part<'_, E> {
     /// Computes P pixels and B vectors of channels; `output` has as many pixels as exist.
     #[inline(always)]
-    fn tile<V: Vector, Q: Products<V, Element = E>, F: Finish, const P: usize, const B: usize>(
+    fn tile<V: Vector, Q: Products<V, Element = E>, F: Finish, const P: usize, const B: usize, const A: usize>(
         self,
         v: V,
         finish: &F,
@@ -192,7 +191,7 @@ impl<E: Copy> Part<'_, E> {
         (index, out_c): (usize, usize),
         output: &mut [F::Element],
     ) {
-        for (block, sums) in (self.block..).zip(self.sums::<V, Q, P, B>(v)) {
+        for (block, sums) in (self.block..).zip(self.sums::<V, Q, P, B, A>(v)) {
             let channel = block * V::LANES;
             let bias = v.load(bias.get(channel..).unwrap_or_default());
             let mut totals = [bias; P];
@@ -204,39 +203,42 @@ impl<E: Copy> Part<'_, E> {
         }
     }
 
-    /// Computes one channel of the pixels in `output`.
+    /// Computes the pixels in `output`, of N channels.
     #[inline(always)]
-    fn channel<V: Vector, Q: Products<V, Element = E>, F: Finish>(
+    fn pixels<V: Vector, Q: Products<V, Element = E>, F: Finish, const N: usize>(
         self,
         v: V,
         finish: &F,
         bias: &[i32],
-        channel: usize,
-        (index, out_c): (usize, usize),
+        index: usize,
         output: &mut [F::Element],
     ) {
-        let step_len = V::LANES * DEPTH;
-        let block = channel / V::LANES * self.steps * step_len + channel % V::LANES * DEPTH;
-        let weights = self.weights.get(block..).unwrap_or_default().as_chunks::<DEPTH>().0.iter().step_by(V::LANES);
-        let bias = v.splat(at(bias, channel));
-        for (vector, outs) in output.chunks_mut(V::LANES * out_c).enumerate() {
-            let mut sums = Q::zero(v);
-            for (weights, offset) in weights.clone().zip(self.offsets) {
+        let steps = self.weights.as_chunks::<DEPTH>().0.chunks_exact(V::LANES);
+        for (vector, outs) in output.chunks_mut(V::LANES * N).enumerate() {
+            let mut sums = [Q::zero(v); N];
+            for (weights, offset) in steps.clone().zip(self.offsets) {
                 let start = self.start + *offset as usize + vector * V::LANES;
                 let pixels = Q::pixels(v, self.words.get(start..).unwrap_or_default());
-                sums = Q::multiply_add_pixels(v, sums, pixels, *weights);
+                for (sums, weights) in sums.iter_mut().zip(weights) {
+                    *sums = Q::multiply_add_pixels(v, *sums, pixels, *weights);
+                }
             }
-            let mut array = [0; 16];
-            v.store(v.add(Q::total(v, sums), bias), &mut array);
-            for (pixel, (sum, outs)) in array.iter().zip(outs.chunks_exact_mut(out_c)).enumerate() {
-                let index = index + (vector * V::LANES + pixel) * out_c + channel;
-                finish.finish::<Portable>(&[*sum], channel, index, &mut outs[channel..=channel]);
+            let mut totals = [[0; 16]; N];
+            for ((totals, sums), bias) in totals.iter_mut().zip(sums).zip(bias) {
+                v.store(v.add(Q::total(v, sums), v.splat(*bias)), totals);
+            }
+            for (pixel, outs) in outs.chunks_exact_mut(N).enumerate() {
+                let totals = totals.map(|totals| totals[pixel % 16]);
+                finish.finish::<Portable>(&totals, 0, index + (vector * V::LANES + pixel) * N, outs);
             }
         }
     }
 
     #[inline(always)]
-    fn sums<V: Vector, Q: Products<V, Element = E>, const P: usize, const B: usize>(self, v: V) -> [[Q::Sums; P]; B] {
+    fn sums<V: Vector, Q: Products<V, Element = E>, const P: usize, const B: usize, const A: usize>(
+        self,
+        v: V,
+    ) -> [[Q::Sums; P]; B] {
         let step_len = V::LANES * DEPTH;
         let block_len = self.steps * step_len;
         let mut sums = [[Q::zero(v); P]; B];
@@ -246,7 +248,8 @@ impl<E: Copy> Part<'_, E> {
         }
         for (step, offset) in self.offsets.iter().enumerate() {
             let first = self.start + *offset as usize;
-            let Some(taps) = self.words.get(first..first + const { (P - 1) * side(B) + 1 }) else { break };
+            let apart = if A > 0 { A } else { self.apart };
+            let Some(taps) = self.words.get(first..first + (P - 1) * apart + 1) else { break };
             let mut loaded = [Q::weights(v, &[]); B];
             for (loaded, weights) in loaded.iter_mut().zip(weights) {
                 let weights = weights.get(step * step_len..(step + 1) * step_len);
@@ -254,7 +257,7 @@ impl<E: Copy> Part<'_, E> {
             }
             for pixel in 0..P {
                 for (sums, weights) in sums.iter_mut().zip(loaded) {
-                    sums[pixel] = Q::multiply_add(v, sums[pixel], weights, taps[pixel * const { side(B) }]);
+                    sums[pixel] = Q::multiply_add(v, sums[pixel], weights, taps[pixel * apart]);
                 }
             }
         }

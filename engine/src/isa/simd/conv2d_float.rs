@@ -2,6 +2,7 @@
 //! vectors of neighbouring pixels.
 
 use super::Floats;
+use super::Reals;
 use super::conv2d::flat;
 use super::padded::Padded;
 use super::planes::Planes;
@@ -136,8 +137,7 @@ fn run_rows<V: Floats, T: Real, X: Real, const R: usize>(
     let Some(map) = scratch.get_mut(..planes.len()) else { return };
     let offsets: &mut [u32] = bytemuck::must_cast_slice_mut(offsets);
     planes.offsets(offsets);
-    let widen = |values: &[X], map: &mut [f32]| map.iter_mut().zip(values).for_each(|(to, x)| *to = x.to_f32());
-    planes.fill(geometry, &convolution.input, [0.0; 2], widen, 0..planes.rows_until(geometry.output.height - 1), map);
+    planes.fill::<Reals<X>>(geometry, &convolution.input, [0.0; 2], 0..planes.rows, map);
     for y in 0..geometry.output.height {
         for x in (0..out_w).step_by(R * V::LANES) {
             let Some(map) = map.get(planes.start((y, x))..) else { return };

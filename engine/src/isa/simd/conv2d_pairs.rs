@@ -6,14 +6,14 @@
 
 use super::conv2d::flat;
 use super::padded::Padded;
-use super::{DEPTH, Pairs, packing, winograd};
+use super::{DEPTH, Pairs, Words, packing, winograd};
 use crate::conditioning::at;
 use crate::geometry::Geometry;
 use crate::isa::{Channels, Convolution, Finish};
 use crate::maps::Code;
 use crate::shape::Shape;
 
-/// 32-bit words that [`run`] takes with vectors of `lanes` lanes and tiles of `pixels`.
+/// 32-bit words that [`direct`] takes, or Winograd's method, with vectors of `lanes` lanes and tiles of `pixels`.
 pub(in super::super) fn scratch_words(geometry: &Geometry, lanes: usize, pixels: usize) -> usize {
     let flat = flat(geometry);
     let padded = Padded::new(&flat);
@@ -30,22 +30,6 @@ fn panel_len(geometry: &Geometry, padded: &Padded, lanes: usize) -> usize {
 /// Elements of the padded map, and one: the last patch's last pair may be half behind its end.
 fn map_len(padded: &Padded) -> usize {
     padded.len() + 1
-}
-
-/// By Winograd's method where that suits, else [`direct`].
-#[inline(always)]
-pub(in super::super) fn run<V: Pairs, X: Code, F: Finish, const P: usize>(
-    v: V,
-    convolution: &Convolution<'_, X>,
-    finish: &F,
-    scratch: &mut [i32],
-    output: &mut [F::Element],
-) {
-    if X::bytes(&[]).is_some() && winograd::suits(convolution.geometry) {
-        winograd::run::<V, X, F, P>(v, convolution, finish, scratch, output);
-    } else {
-        direct::<V, X, F, P>(v, convolution, finish, scratch, output);
-    }
 }
 
 /// Widens and pads the input, then computes vector of channels by vector of channels, tile by tile.
@@ -66,7 +50,7 @@ pub(in super::super) fn direct<V: Pairs, X: Code, F: Finish, const P: usize>(
     let map: &mut [i16] = bytemuck::must_cast_slice_mut(scratch);
     let Some(map) = map.get_mut(..map_len(&padded)) else { return };
     convolution.fill_bias(bias);
-    padded.fill(geometry, &convolution.input, convolution.input.zero_points, |x: X| x.into(), map);
+    padded.fill::<Words<X>>(geometry, &convolution.input, convolution.input.zero_points, map);
 
     let block_len = taps.next_multiple_of(DEPTH) * V::LANES;
     let blocks = convolution.weights.chunks_exact(block_len.max(1));

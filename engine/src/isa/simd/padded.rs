@@ -1,5 +1,8 @@
 //! A convolution's input, enlarged and padded, so that a patch's row is one piece of memory.
 
+use core::ops::Range;
+
+use super::{DEPTH, Elements, Reals};
 use crate::geometry::Geometry;
 use crate::maps::Maps;
 use crate::real::Real;
@@ -53,47 +56,124 @@ impl Padded {
         if same && let Some(map) = X::floats(input.maps[0]) {
             return Some(map);
         }
-        self.fill(geometry, input, [0.0; 2], X::to_f32, scratch);
+        self.fill::<Reals<X>>(geometry, input, [0.0; 2], scratch);
         Some(scratch)
     }
 
-    /// Copies the maps, each value through `element`; what is outside is filled with `padding`.
+    /// Where the patch of output `(y, x)` starts.
     #[inline(always)]
-    pub fn fill<X: Copy, E: Copy>(
+    pub fn start(&self, (y, x): (usize, usize)) -> usize {
+        y * self.steps[0] + x * self.steps[1]
+    }
+
+    /// Elements between neighbouring outputs' patches.
+    #[inline(always)]
+    pub fn apart(&self) -> usize {
+        self.steps[1]
+    }
+
+    /// Where each of a patch's quadruples lies, counted in quadruples from its start.
+    pub fn offsets(&self, offsets: &mut [u32]) {
+        let [line, run] = [self.line, self.run].map(|len| len / DEPTH);
+        for (row, offsets) in offsets.chunks_mut(run.max(1)).enumerate() {
+            offsets.iter_mut().zip(row * line..).for_each(|(offset, place)| *offset = place as u32);
+        }
+    }
+
+    /// Copies the maps, values as `E` says; what is outside is filled with `padding`.
+    #[inline(always)]
+    pub fn fill<E: Elements>(
         &self,
         geometry: &Geometry,
-        input: &Maps<'_, X>,
-        padding: [E; 2],
-        element: impl Fn(X) -> E + Copy,
-        map: &mut [E],
+        input: &Maps<'_, E::Value>,
+        padding: [E::Element; 2],
+        map: &mut [E::Element],
     ) {
-        let (width, channels) = (geometry.input.width, geometry.input.channels);
-        let one_map = input.channels[1] == 0;
-        for (row, line) in map.chunks_exact_mut(self.line).enumerate() {
-            let source = geometry.tap(0, 0, row, geometry.input.height).map(|source| source * width);
-            if one_map && source.is_none() {
-                line.fill(padding[0]);
+        self.fill_rows::<E>(geometry, input, padding, 0..self.rows, map);
+    }
+
+    /// The same for some rows.
+    #[inline(always)]
+    pub fn fill_rows<E: Elements>(
+        &self,
+        geometry: &Geometry,
+        input: &Maps<'_, E::Value>,
+        padding: [E::Element; 2],
+        rows: Range<usize>,
+        map: &mut [E::Element],
+    ) {
+        let (width, channels) = (geometry.input.width, geometry.input.channels.max(1));
+        let [first_len, second_len] = input.channels;
+        let pad = |line: &mut [E::Element]| {
+            if second_len == 0 {
+                return line.fill(padding[0]);
+            }
+            for pixel in line.chunks_exact_mut(channels) {
+                let (first, second) = pixel.split_at_mut(first_len.min(channels));
+                first.fill(padding[0]);
+                second.fill(padding[1]);
+            }
+        };
+        let lines = map.chunks_exact_mut(self.line.max(1)).enumerate().take(rows.end).skip(rows.start);
+        for (row, line) in lines {
+            let Some(source) = geometry.tap(0, 0, row, geometry.input.height) else {
+                pad(line);
+                continue;
+            };
+            let [first, second] = [0, 1].map(|index| {
+                let len = width * input.channels[index];
+                input.maps[index].get(source * len..(source + 1) * len).unwrap_or_default()
+            });
+            let (left, line) = line.split_at_mut((geometry.padding[1] * channels).min(line.len()));
+            let (middle, right) = line.split_at_mut((width * geometry.upsample[1] * channels).min(line.len()));
+            pad(left);
+            pad(right);
+            if second_len == 0 && geometry.upsample[1] == 1 {
+                E::copy(first.get(..middle.len()).unwrap_or_default(), middle);
                 continue;
             }
-            if let Some(start) = source.filter(|_| one_map && geometry.upsample[1] == 1) {
-                let (left, line) = line.split_at_mut((geometry.padding[1] * channels).min(line.len()));
-                let (middle, right) = line.split_at_mut((width * channels).min(line.len()));
-                let values = input.maps[0].get(start * channels..).unwrap_or_default();
-                left.fill(padding[0]);
-                middle.iter_mut().zip(values).for_each(|(to, from)| *to = element(*from));
-                right.fill(padding[0]);
-                continue;
+            for (index, values) in [first, second].into_iter().enumerate() {
+                let pixels = Pixels { values, len: input.channels[index], channels, upsample: geometry.upsample[1] };
+                let middle = middle.get_mut(index * first_len..).unwrap_or_default();
+                match pixels.len {
+                    0 => {}
+                    16 => pixels.copy::<16, E>(middle),
+                    32 => pixels.copy::<32, E>(middle),
+                    64 => pixels.copy::<64, E>(middle),
+                    _ => pixels.copy::<0, E>(middle),
+                }
             }
-            for (column, pixel) in line.chunks_exact_mut(channels).enumerate() {
-                let (to_first, to_second) = pixel.split_at_mut(input.channels[0].min(channels));
-                let Some((start, column)) = source.zip(geometry.tap(1, 0, column, width)) else {
-                    to_first.fill(padding[0]);
-                    to_second.fill(padding[1]);
-                    continue;
-                };
-                let [first, second] = input.pixel(start + column);
-                to_first.iter_mut().zip(first).for_each(|(to, from)| *to = element(*from));
-                to_second.iter_mut().zip(second).for_each(|(to, from)| *to = element(*from));
+        }
+    }
+}
+
+/// One map's part of a row.
+struct Pixels<'a, X> {
+    /// `[width][len]`.
+    values: &'a [X],
+    len: usize,
+    /// Of both maps.
+    channels: usize,
+    upsample: usize,
+}
+
+impl<X: Copy> Pixels<'_, X> {
+    /// To the row, which begins with the first pixel's place for them. N is their number a pixel where that is known, else 0.
+    #[inline(always)]
+    fn copy<const N: usize, E: Elements<Value = X>>(&self, row: &mut [E::Element]) {
+        let len = if N > 0 { N } else { self.len };
+        let mut places = row.chunks_mut(self.channels);
+        if self.upsample == 1 {
+            for (place, values) in places.zip(self.values.chunks_exact(len)) {
+                let Some(place) = place.get_mut(..len) else { return };
+                E::copy(values, place);
+            }
+            return;
+        }
+        for values in self.values.chunks_exact(len) {
+            for _ in 0..self.upsample {
+                let Some(place) = places.next().and_then(|place| place.get_mut(..len)) else { return };
+                E::copy(values, place);
             }
         }
     }

@@ -6,7 +6,7 @@
 //! tiles. The order of positions is [`crate::isa::winograd`]'s.
 
 use super::padded::Padded;
-use super::{DEPTH, Pairs};
+use super::{DEPTH, Pairs, Words};
 use crate::geometry::Geometry;
 use crate::isa::winograd::{TAPS, fits};
 use crate::isa::{Channels, Convolution, Finish};
@@ -63,6 +63,7 @@ impl Plan {
     }
 
     /// Words of everything, in this order: biases; u; the padded map; S rows of it, transformed; v and products of P tiles.
+    /// All are whole vectors, so that none is stored across two lines of a cache if scratch begins with one.
     #[inline(always)]
     fn lens(&self, lanes: usize, pixels: usize) -> [usize; 6] {
         let positions = self.side * self.side;
@@ -71,6 +72,7 @@ impl Plan {
         let rows = (self.side * self.padded.line).div_ceil(2);
         let v = (positions * pixels * self.channels()).div_ceil(2);
         [bias, u, self.padded.len().div_ceil(2), rows, v, positions * pixels * lanes]
+            .map(|len| len.next_multiple_of(lanes))
     }
 }
 
@@ -121,10 +123,14 @@ fn run_with<V: Pairs, X: Code, F: Finish, const P: usize, const S: usize>(
     for (weights, u) in convolution.weights.chunks_exact(block_len.max(1)).zip(u.chunks_exact_mut(u_len)) {
         transform::<V, S>(v, weights.as_chunks().0, plan.channels(), u);
     }
-    plan.padded.fill(&plan.source, input, input.zero_points, |x: X| x.into(), map);
+    plan.padded.fill::<Words<X>>(&plan.source, input, input.zero_points, map);
 
     for first in (0..plan.tiles[0] * plan.tiles[1]).step_by(P) {
-        plan.spread::<P, S>(map, first, rows, columns);
+        if S == 3 {
+            plan.spread_enlarged::<V, P>(v, map, first, columns);
+        } else {
+            plan.spread::<P>(map, first, rows, columns);
+        }
         for (block, (u, bias)) in u.chunks_exact(u_len).zip(bias.chunks_exact(V::LANES)).enumerate() {
             multiply::<V, P, S>(v, u, columns, plan.channels(), products);
             let of = Channels::of(block * V::LANES, V::LANES, geometry.output.channels);
@@ -160,22 +166,63 @@ impl Plan {
         })
     }
 
-    /// The v of P tiles from `first` on, `[S][S][P][channels]`. At the begin of a row of tiles the map's rows are transformed
+    /// The v of P tiles from `first` on, `[4][4][P][channels]`. At the begin of a row of tiles the map's rows are transformed
     /// first.
     #[inline(always)]
-    fn spread<const P: usize, const S: usize>(&self, map: &[i16], first: usize, rows: &mut [i16], columns: &mut [i16]) {
-        let (line, channels, step) = (self.padded.line, self.channels(), S - 2);
-        // Where tiles are a pixel apart, a run of them is one long line.
-        let together = if S == 3 { P } else { 1 };
+    fn spread<const P: usize>(&self, map: &[i16], first: usize, rows: &mut [i16], columns: &mut [i16]) {
+        let (line, channels) = (self.padded.line, self.channels());
         for Run { pixel, row, column, len } in self.runs::<P>(first) {
             if column == 0 {
-                fall::<S>(map.get(row * step * line..).unwrap_or_default(), rows, [line; 3]);
+                fall(map.get(row * 2 * line..).unwrap_or_default(), rows, [line; 3]);
             }
-            for next in (0..len).step_by(together) {
-                for row in 0..S {
-                    let from = rows.get(row * line + (column + next) * step * channels..).unwrap_or_default();
-                    let to = columns.get_mut((row * S * P + pixel + next) * channels..).unwrap_or_default();
-                    fall::<S>(from, to, [together.min(len) * channels, channels, P * channels]);
+            for next in 0..len {
+                for row in 0..4 {
+                    let from = rows.get(row * line + (column + next) * 2 * channels..).unwrap_or_default();
+                    let to = columns.get_mut((row * 4 * P + pixel + next) * channels..).unwrap_or_default();
+                    fall(from, to, [channels, channels, P * channels]);
+                }
+            }
+        }
+    }
+
+    /// The same where the map is enlarged: both dimensions at once, `[3][3][P][channels]`.
+    #[inline(always)]
+    fn spread_enlarged<V: Pairs, const P: usize>(&self, v: V, map: &[i16], first: usize, columns: &mut [i16]) {
+        let map: &[i32] = bytemuck::try_cast_slice(map).unwrap_or_default();
+        let columns: &mut [i32] = bytemuck::try_cast_slice_mut(columns).unwrap_or_default();
+        let (line, pixel_len) = (self.padded.line / 2, self.channels() / 2);
+        for Run { pixel, row, column, len } in self.runs::<P>(first) {
+            for word in (0..pixel_len).step_by(V::LANES) {
+                // The last vector begins early, so that it is whole.
+                let word = word.min(pixel_len.saturating_sub(V::LANES));
+                let count = (pixel_len - word).min(V::LANES);
+                let start = row * line + column * pixel_len + word;
+                let mut rows: [&[i32]; 3] = [&[]; 3];
+                for (dy, row) in rows.iter_mut().enumerate() {
+                    *row = map.get(start + dy * line..).unwrap_or_default();
+                }
+                let mut lines = columns.chunks_exact_mut(P * pixel_len);
+                let mut lines: [&mut [i32]; 9] = core::array::from_fn(|_| lines.next().unwrap_or_default());
+                // Columns of the pixel's left and of the pixel itself.
+                let mut left = [v.splat(0); 3];
+                let mut middle = left;
+                for next in 0..len + 2 {
+                    let mut lanes = [v.splat(0); 3];
+                    for (lanes, row) in lanes.iter_mut().zip(rows) {
+                        *lanes = v.load(row.get(next * pixel_len..next * pixel_len + count).unwrap_or_default());
+                    }
+                    let right = differences(v, lanes);
+                    if next >= 2 {
+                        let place = (pixel + next - 2) * pixel_len + word;
+                        for dy in 0..3 {
+                            let transformed = differences(v, [left[dy], middle[dy], right[dy]]);
+                            for (lanes, line) in transformed.iter().zip(&mut lines[3 * dy..]) {
+                                let Some(to) = line.get_mut(place..place + count) else { return };
+                                v.store(*lanes, to);
+                            }
+                        }
+                    }
+                    (left, middle) = (middle, right);
                 }
             }
         }
@@ -213,52 +260,45 @@ impl Plan {
     }
 }
 
-/// One dimension from inputs to v, as [`crate::isa::winograd`] says: from S lines of `len` values, `apart` from each other,
-/// to S lines, `apart_to`.
+/// One dimension from inputs to v, where the map is enlarged.
 #[inline(always)]
-fn fall<const S: usize>(from: &[i16], to: &mut [i16], [len, apart, apart_to]: [usize; 3]) {
+fn differences<V: Pairs>(v: V, [a, b, c]: [V::Lanes; 3]) -> [V::Lanes; 3] {
+    [b, v.subtract_halves(a, b), v.subtract_halves(c, b)]
+}
+
+/// One dimension from inputs to v, as [`crate::isa::winograd`] says: from four lines of `len` values, `apart` from each
+/// other, to four lines, `apart_to`.
+#[inline(always)]
+fn fall(from: &[i16], to: &mut [i16], [len, apart, apart_to]: [usize; 3]) {
     let mut inputs: [&[i16]; 4] = [&[]; 4];
-    for (line, input) in inputs.iter_mut().enumerate().take(S) {
+    for (line, input) in inputs.iter_mut().enumerate() {
         *input = from.get(line * apart..line * apart + len).unwrap_or_default();
-    }
-    if S < 4 {
-        inputs[3] = inputs[2];
     }
     let Some((v0, rest)) = to.split_at_mut_checked(apart_to) else { return };
     let Some((v1, rest)) = rest.split_at_mut_checked(apart_to) else { return };
-    let (v2, v3) = if S < 4 { (rest, &mut [][..]) } else { rest.split_at_mut_checked(apart_to).unwrap_or_default() };
-    fall_by::<S, TOGETHER>(inputs, [&mut *v0, &mut *v1, &mut *v2, &mut *v3]);
+    let Some((v2, v3)) = rest.split_at_mut_checked(apart_to) else { return };
+    fall_by::<TOGETHER>(inputs, [&mut *v0, &mut *v1, &mut *v2, &mut *v3]);
     let whole = len - len % TOGETHER;
     if whole < len {
         let inputs = inputs.map(|line| line.get(whole..).unwrap_or_default());
-        fall_by::<S, DEPTH>(inputs, [v0, v1, v2, v3].map(|line| line.get_mut(whole..).unwrap_or_default()));
+        fall_by::<DEPTH>(inputs, [v0, v1, v2, v3].map(|line| line.get_mut(whole..).unwrap_or_default()));
     }
 }
 
 /// The same for as many values as fill N at once.
 #[inline(always)]
-fn fall_by<const S: usize, const N: usize>(inputs: [&[i16]; 4], [v0, v1, v2, v3]: [&mut [i16]; 4]) {
+fn fall_by<const N: usize>(inputs: [&[i16]; 4], outputs: [&mut [i16]; 4]) {
     let [a, b, c, d] = inputs.map(|line| line.as_chunks::<N>().0);
-    let mut v3 = v3.as_chunks_mut::<N>().0.iter_mut();
-    let (v0, v1, v2) = (v0.as_chunks_mut::<N>().0, v1.as_chunks_mut::<N>().0, v2.as_chunks_mut::<N>().0);
-    for ((((((a, b), c), d), v0), v1), v2) in a.iter().zip(b).zip(c).zip(d).zip(v0).zip(v1).zip(v2) {
+    let [v0, v1, v2, v3] = outputs.map(|line| line.as_chunks_mut::<N>().0);
+    for (((((((a, b), c), d), v0), v1), v2), v3) in a.iter().zip(b).zip(c).zip(d).zip(v0).zip(v1).zip(v2).zip(v3) {
         let mut v = [[0; N]; 4];
         for i in 0..N {
-            if S == 4 {
-                v[0][i] = b[i].wrapping_add(c[i]);
-                v[1][i] = c[i].wrapping_sub(b[i]);
-                v[2][i] = a[i].wrapping_sub(c[i]);
-                v[3][i] = d[i].wrapping_sub(b[i]);
-            } else {
-                v[0][i] = b[i];
-                v[1][i] = a[i].wrapping_sub(b[i]);
-                v[2][i] = c[i].wrapping_sub(b[i]);
-            }
+            v[0][i] = b[i].wrapping_add(c[i]);
+            v[1][i] = c[i].wrapping_sub(b[i]);
+            v[2][i] = a[i].wrapping_sub(c[i]);
+            v[3][i] = d[i].wrapping_sub(b[i]);
         }
-        (*v0, *v1, *v2) = (v[0], v[1], v[2]);
-        if let Some(v3) = v3.next() {
-            *v3 = v[3];
-        }
+        [*v0, *v1, *v2, *v3] = v;
     }
 }
 

@@ -3,7 +3,9 @@
 use core::arch::x86_64::*;
 
 use super::{PAIR_PIXELS, detect, places};
-use crate::isa::simd::{DEPTH, Floats, Pairs, Products, Vector, conv2d, conv2d_float, conv2d_pairs, keep, maps, whole};
+use crate::isa::simd::{
+    DEPTH, Floats, Pairs, Products, Vector, conv2d, conv2d_float, conv2d_pairs, keep, maps, whole, winograd,
+};
 use crate::isa::{Convolution, Finish, FinishFloat, FloatConvolution, Work};
 use crate::maps::Code;
 use crate::real::Real;
@@ -37,7 +39,13 @@ impl Token {
         scratch: &mut [i32],
         output: &mut [F::Element],
     ) {
-        intrinsic!(conv2d_here(self, convolution, finish, scratch, output));
+        let geometry = convolution.geometry;
+        let run = match geometry.output.channels {
+            0..=4 => few,
+            _ if X::bytes(&[]).is_some() && winograd::suits(geometry) => by_winograd,
+            _ => pairs,
+        };
+        intrinsic!(run(self, convolution, finish, scratch, output));
     }
 
     /// See [`crate::isa::Isa::channel_sums`].
@@ -86,19 +94,42 @@ impl Token {
     }
 }
 
-/// Six pixels' sums take twelve of 16 registers, weights two.
+/// As the next two in a function of its own: none shares registers with another.
+#[inline(never)]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn conv2d_here<X: Code, F: Finish>(
+fn few<X: Code, F: Finish>(
     token: Token,
     convolution: &Convolution<'_, X>,
     finish: &F,
     scratch: &mut [i32],
     output: &mut [F::Element],
 ) {
-    match convolution.geometry.output.channels {
-        0..=4 => conv2d::run::<_, Quadruples, X, F, 16, 0>(token, convolution, finish, scratch, output),
-        _ => conv2d_pairs::run::<_, X, F, PAIR_PIXELS>(token, convolution, finish, scratch, output),
-    }
+    conv2d::run::<_, Quadruples, X, F, 16, 0, 0>(token, convolution, finish, scratch, output);
+}
+
+/// Six pixels' sums take twelve of 16 registers, weights two.
+#[inline(never)]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn pairs<X: Code, F: Finish>(
+    token: Token,
+    convolution: &Convolution<'_, X>,
+    finish: &F,
+    scratch: &mut [i32],
+    output: &mut [F::Element],
+) {
+    conv2d_pairs::direct::<_, X, F, PAIR_PIXELS>(token, convolution, finish, scratch, output);
+}
+
+#[inline(never)]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn by_winograd<X: Code, F: Finish>(
+    token: Token,
+    convolution: &Convolution<'_, X>,
+    finish: &F,
+    scratch: &mut [i32],
+    output: &mut [F::Element],
+) {
+    winograd::run::<_, X, F, PAIR_PIXELS>(token, convolution, finish, scratch, output);
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

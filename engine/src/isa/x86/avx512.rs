@@ -2,8 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{ENLARGED_PIXELS, detect, places};
-use crate::conditioning::at;
+use super::{ENLARGED_PIXELS, ROWS, detect, places};
 use crate::isa::simd::{
     DEPTH, Floats, Pairs, Products, TOGETHER, Vector, conv2d, conv2d_float, conv2d_pairs, keep, maps, whole, winograd,
 };
@@ -43,17 +42,13 @@ impl Token {
         scratch: &mut [i32],
         output: &mut [F::Element],
     ) {
-        intrinsic!(conv2d_here(self, convolution, finish, scratch, output));
+        conv2d_here(self, convolution, finish, scratch, output);
     }
 
     /// See [`crate::isa::Isa::channel_sums`].
     #[inline]
     pub fn channel_sums(self, map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-        fn here(token: Token, map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
-            maps::channel_sums(token, map, sums, squares);
-        }
-        intrinsic!(here(self, map, sums, squares));
+        intrinsic!(channel_sums_here(self, map, sums, squares));
     }
 
     /// See [`crate::isa::Isa::affine`].
@@ -69,7 +64,19 @@ impl Token {
     /// See [`crate::isa::Isa::weighted_sums`].
     #[inline]
     pub fn weighted_sums(self, weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
-        intrinsic!(weighted_sums_here(self, weights, values, stride, sums));
+        intrinsic!(weighted_rows_here::<1>(self, weights, values, stride, sums));
+    }
+
+    /// See [`crate::isa::Isa::weighted_rows`].
+    #[inline]
+    pub fn weighted_rows(self, rows: usize, weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
+        if rows == ROWS {
+            return intrinsic!(weighted_rows_here::<ROWS>(self, weights, values, stride, sums));
+        }
+        let [of_weights, of_sums] = [weights.len(), sums.len()].map(|len| (len / rows.max(1)).max(1));
+        for (weights, sums) in weights.chunks_exact(of_weights).zip(sums.chunks_exact_mut(of_sums)) {
+            self.weighted_sums(weights, values, stride, sums);
+        }
     }
 
     /// See [`crate::isa::Isa::vectorize`].
@@ -89,7 +96,7 @@ impl Token {
 }
 
 /// Tiles leave four of 32 registers for weights and taps.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+#[inline]
 fn conv2d_here<X: Code, F: Finish>(
     token: Token,
     convolution: &Convolution<'_, X>,
@@ -99,50 +106,147 @@ fn conv2d_here<X: Code, F: Finish>(
 ) {
     let (geometry, shape) = (convolution.geometry, convolution.geometry.output);
     let bytes = X::bytes(&[]).is_some();
-    if bytes && geometry.upsample != [1; 2] && winograd::suits(geometry) {
-        return winograd::run::<_, X, F, ENLARGED_PIXELS>(token, convolution, finish, scratch, output);
-    }
     let quadruples = bytes && convolution.input.channels.iter().all(|channels| channels.is_multiple_of(DEPTH));
-    match (quadruples, shape.channels) {
-        (_, 0..=4) if bytes => conv2d::run::<_, Narrow, X, F, 32, 0>(token, convolution, finish, scratch, output),
-        (_, 0..=4) => conv2d::run::<_, Wide, X, F, 32, 0>(token, convolution, finish, scratch, output),
-        (false, _) => conv2d_pairs::direct::<_, X, F, MANY_PIXELS>(token, convolution, finish, scratch, output),
-        (true, ..=16) if shape.width > 14 => {
-            conv2d::run::<_, Narrow, X, F, 28, 1>(token, convolution, finish, scratch, output);
+    let apart = geometry.input.channels * geometry.stride[1] / DEPTH;
+    let run = match (quadruples, shape.channels) {
+        _ if bytes && geometry.upsample != [1; 2] && winograd::suits(geometry) => enlarged,
+        (_, 0..=4) if bytes => tiles::<Narrow, X, F, 32, 0, 0>,
+        (_, 0..=4) => tiles::<Wide, X, F, 32, 0, 0>,
+        (false, _) => pairs,
+        (true, 17..) if shape.width <= 7 => tiles::<Narrow, X, F, 7, 2, 0>,
+        // More pixels have to know how far apart they are.
+        (true, 17..) => match apart {
+            4 => tiles::<Narrow, X, F, 14, 2, 4>,
+            8 => tiles::<Narrow, X, F, 14, 2, 8>,
+            _ => tiles::<Narrow, X, F, 7, 2, 0>,
+        },
+        (true, _) => match apart {
+            _ if shape.width <= 14 => tiles::<Narrow, X, F, 14, 1, 0>,
+            4 => tiles::<Narrow, X, F, 28, 1, 4>,
+            8 => tiles::<Narrow, X, F, 28, 1, 8>,
+            12 => tiles::<Narrow, X, F, 28, 1, 12>,
+            _ => tiles::<Narrow, X, F, 14, 1, 0>,
+        },
+    };
+    intrinsic!(run(token, convolution, finish, scratch, output));
+}
+
+/// Each in a function of its own: none shares registers with another.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn tiles<Q: Products<Token>, X: Code, F: Finish, const P: usize, const B: usize, const A: usize>(
+    token: Token,
+    convolution: &Convolution<'_, X>,
+    finish: &F,
+    scratch: &mut [i32],
+    output: &mut [F::Element],
+) {
+    conv2d::run::<_, Q, X, F, P, B, A>(token, convolution, finish, scratch, output);
+}
+
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn pairs<X: Code, F: Finish>(
+    token: Token,
+    convolution: &Convolution<'_, X>,
+    finish: &F,
+    scratch: &mut [i32],
+    output: &mut [F::Element],
+) {
+    conv2d_pairs::direct::<_, X, F, MANY_PIXELS>(token, convolution, finish, scratch, output);
+}
+
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn enlarged<X: Code, F: Finish>(
+    token: Token,
+    convolution: &Convolution<'_, X>,
+    finish: &F,
+    scratch: &mut [i32],
+    output: &mut [F::Element],
+) {
+    winograd::run::<_, X, F, ENLARGED_PIXELS>(token, convolution, finish, scratch, output);
+}
+
+/// VPDPBUSD on the values of four pixels side by side: q times 1, and q + 128 times q, of which 128 times the sum is taken back.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
+fn channel_sums_here(token: Token, map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+    let channels = sums.len().max(1);
+    let [ones, signs] = [_mm512_set1_epi8(1), _mm512_set1_epi8(-128)];
+    for (block, (sums, squares)) in sums.chunks_mut(16).zip(squares.chunks_mut(16)).enumerate() {
+        let [mut sum, mut square] = [_mm512_setzero_si512(); 2];
+        // The last vector of a pixel may reach into the next: those lanes are not stored.
+        for pixels in map.chunks(DEPTH * channels) {
+            let values: __m512i = match pixels.first_chunk::<64>() {
+                Some(values) if channels == 16 => bytemuck::must_cast(*values),
+                _ => {
+                    let mut values = [[0; 16]; DEPTH];
+                    for (pixel, values) in values.iter_mut().enumerate() {
+                        *values = whole(pixels.get(pixel * channels + block * 16..).unwrap_or_default());
+                    }
+                    bytemuck::must_cast(values)
+                }
+            };
+            let values = _mm512_permutexvar_epi8(bytemuck::must_cast(PIXELS_SIDE_BY_SIDE), values);
+            sum = _mm512_dpbusd_epi32(sum, ones, values);
+            square = _mm512_dpbusd_epi32(square, _mm512_xor_si512(values, signs), values);
         }
-        (true, ..=16) => conv2d::run::<_, Narrow, X, F, 14, 1>(token, convolution, finish, scratch, output),
-        (true, 33..) if shape.width <= 7 => {
-            conv2d::run::<_, Narrow, X, F, 7, 2>(token, convolution, finish, scratch, output);
-        }
-        (true, _) => conv2d::run::<_, Narrow, X, F, 14, 2>(token, convolution, finish, scratch, output),
+        Vector::store(token, sum, sums);
+        Vector::store(token, _mm512_sub_epi32(square, _mm512_slli_epi32::<7>(sum)), squares);
     }
 }
 
-/// VPDPWSSD on two rows of 64 values at a time: a value of each lies side by side.
+/// Four pixels' values of 16 channels, from `[pixel][channel]` to `[channel][pixel]`.
+const PIXELS_SIDE_BY_SIDE: [u8; 64] = {
+    let mut places = [0; 64];
+    let mut lane = 0;
+    while lane < 64 {
+        places[lane] = (lane % DEPTH * 16 + lane / DEPTH) as u8;
+        lane += 1;
+    }
+    places
+};
+
+/// VPDPWSSD on two rows of 64 values at a time: a value of each lies side by side. Each serves R rows of weights.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")]
-fn weighted_sums_here(token: Token, weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
-    for (block, sums) in sums.chunks_mut(64).enumerate() {
-        let row = |row: usize| whole::<i8, 64>(values.get(row * stride + block * 64..).unwrap_or_default());
-        let mut totals = [[_mm512_setzero_si512(); 2]; 2];
-        for (pair, weights) in weights.chunks(2).enumerate() {
-            let low = bytemuck::must_cast(row(2 * pair));
-            let (high, weights) = match *weights {
-                [a, b] => (bytemuck::must_cast(row(2 * pair + 1)), [a as i16, b as i16]),
-                _ => (Vector::splat(token, 0), [at(weights, 0) as i16, 0]),
-            };
-            let weights = Vector::splat(token, bytemuck::must_cast(weights));
-            // Within quarters of 128 bits: values 0–7, 16–23 and so on, then the others.
-            let sides = [_mm512_unpacklo_epi8(low, high), _mm512_unpackhi_epi8(low, high)];
-            for (totals, side) in totals.iter_mut().zip(sides) {
-                let low = _mm512_cvtepi8_epi16(_mm512_castsi512_si256(side));
-                let high = _mm512_cvtepi8_epi16(_mm512_extracti64x4_epi64::<1>(side));
-                totals[0] = _mm512_dpwssd_epi32(totals[0], weights, low);
-                totals[1] = _mm512_dpwssd_epi32(totals[1], weights, high);
+fn weighted_rows_here<const R: usize>(token: Token, weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
+    /// Pairs of weights that are narrowed at once.
+    const PAIRS: usize = 32;
+    let [of_weights, of_sums] = [weights.len() / R, sums.len() / R];
+    for block in (0..of_sums).step_by(64) {
+        let row = |row: usize| whole::<i8, 64>(values.get(row * stride + block..).unwrap_or_default());
+        let mut totals = [[[_mm512_setzero_si512(); 2]; 2]; R];
+        for first in (0..of_weights).step_by(2 * PAIRS) {
+            let mut narrow = [[[[0i16; 2]; 8]; PAIRS / 8]; R];
+            for (narrow, weights) in narrow.iter_mut().zip(weights.chunks_exact(of_weights)) {
+                for (narrow, weights) in narrow.iter_mut().zip(weights[first..].chunks(16)) {
+                    *narrow = bytemuck::must_cast(_mm512_cvtepi32_epi16(Vector::load(token, weights)));
+                }
+            }
+            for pair in 0..PAIRS.min((of_weights - first).div_ceil(2)) {
+                let low = first + 2 * pair;
+                // An odd number's last has a partner whose weight is 0.
+                let (low, high) = (bytemuck::must_cast(row(low)), bytemuck::must_cast(row(low + 1)));
+                // Within quarters of 128 bits: values 0–7, 16–23 and so on, then the others.
+                let sides = [_mm512_unpacklo_epi8(low, high), _mm512_unpackhi_epi8(low, high)];
+                let mut pairs = [[low; 2]; 2];
+                for (pairs, side) in pairs.iter_mut().zip(sides) {
+                    pairs[0] = _mm512_cvtepi8_epi16(_mm512_castsi512_si256(side));
+                    pairs[1] = _mm512_cvtepi8_epi16(_mm512_extracti64x4_epi64::<1>(side));
+                }
+                for (narrow, totals) in narrow.iter().zip(&mut totals) {
+                    let weights = Vector::splat(token, bytemuck::must_cast(narrow.as_flattened()[pair]));
+                    for (totals, pairs) in totals.as_flattened_mut().iter_mut().zip(pairs.as_flattened()) {
+                        *totals = _mm512_dpwssd_epi32(*totals, weights, *pairs);
+                    }
+                }
             }
         }
-        let sides: [[[i32; 8]; 4]; 2] = bytemuck::must_cast(totals);
-        for (index, sums) in sums.chunks_mut(8).enumerate() {
-            keep::<_, 8>(sums, sides[index % 2][index / 2]);
+        for (totals, sums) in totals.iter().zip(sums.chunks_exact_mut(of_sums)) {
+            let sides: [[[i32; 8]; 4]; 2] = bytemuck::must_cast(*totals);
+            for (index, sums) in sums[block..].chunks_mut(8).take(8).enumerate() {
+                keep::<_, 8>(sums, sides[index % 2][index / 2]);
+            }
         }
     }
 }
@@ -173,8 +277,6 @@ pub(super) struct Scale {
     /// Of even and of odd lanes.
     multipliers: [__m512i; 2],
     offset: __m512i,
-    /// The high half of each product, of even and odd lanes in turn.
-    high_halves: __m512i,
 }
 
 impl Vector for Token {
@@ -231,7 +333,6 @@ impl Vector for Token {
             shift: intrinsic!(_mm_cvtsi32_si128(shift as i32)),
             multipliers: [multipliers, intrinsic!(_mm512_srli_epi64::<32>(multipliers))],
             offset: intrinsic!(_mm512_set1_epi64((i64::from(zero_point) << 32) + (1 << 31))),
-            high_halves: bytemuck::must_cast(HIGH_HALVES),
         }
     }
 
@@ -243,7 +344,8 @@ impl Vector for Token {
         let odd = intrinsic!(_mm512_mul_epi32(odd, scale.multipliers[1]));
         let even = intrinsic!(_mm512_add_epi64(even, scale.offset));
         let odd = intrinsic!(_mm512_add_epi64(odd, scale.offset));
-        intrinsic!(_mm512_permutex2var_epi32(even, scale.high_halves, odd))
+        // The high half of each product, of even and odd lanes in turn.
+        intrinsic!(_mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even))
     }
 
     #[inline(always)]
@@ -251,15 +353,15 @@ impl Vector for Token {
         self.vectorize(work)
     }
 
-    /// Eight permutations find bits 0 to 6 of the index in as many eighths of the table; bits 7 to 9 choose the eighth.
+    /// Eight permutations find bits 0 to 6 of the index in as many eighths of the table; bits 7 to 9 choose the eighth, bit 9
+    /// being set where the index is negative, in the table's first half.
     #[inline(always)]
     fn look_up_all(self, table: &Table, [a, b, c, d]: [__m512i; TOGETHER], output: &mut [i8]) {
         // Packing works within quarters of 128 bits: words come as 0–3 of a, 0–3 of b, 4–7 of a and so on.
         let mut words = [intrinsic!(_mm512_packs_epi32(a, b)), intrinsic!(_mm512_packs_epi32(c, d))];
         for words in &mut words {
-            *words = intrinsic!(_mm512_adds_epi16(*words, _mm512_set1_epi16(512)));
-            *words = intrinsic!(_mm512_max_epi16(*words, _mm512_setzero_si512()));
-            *words = intrinsic!(_mm512_min_epi16(*words, _mm512_set1_epi16(1023)));
+            *words = intrinsic!(_mm512_max_epi16(*words, _mm512_set1_epi16(-512)));
+            *words = intrinsic!(_mm512_min_epi16(*words, _mm512_set1_epi16(511)));
         }
         let [low, high] = words;
         let index = intrinsic!(_mm512_permutex2var_epi8(low, bytemuck::must_cast(LOW_BYTES), high));
@@ -283,12 +385,9 @@ impl Vector for Token {
         let [a, b, c, d] = pairs;
         let low = intrinsic!(_mm512_mask_blend_epi8(bits[1], a, b));
         let high = intrinsic!(_mm512_mask_blend_epi8(bits[1], c, d));
-        keep::<_, 64>(output, bytemuck::must_cast(intrinsic!(_mm512_mask_blend_epi8(bits[2], low, high))));
+        keep::<_, 64>(output, bytemuck::must_cast(intrinsic!(_mm512_mask_blend_epi8(bits[2], high, low))));
     }
 }
-
-/// Which lanes of two vectors [`Scale::high_halves`] takes.
-const HIGH_HALVES: [u32; 16] = [1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31];
 
 /// Where the low bytes of four vectors' lanes are, after packing to two vectors of words.
 const LOW_BYTES: [u8; 64] = bytes_of_words(0);

@@ -9,9 +9,7 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod detect;
 
-#[cfg(target_arch = "x86_64")]
-use super::simd::DEPTH;
-use super::simd::{self, conv2d, conv2d_float, conv2d_pairs, winograd};
+use super::simd::{self, DEPTH, conv2d, conv2d_float, conv2d_pairs, winograd};
 use super::{Convolution, Finish, FinishFloat, FloatConvolution, Isa, Packing, Work, portable, portable_float};
 use crate::geometry::Geometry;
 use crate::maps::Code;
@@ -19,6 +17,12 @@ use crate::real::Real;
 use crate::requantize::Table;
 
 const LANES: usize = 16;
+/// Behind the blocks lies each channel's sum of weights: see [`recode`].
+const PACKING: Packing = Packing { tail: size_of::<i32>(), ..simd::packing(LANES) };
+/// See [`Isa::ALIGN`].
+const ALIGN: usize = 64;
+/// See [`Isa::ROWS`]; the same for both, as either runs a network that was generated for the other.
+const ROWS: usize = 4;
 
 /// Pixels of the tiles of either that fill up rows.
 const TILES: [usize; 4] = [14, 16, 28, 32];
@@ -44,6 +48,19 @@ const fn places<const LANES: usize>(first: u8) -> [[u8; DEPTH]; LANES] {
     places
 }
 
+/// Fills the tail with each channel's sum of weights, 32 bits, little-endian.
+fn recode(geometry: &Geometry, packed: &mut [i8]) {
+    let Some((blocks, tail)) = packed.split_at_mut_checked(PACKING.blocks_len(geometry)) else { return };
+    let block_len = PACKING.block_len(geometry.patch_len());
+    let channels =
+        blocks.chunks_exact(block_len.max(1)).flat_map(|block| (0..LANES).map(move |channel| (block, channel)));
+    for ((block, channel), sum) in channels.zip(tail.as_chunks_mut().0) {
+        let quadruples = block.as_chunks::<DEPTH>().0.iter().skip(channel).step_by(LANES);
+        let total: i32 = quadruples.flatten().map(|weight| i32::from(*weight)).sum();
+        *sum = total.to_le_bytes().map(|byte| byte as i8);
+    }
+}
+
 /// See [`Isa::scratch_words`]; the same for both, as either runs a network that was generated for the other.
 fn scratch_words(geometry: &Geometry) -> usize {
     let packed = Avx2::PACKING.scratch_words(geometry);
@@ -62,13 +79,19 @@ pub struct Avx2;
 
 impl Isa for Avx2 {
     const NAME: &'static str = "AVX2";
-    const PACKING: Packing = simd::packing(LANES);
+    const PACKING: Packing = PACKING;
+    const ALIGN: usize = ALIGN;
+    const ROWS: usize = ROWS;
 
     fn is_native() -> bool {
         #[cfg(target_arch = "x86_64")]
         return avx2::Token::new().is_some();
         #[cfg(not(target_arch = "x86_64"))]
         return false;
+    }
+
+    fn recode(geometry: &Geometry, packed: &mut [i8]) {
+        recode(geometry, packed);
     }
 
     fn scratch_words(geometry: &Geometry) -> usize {
@@ -150,13 +173,19 @@ pub struct Avx512Vnni;
 
 impl Isa for Avx512Vnni {
     const NAME: &'static str = "AVX-512 VNNI";
-    const PACKING: Packing = simd::packing(LANES);
+    const PACKING: Packing = PACKING;
+    const ALIGN: usize = ALIGN;
+    const ROWS: usize = ROWS;
 
     fn is_native() -> bool {
         #[cfg(target_arch = "x86_64")]
         return avx512::Token::new().is_some();
         #[cfg(not(target_arch = "x86_64"))]
         return false;
+    }
+
+    fn recode(geometry: &Geometry, packed: &mut [i8]) {
+        recode(geometry, packed);
     }
 
     fn scratch_words(geometry: &Geometry) -> usize {
@@ -202,6 +231,15 @@ impl Isa for Avx512Vnni {
             return token.weighted_sums(weights, values, stride, sums);
         }
         portable::weighted_sums(weights, values, stride, sums);
+    }
+
+    #[inline]
+    fn weighted_rows(rows: usize, weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(token) = avx512::Token::new() {
+            return token.weighted_rows(rows, weights, values, stride, sums);
+        }
+        Avx2::weighted_rows(rows, weights, values, stride, sums);
     }
 
     #[inline]
