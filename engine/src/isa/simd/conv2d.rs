@@ -38,7 +38,8 @@ pub(super) fn flat(geometry: &Geometry) -> Geometry {
 ///
 /// Tiles of P pixels × B vectors of channels read a padded map, or columns where channels are no whole quadruples; B = 0
 /// stands for tiles whose lanes are pixels, which suit up to four channels, and read [`Planes`]. P is then a multiple of the
-/// lanes.
+/// lanes. In a padded map a pixel's taps are A quadruples from the next one's where that is known when this is compiled, else
+/// A is 0: many pixels' places take too many registers then.
 #[inline(always)]
 pub(in super::super) fn run<
     V: Vector,
