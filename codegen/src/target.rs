@@ -130,7 +130,7 @@ impl Target {
         isa!(self, I => I::PACKING)
     }
 
-    /// Bytes that buffers begin at multiples of.
+    /// Bytes that buffers and constants begin at multiples of.
     #[must_use]
     pub fn align(self) -> usize {
         isa!(self, I => I::ALIGN)

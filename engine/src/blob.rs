@@ -1,14 +1,15 @@
 //! Bytes as typed slices: weights in flash ([`Blob`]), activations in RAM ([`Arena`]).
 //!
-//! Both are aligned to 16 bytes, so that an offset that is a multiple of an element's alignment is aligned; working memory on
-//! x86-64 to 64, a line of a cache and a vector.
+//! Both are aligned to 16 bytes, so that an offset that is a multiple of an element's alignment is aligned; on x86-64 to 64, a
+//! line of a cache and a vector.
 
 #![allow(unsafe_code)]
 
 use bytemuck::{AnyBitPattern, Pod};
 
 /// A model's constants, little-endian, as one aligned block: `Blob(*include_bytes!("model.bin"))`.
-#[repr(C, align(16))]
+#[cfg_attr(target_arch = "x86_64", repr(C, align(64)))]
+#[cfg_attr(not(target_arch = "x86_64"), repr(C, align(16)))]
 pub struct Blob<const N: usize>(
     /// The bytes.
     pub [u8; N],

@@ -12,9 +12,15 @@ use crate::kernel::{Element, Requantize, Sums, Table};
 use crate::reference::Geometry;
 
 impl Emitter<'_> {
+    /// Where the next constant begins.
+    fn begin(&mut self) -> usize {
+        let offset = self.constants.len().next_multiple_of(self.target.align());
+        self.constants.resize(offset, 0);
+        offset
+    }
+
     pub(super) fn view(&mut self, values: impl IntoIterator<Item = impl AsRef<[u8]>>) -> TokenStream {
-        self.constants.resize(self.constants.len().next_multiple_of(4), 0);
-        let (offset, mut count) = (self.constants.len(), 0usize);
+        let (offset, mut count) = (self.begin(), 0usize);
         for value in values {
             self.constants.extend_from_slice(value.as_ref());
             count += 1;
@@ -53,16 +59,14 @@ impl Emitter<'_> {
     }
 
     pub(super) fn table<const N: usize>(&mut self, table: &[i8; N]) -> TokenStream {
-        self.constants.resize(self.constants.len().next_multiple_of(4), 0);
-        let offset = self.constants.len();
+        let offset = self.begin();
         self.constants.extend(table.iter().map(|&v| v as u8));
         quote!(&MODEL.view::<[i8; #N]>(#offset, 1)[0])
     }
 
     /// An array of int16.
     pub(super) fn words<const N: usize>(&mut self, values: &[i16; N]) -> TokenStream {
-        self.constants.resize(self.constants.len().next_multiple_of(4), 0);
-        let offset = self.constants.len();
+        let offset = self.begin();
         self.constants.extend(values.iter().flat_map(|v| v.to_le_bytes()));
         quote!(&MODEL.view::<[i16; #N]>(#offset, 1)[0])
     }

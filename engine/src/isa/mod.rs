@@ -61,7 +61,7 @@ pub trait Isa: Copy + 'static {
     const PACKING: Packing;
     /// The same for [`winograd`], whose weights are int16; its pixels are blocks of 2×2 outputs.
     const WIDE: Packing = Packing { channels: 4, pixels: 1, depth: 1, interleave: 1, run: 1, tail: 0 };
-    /// Bytes that buffers best begin at multiples of: lines of a cache where vectors are that long.
+    /// Bytes that buffers and constants best begin at multiples of: lines of a cache where vectors are that long.
     const ALIGN: usize = 4;
     /// Rows of weights that [`Self::weighted_rows`] does best with.
     const ROWS: usize = 1;
@@ -235,10 +235,7 @@ pub trait Isa: Copy + 'static {
         if Self::ROWS == 1 {
             return Self::weighted_sums(weights, values, stride, sums);
         }
-        let [of_weights, of_sums] = [weights.len(), sums.len()].map(|len| (len / rows.max(1)).max(1));
-        for (weights, sums) in weights.chunks_exact(of_weights).zip(sums.chunks_exact_mut(of_sums)) {
-            Self::weighted_sums(weights, values, stride, sums);
-        }
+        portable::weighted_rows::<Self>(rows, weights, values, stride, sums);
     }
 }
 

@@ -218,6 +218,15 @@ pub(super) fn weighted_sums(weights: &[i32], values: &[i8], stride: usize, sums:
     }
 }
 
+/// See [`Isa::weighted_rows`].
+#[inline(always)]
+pub(super) fn weighted_rows<I: Isa>(rows: usize, weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
+    let [of_weights, of_sums] = [weights.len(), sums.len()].map(|len| (len / rows.max(1)).max(1));
+    for (weights, sums) in weights.chunks_exact(of_weights).zip(sums.chunks_exact_mut(of_sums)) {
+        I::weighted_sums(weights, values, stride, sums);
+    }
+}
+
 /// See [`Isa::add`].
 #[inline(always)]
 pub(super) fn add(add: &AddInt8, a: &[i8], b: Residual<'_, i8>, output: &mut [i8]) {

@@ -2,9 +2,10 @@
 
 use bytemuck::Pod;
 
+use super::elements::Taps;
 use super::padded::Padded;
 use super::planes::Planes;
-use super::{DEPTH, Products, Taps, Vector};
+use super::{DEPTH, Products, Vector};
 use crate::geometry::Geometry;
 use crate::isa::{Channels, Convolution, Finish, Portable};
 use crate::maps::Code;

@@ -2,8 +2,8 @@
 //! vectors of neighbouring pixels.
 
 use super::Floats;
-use super::Reals;
 use super::conv2d::flat;
+use super::elements::Reals;
 use super::padded::Padded;
 use super::planes::Planes;
 use crate::geometry::Geometry;

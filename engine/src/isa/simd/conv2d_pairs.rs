@@ -5,8 +5,9 @@
 //! channel, so that more pixels' sums fit the registers.
 
 use super::conv2d::flat;
+use super::elements::Words;
 use super::padded::Padded;
-use super::{DEPTH, Pairs, Words, packing, winograd};
+use super::{DEPTH, Pairs, packing, winograd};
 use crate::conditioning::at;
 use crate::geometry::Geometry;
 use crate::isa::{Channels, Convolution, Finish};

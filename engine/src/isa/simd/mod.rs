@@ -19,18 +19,16 @@
 pub(super) mod conv2d;
 pub(super) mod conv2d_float;
 pub(super) mod conv2d_pairs;
+mod elements;
 mod epilogue;
 pub(super) mod maps;
 mod padded;
 mod planes;
 pub(super) mod winograd;
 
-use core::marker::PhantomData;
-
-use bytemuck::{Pod, Zeroable};
+use bytemuck::Pod;
 
 use super::{FinishFloat, Packing, Work};
-use crate::maps::Code;
 use crate::real::Real;
 use crate::requantize::{TABLE_LEN, Table};
 
@@ -140,28 +138,6 @@ pub trait Products<V: Vector>: 'static {
 
     /// The value plus the offset.
     fn element(value: i16) -> Self::Element;
-    /// As many elements as there are values.
-    #[inline(always)]
-    fn elements<X: Code>(values: &[X], elements: &mut [Self::Element]) {
-        let (many, rest) = values.as_chunks::<64>();
-        let (few, rest) = rest.as_chunks::<16>();
-        let (many_elements, elements) = elements.as_chunks_mut::<64>();
-        let (few_elements, elements) = elements.as_chunks_mut::<16>();
-        for (elements, values) in many_elements.iter_mut().zip(many) {
-            *elements = Self::whole_elements(values);
-        }
-        for (elements, values) in few_elements.iter_mut().zip(few) {
-            *elements = Self::whole_elements(values);
-        }
-        elements.iter_mut().zip(rest).for_each(|(element, value)| *element = Self::element((*value).into()));
-    }
-    /// N of them: copies, which lie apart, so that they become vectors.
-    #[inline(always)]
-    fn whole_elements<X: Code, const N: usize>(values: &[X; N]) -> [Self::Element; N] {
-        let mut elements = [Self::Element::zeroed(); N];
-        elements.iter_mut().zip(*values).for_each(|(element, value)| *element = Self::element(value.into()));
-        elements
-    }
     /// No products.
     fn zero(v: V) -> Self::Sums;
     /// From memory; zero where a whole step is not there.
@@ -195,73 +171,6 @@ pub trait Floats: Copy {
     fn fused(self, sum: Self::Lanes, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
     /// `sum + a · b`, both rounded.
     fn add_product(self, sum: Self::Lanes, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
-}
-
-/// What a map's values become where they are copied: a type and no closure, which would not be inlined into a function that
-/// has the instructions.
-trait Elements {
-    /// Of the map.
-    type Value: Copy;
-    /// Of the copy.
-    type Element: Pod;
-    /// As many as there are values.
-    fn copy(values: &[Self::Value], elements: &mut [Self::Element]);
-    /// N of them.
-    fn group<const N: usize>(values: [Self::Value; N]) -> [Self::Element; N];
-}
-
-/// What [`Products`] want.
-struct Taps<V, Q, X>(PhantomData<(V, Q, X)>);
-
-impl<V: Vector, Q: Products<V>, X: Code> Elements for Taps<V, Q, X> {
-    type Value = X;
-    type Element = Q::Element;
-
-    #[inline(always)]
-    fn copy(values: &[X], elements: &mut [Q::Element]) {
-        Q::elements(values, elements);
-    }
-
-    #[inline(always)]
-    fn group<const N: usize>(values: [X; N]) -> [Q::Element; N] {
-        Q::whole_elements(&values)
-    }
-}
-
-/// int16.
-struct Words<X>(PhantomData<X>);
-
-impl<X: Code> Elements for Words<X> {
-    type Value = X;
-    type Element = i16;
-
-    #[inline(always)]
-    fn copy(values: &[X], words: &mut [i16]) {
-        words.iter_mut().zip(values).for_each(|(word, value)| *word = (*value).into());
-    }
-
-    #[inline(always)]
-    fn group<const N: usize>(values: [X; N]) -> [i16; N] {
-        values.map(Into::into)
-    }
-}
-
-/// f32.
-struct Reals<X>(PhantomData<X>);
-
-impl<X: Real> Elements for Reals<X> {
-    type Value = X;
-    type Element = f32;
-
-    #[inline(always)]
-    fn copy(values: &[X], reals: &mut [f32]) {
-        reals.iter_mut().zip(values).for_each(|(real, value)| *real = value.to_f32());
-    }
-
-    #[inline(always)]
-    fn group<const N: usize>(values: [X; N]) -> [f32; N] {
-        values.map(X::to_f32)
-    }
 }
 
 /// The first values.

@@ -2,7 +2,8 @@
 
 use core::ops::Range;
 
-use super::{DEPTH, Elements, Reals};
+use super::DEPTH;
+use super::elements::{Elements, Reals};
 use crate::geometry::Geometry;
 use crate::maps::Maps;
 use crate::real::Real;

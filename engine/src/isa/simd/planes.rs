@@ -3,7 +3,8 @@
 
 use core::ops::Range;
 
-use super::{DEPTH, Elements};
+use super::DEPTH;
+use super::elements::Elements;
 use crate::geometry::Geometry;
 use crate::maps::Maps;
 
@@ -131,7 +132,7 @@ impl Planes {
                 let pixels =
                     row.chunks_exact(channels).filter_map(|pixel| pixel[first..].as_chunks::<G>().0.first_chunk::<4>());
                 for ((((a, b), c), d), pixel) in a.iter_mut().zip(b).zip(c).zip(d).zip(pixels) {
-                    [*a, *b, *c, *d] = pixel.map(E::group);
+                    [*a, *b, *c, *d] = pixel.each_ref().map(E::group);
                 }
                 first += 4 * G;
             }
@@ -145,7 +146,7 @@ impl Planes {
                 for word in line.iter_mut().skip(skipped) {
                     let group = row.get(column * channels + first..).and_then(<[E::Value]>::first_chunk::<G>);
                     let Some(group) = group else { break };
-                    *word = E::group(*group);
+                    *word = E::group(group);
                     part += stride;
                     while part >= upsample {
                         part -= upsample;

@@ -5,8 +5,9 @@
 //! transformed in every run. At each position u and v are multiplied as matrices are: u of a vector of channels with v of P
 //! tiles. The order of positions is [`crate::isa::winograd`]'s.
 
+use super::elements::Words;
 use super::padded::Padded;
-use super::{DEPTH, Pairs, Words};
+use super::{DEPTH, Pairs};
 use crate::geometry::Geometry;
 use crate::isa::winograd::{TAPS, fits};
 use crate::isa::{Channels, Convolution, Finish};
@@ -62,14 +63,15 @@ impl Plan {
         (self.channels() / 2 + 1) * lanes
     }
 
-    /// Words of everything, in this order: biases; u; the padded map; S rows of it, transformed; v and products of P tiles.
+    /// Words of everything, in this order: biases; u; the padded map; four rows of it, transformed, unless it is enlarged; v and
+    /// products of P tiles.
     /// All are whole vectors, so that none is stored across two lines of a cache if scratch begins with one.
     #[inline(always)]
     fn lens(&self, lanes: usize, pixels: usize) -> [usize; 6] {
         let positions = self.side * self.side;
         let bias = self.source.output.channels.next_multiple_of(lanes);
         let u = bias / lanes * positions * self.panel_len(lanes);
-        let rows = (self.side * self.padded.line).div_ceil(2);
+        let rows = if self.side == 4 { (self.side * self.padded.line).div_ceil(2) } else { 0 };
         let v = (positions * pixels * self.channels()).div_ceil(2);
         [bias, u, self.padded.len().div_ceil(2), rows, v, positions * pixels * lanes]
             .map(|len| len.next_multiple_of(lanes))

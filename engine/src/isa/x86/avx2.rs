@@ -94,43 +94,12 @@ impl Token {
     }
 }
 
-/// As the next two in a function of its own: none shares registers with another.
-#[inline(never)]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn few<X: Code, F: Finish>(
-    token: Token,
-    convolution: &Convolution<'_, X>,
-    finish: &F,
-    scratch: &mut [i32],
-    output: &mut [F::Element],
-) {
-    conv2d::run::<_, Quadruples, X, F, 16, 0, 0>(token, convolution, finish, scratch, output);
-}
-
-/// Six pixels' sums take twelve of 16 registers, weights two.
-#[inline(never)]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn pairs<X: Code, F: Finish>(
-    token: Token,
-    convolution: &Convolution<'_, X>,
-    finish: &F,
-    scratch: &mut [i32],
-    output: &mut [F::Element],
-) {
-    conv2d_pairs::direct::<_, X, F, PAIR_PIXELS>(token, convolution, finish, scratch, output);
-}
-
-#[inline(never)]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn by_winograd<X: Code, F: Finish>(
-    token: Token,
-    convolution: &Convolution<'_, X>,
-    finish: &F,
-    scratch: &mut [i32],
-    output: &mut [F::Element],
-) {
-    winograd::run::<_, X, F, PAIR_PIXELS>(token, convolution, finish, scratch, output);
-}
+alone!("avx2,fma,f16c", few [] = conv2d::run::<_, Quadruples, X, F, 16, 0, 0>);
+alone!(
+    /// Six pixels' sums take twelve of 16 registers, weights two.
+    "avx2,fma,f16c", pairs [] = conv2d_pairs::direct::<_, X, F, PAIR_PIXELS>
+);
+alone!("avx2,fma,f16c", by_winograd [] = winograd::run::<_, X, F, PAIR_PIXELS>);
 
 #[target_feature(enable = "avx2,fma,f16c")]
 fn vectorize_here<W: Work>(work: W) -> W::Output {

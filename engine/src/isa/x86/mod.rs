@@ -2,6 +2,25 @@
 
 #![allow(unsafe_code)]
 
+/// A convolution in a function of its own, where it shares registers with no other.
+#[cfg(target_arch = "x86_64")]
+macro_rules! alone {
+    ($(#[$doc:meta])* $features:literal, $name:ident [$($generics:tt)*] = $run:expr) => {
+        $(#[$doc])*
+        #[inline(never)]
+        #[target_feature(enable = $features)]
+        fn $name<X: Code, F: Finish, $($generics)*>(
+            token: Token,
+            convolution: &Convolution<'_, X>,
+            finish: &F,
+            scratch: &mut [i32],
+            output: &mut [F::Element],
+        ) {
+            $run(token, convolution, finish, scratch, output);
+        }
+    };
+}
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -236,10 +255,10 @@ impl Isa for Avx512Vnni {
     #[inline]
     fn weighted_rows(rows: usize, weights: &[i32], values: &[i8], stride: usize, sums: &mut [i32]) {
         #[cfg(target_arch = "x86_64")]
-        if let Some(token) = avx512::Token::new() {
-            return token.weighted_rows(rows, weights, values, stride, sums);
+        if let Some(token) = avx512::Token::new().filter(|_| rows == ROWS) {
+            return token.weighted_rows(weights, values, stride, sums);
         }
-        Avx2::weighted_rows(rows, weights, values, stride, sums);
+        portable::weighted_rows::<Self>(rows, weights, values, stride, sums);
     }
 
     #[inline]
