@@ -1,9 +1,10 @@
 //! Gaussian noise that is the same to the bit on every chip: Philox for the bits, Box–Muller for the shape.
 
 use core::convert::Infallible;
-use core::f32::consts::TAU;
 
 use rand_core::{Rng, TryRng, utils};
+
+use crate::real::cos_sin;
 
 /// A source of noise.
 pub trait Noise {
@@ -84,7 +85,11 @@ impl TryRng for Philox {
 /// z₀ = √(−2 ln u₁) · cos 2πu₂,  z₁ = √(−2 ln u₁) · sin 2πu₂
 /// ```
 ///
-/// in f32 by the pinned libm: |z| ≤ 6.67. Where an odd number of values is wanted, the last z₁ is thrown away.
+/// in f32: |z| ≤ 6.67. Where an odd number of values is wanted, the last z₁ is thrown away.
+///
+/// A picture's CRC rests on these bits. The logarithm is `libm`'s: versions 0.2.7 to 0.2.16 give the same bits for every
+/// u₁. `cargo test -p grano noise` finds out whether a later version does; where it does not, `cargo update -p libm
+/// --precise 0.2.16` brings the pictures back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gaussian<R>(
     /// The generator.
@@ -94,15 +99,17 @@ pub struct Gaussian<R>(
 impl<R: Rng> Noise for Gaussian<R> {
     fn fill(&mut self, z: &mut [f32]) {
         for pair in z.chunks_mut(2) {
-            let u1 = (self.0.next_u32() as f32 + 1.0) * (1.0 / 4_294_967_296.0);
-            let u2 = (self.0.next_u32() >> 8) as f32 * (1.0 / 16_777_216.0);
-            let radius = libm::sqrtf(-2.0 * libm::logf(u1));
-            // No larger than 2π as it is: told so, the compiler leaves out how libm reduces large angles, 5 KB.
-            let angle = f32::from_bits((TAU * u2).to_bits().min(TAU.to_bits()));
-            let values = [radius * libm::cosf(angle), radius * libm::sinf(angle)];
+            let radius = radius(self.0.next_u32());
+            let values = cos_sin(self.0.next_u32() >> 8).map(|direction| radius * direction);
             pair.iter_mut().zip(values).for_each(|(z, value)| *z = value);
         }
     }
+}
+
+/// √(−2 ln u₁) of u₁ = (word + 1) · 2⁻³².
+#[inline(always)]
+fn radius(word: u32) -> f32 {
+    libm::sqrtf(-2.0 * libm::logf((word as f32 + 1.0) * (1.0 / 4_294_967_296.0)))
 }
 
 #[cfg(test)]
@@ -236,8 +243,24 @@ mod tests {
         assert_eq!(f64::from(z[3]), sample(5, 0, 8)[4]);
     }
 
-    /// Pictures' checksums rest on these bits. They are within 4e-7 of a
-    /// computation in double precision.
+    /// Every radius and every direction that a word can give.
+    #[test]
+    fn checksums_of_all_radii_and_directions_are_frozen() {
+        // From 2²⁵ on, word + 1 rounds to the words that are an f32, and at last to 2³².
+        let rounded = (0x4c00_0000..0x4f80_0000).map(|bits| f32::from_bits(bits) as u32);
+        let words = (0..1 << 25).chain(rounded).chain([u32::MAX]);
+        assert_eq!(checksum(words.map(radius)), 0x426d_d973);
+        assert_eq!(checksum((0..1 << 24).flat_map(cos_sin)), 0x9df7_487a);
+    }
+
+    /// The CRC-32 (IEEE) of the values' bits, least significant byte first.
+    fn checksum(values: impl Iterator<Item = f32>) -> u32 {
+        let mut crc = crc32fast::Hasher::new();
+        values.for_each(|value| crc.update(&value.to_bits().to_le_bytes()));
+        crc.finalize()
+    }
+
+    /// They are within 4e-7 of a computation in double precision.
     #[test]
     fn bits_are_frozen() {
         let mut z = [0.0; 8];

@@ -167,8 +167,8 @@ impl Work for Normalise<'_> {
 
 /// f32 or f16 maps q, k, v → map of the same type and shape: `out[i] = Σ_j softmax_j(scale · q[i]·k[j]) · v[j]` per head.
 ///
-/// All in f32 without FMA, from the first position to the last; the exponential is the pinned libm's. The result is
-/// rounded once. Scratch: positions · (1 + channels of a head).
+/// All in f32 without FMA, from the first position to the last; the exponential is within 0.9 units in the last place.
+/// The result is rounded once. Scratch: positions · (1 + channels of a head).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AttentionFloat {
     /// Of all maps.
