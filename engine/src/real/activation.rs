@@ -23,7 +23,7 @@ pub enum Activation {
     /// SiLU, but at most this.
     ClippedSilu(f32),
     /// Another function, by one call for all elements.
-    Function(Function),
+    Function(&'static Function),
 }
 
 /// A function with code of its own: one of [`Activation`]'s constants.
@@ -48,7 +48,7 @@ impl fmt::Debug for Function {
 
 macro_rules! function {
     ($function:ident) => {
-        Self::Function(Function {
+        Self::Function(&Function {
             name: stringify!($function),
             apply: |values| values.iter_mut().for_each(|x| *x = $function(*x)),
         })
@@ -93,8 +93,8 @@ impl Activation {
         match self {
             Self::Identity => x,
             Self::Relu => relu(x),
-            Self::Silu => silu(x),
-            Self::ClippedSilu(limit) => clip(silu(x), limit),
+            Self::Silu => one_silu(x),
+            Self::ClippedSilu(limit) => clip(one_silu(x), limit),
             Self::Function(function) => {
                 let mut x = x;
                 (function.apply)(from_mut(&mut x));
@@ -102,6 +102,12 @@ impl Activation {
             }
         }
     }
+}
+
+/// SiLU by a call: chips, which have few lanes, hold the code once.
+#[inline(never)]
+fn one_silu(x: f32) -> f32 {
+    silu(x)
 }
 
 #[inline(always)]
