@@ -1,7 +1,6 @@
 //! Activations as data.
 
 use core::fmt;
-use core::slice::from_mut;
 
 use super::normal::gelu;
 use super::sigmoid::{gelu_tanh, sigmoid, silu};
@@ -70,14 +69,11 @@ impl Activation {
     #[inline(always)]
     pub fn apply_all<const N: usize>(self, values: [f32; N]) -> [f32; N] {
         let mut values = values;
-        if N < 8 {
-            values.iter_mut().for_each(|x| *x = self.apply(*x));
-            return values;
-        }
         match self {
             Self::Identity => {}
             Self::Relu => values.iter_mut().for_each(|x| *x = relu(*x)),
-            Self::Function(function) => (function.apply)(&mut values),
+            Self::Function(function) => values = call(function.apply, values),
+            Self::Silu | Self::ClippedSilu(_) if N < 8 => values = call(few_silus, values),
             Self::Silu | Self::ClippedSilu(_) => values.iter_mut().for_each(|x| *x = silu(*x)),
         }
         if let Self::ClippedSilu(limit) = self {
@@ -93,21 +89,25 @@ impl Activation {
         match self {
             Self::Identity => x,
             Self::Relu => relu(x),
-            Self::Silu => one_silu(x),
-            Self::ClippedSilu(limit) => clip(one_silu(x), limit),
-            Self::Function(function) => {
-                let mut x = x;
-                (function.apply)(from_mut(&mut x));
-                x
-            }
+            Self::Silu => silu(x),
+            Self::ClippedSilu(limit) => clip(silu(x), limit),
+            Self::Function(function) => call(function.apply, [x])[0],
         }
     }
 }
 
-/// SiLU by a call: chips, which have few lanes, hold the code once.
+/// The values through a function, by way of a copy: those that it is not called for can stay in registers.
+#[inline(always)]
+fn call<const N: usize>(function: fn(&mut [f32]), values: [f32; N]) -> [f32; N] {
+    let mut copy = values;
+    function(&mut copy);
+    copy
+}
+
+/// SiLU by a call: chips, whose kernels have few lanes, hold its code once.
 #[inline(never)]
-fn one_silu(x: f32) -> f32 {
-    silu(x)
+fn few_silus(values: &mut [f32]) {
+    values.iter_mut().for_each(|x| *x = silu(*x));
 }
 
 #[inline(always)]

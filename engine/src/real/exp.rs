@@ -52,7 +52,7 @@ pub(crate) fn exp(x: f32) -> f32 {
     exp_of_sum(x, 0.0)
 }
 
-/// eˣ⁺ᵐ, |m| being small against x, within 0.9 units in the last place.
+/// eˣ⁺ᵐ, |m| being small against x, as precise.
 #[inline(always)]
 pub(super) fn exp_of_sum(x: f32, m: f32) -> f32 {
     // Beyond these bounds the results are 0 and infinite. NaN passes both, and what follows keeps it.
