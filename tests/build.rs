@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use grano_codegen::build::report_error;
 use grano_codegen::load::load;
 use grano_codegen::{Build, Precision, Result, Target};
 use grano_networks::{blocks, layers, mixer, toy, unet, write};
@@ -22,10 +23,10 @@ fn main() {
     match own_samplers(fashion) {
         Ok(samplers) => {
             emit(fashion, "fashion", &samplers.each_ref().map(String::as_str));
-            emit_algorithms(Build::new(fashion).samplers(&samplers), "fashion", 209_000);
-            Build::new(fashion).samplers(samplers).ram_budget(24_200).emit("fashion-strips");
+            emit_algorithms(Build::new(fashion).samplers(&samplers).guided(true), "fashion", 209_000);
+            Build::new(fashion).samplers(samplers).guided(true).ram_budget(21_100).emit("fashion-strips");
         }
-        Err(error) => println!("cargo::error={error}"),
+        Err(error) => report_error(&error),
     }
     for (name, model, samplers) in made_up {
         match write(&folder, name, model) {
@@ -38,7 +39,7 @@ fn main() {
                     _ => {}
                 }
             }
-            Err(error) => println!("cargo::error={error}"),
+            Err(error) => report_error(&error),
         }
     }
 }
@@ -54,11 +55,15 @@ fn own_samplers(model: &Path) -> Result<[String; 2]> {
 fn emit(model: &Path, name: &str, samplers: &[&str]) {
     let precisions = match load(model) {
         Ok(model) => Precision::of(&model),
-        Err(error) => return println!("cargo::error={error}"),
+        Err(error) => return report_error(&error),
     };
     for precision in precisions {
         let samplers = samplers.iter().copied();
-        Build::new(model).precision(precision).samplers(samplers).emit(&format!("{name}-{}", precision.name()));
+        Build::new(model)
+            .precision(precision)
+            .samplers(samplers)
+            .guided(true)
+            .emit(&format!("{name}-{}", precision.name()));
     }
     if name == "unet" {
         Build::new(model).target(Target::X86).samplers(samplers.iter().copied()).emit(&format!("{name}-x86"));
@@ -75,7 +80,7 @@ fn emit_algorithms(build: Build, name: &str, flash_budget: usize) {
 /// Less RAM than whole maps take: strips of several rows, of as few as there can be, and those of a desktop.
 fn emit_strips(build: &Build, name: &str) {
     for (kind, target, ram_budget) in
-        [("strips", Target::Portable, 5_800), ("rows", Target::CortexM0, 5_690), ("x86", Target::X86, 30_000)]
+        [("strips", Target::Portable, 4_300), ("rows", Target::CortexM0, 4_200), ("x86", Target::X86, 28_500)]
     {
         build.clone().target(target).ram_budget(ram_budget).emit(&format!("{name}-{kind}"));
     }

@@ -1,80 +1,55 @@
-//! Generates the networks of every file in `models/`, for evaluation, and lets the program find the libtorch it was
-//! linked with, wherever that stands.
+//! Lets the program find the libtorch that it was linked with, wherever that stands.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context, Result};
-use grano_codegen::load::load;
-use grano_codegen::{Build, Precision, Purpose, Target};
-use sha2::{Digest, Sha256};
-
-const MODELS: &str = "../models";
+use anyhow::{Context, Result, ensure};
 
 fn main() -> Result<()> {
-    find_libtorch();
-    println!("cargo::rerun-if-changed={MODELS}");
-    let folder = PathBuf::from(std::env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
-    let mut entries = String::new();
-    for (index, file) in model_files()?.iter().enumerate() {
-        let model = load(file)?;
-        let sampling = Precision::of(&model).into_iter().map(|precision| (precision, Purpose::Sampling));
-        let likelihood = model.header.likelihood.iter().map(|_| (Precision::Int8, Purpose::Likelihood));
-        for (precision, purpose) in sampling.chain(likelihood) {
-            entries += &network(file, precision, purpose, &folder, index)?;
-        }
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed=LIBTORCH");
+    println!("cargo::rerun-if-env-changed=LIBTORCH_USE_PYTORCH");
+    let folders = libraries()?;
+    for folder in &folders {
+        println!("cargo::rustc-link-arg=-Wl,-rpath,{}", folder.display());
     }
-    std::fs::write(folder.join("models.rs"), format!("models! {{\n{entries}}}\n"))?;
+    if !folders.is_empty() {
+        // A CUDA build of libtorch_cpu names symbols that a CPU-only machine need not have.
+        println!("cargo::rustc-link-arg=-Wl,--allow-shlib-undefined");
+    }
+    // Nothing calls the CUDA part by name: it registers itself when loaded, and a linker that keeps only what is needed
+    // would leave it out.
+    if let Some(cuda) = folders.iter().map(|folder| folder.join("libtorch_cuda.so")).find(|cuda| cuda.exists()) {
+        println!("cargo::rustc-link-arg=-Wl,--no-as-needed,{},--as-needed", cuda.display());
+    }
     Ok(())
 }
 
-/// Generates one network into a folder: its entry in the table of models.
-///
-/// A sampler of T steps gives it a row of biases for every time index, so that whatever sampler is asked for finds its
-/// rows; one of three steps remembers the step before, and gives it the memory for that. Nothing else of the network
-/// depends on a build's samplers.
-fn network(file: &Path, precision: Precision, purpose: Purpose, folder: &Path, index: usize) -> Result<String> {
-    let (suffix, name) = match purpose {
-        Purpose::Sampling => ("", precision.name().to_string()),
-        Purpose::Likelihood => ("_likelihood", format!("{}, for likelihoods", precision.name())),
-    };
-    let module = format!("network{index}_{}{suffix}", precision.name());
-    let model = load(file)?;
-    let every = format!("ancestral-{}", model.header.schedule.steps);
-    let build =
-        Build::new(file).precision(precision).purpose(purpose).target(Target::desktop()).samplers([&every, "dpm-3"]);
-    let output = build.write("network", &folder.join(&module))?;
-    let mut hash = Sha256::new();
-    hash.update(&output.generated.source);
-    hash.update(&output.generated.constants);
-    let fingerprint: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("    {module}: {:?}, {:?}, {fingerprint:?};\n", model.sha256, name))
-}
-
-/// All models, in the order of their names.
-fn model_files() -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(MODELS).with_context(|| format!("{MODELS}: cannot be read"))?;
-    let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    let is_model = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let beside = [".golden.safetensors", ".classifier.safetensors", ".statistics.safetensors"];
-        name.ends_with(".safetensors") && !beside.iter().any(|ending| name.ends_with(ending))
-    };
-    let mut files: Vec<_> = paths.into_iter().filter(is_model).collect();
-    files.sort();
-    Ok(files)
-}
-
-fn find_libtorch() {
-    println!("cargo::rerun-if-env-changed=LIBTORCH");
-    if let Some(libtorch) = std::env::var_os("LIBTORCH") {
-        println!("cargo::rustc-link-arg=-Wl,-rpath,{}/lib", libtorch.display());
-        // A CUDA build of libtorch_cpu names symbols that a CPU-only machine need not have.
-        println!("cargo::rustc-link-arg=-Wl,--allow-shlib-undefined");
-        // Nothing calls the CUDA part by name: it registers itself when loaded, and a linker that keeps only what is
-        // needed would leave it out.
-        let cuda = Path::new(&libtorch).join("lib/libtorch_cuda.so");
-        if cuda.exists() {
-            println!("cargo::rustc-link-arg=-Wl,--no-as-needed,{},--as-needed", cuda.display());
-        }
+/// Folders of libtorch's libraries, chosen as `torch-sys` chooses; none where the system's own is taken.
+fn libraries() -> Result<Vec<PathBuf>> {
+    if std::env::var_os("LIBTORCH_USE_PYTORCH").is_some() {
+        return libraries_of_pytorch();
     }
+    let Some(libtorch) = std::env::var_os("LIBTORCH") else { return Ok(Vec::new()) };
+    // The program does not start where cargo did, in the workspace's folder, nor does this.
+    let folder = Path::new("..").join(&libtorch).join("lib");
+    let absolute = std::fs::canonicalize(&folder)
+        .with_context(|| format!("LIBTORCH={}: no folder {}", libtorch.display(), folder.display()))?;
+    Ok(vec![absolute])
+}
+
+/// Those of the PyTorch that `python3` has.
+fn libraries_of_pytorch() -> Result<Vec<PathBuf>> {
+    const ASK: &str = "from torch.utils import cpp_extension\nfor path in cpp_extension.library_paths(): print(path)";
+    // As `torch-sys`: the name within a virtual environment differs.
+    let name = if std::env::var_os("VIRTUAL_ENV").is_some() { "python" } else { "python3" };
+    let output = Command::new(name).args(["-c", ASK]).output().with_context(|| format!("{name}: cannot be run"))?;
+    ensure!(
+        output.status.success(),
+        "LIBTORCH_USE_PYTORCH: {name} has no PyTorch: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let folders: Vec<PathBuf> = String::from_utf8(output.stdout)?.lines().map(PathBuf::from).collect();
+    ensure!(!folders.is_empty(), "LIBTORCH_USE_PYTORCH: {name} names no folder of libraries");
+    Ok(folders)
 }

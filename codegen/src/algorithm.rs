@@ -12,8 +12,9 @@
 use grano::kernel::winograd;
 
 use crate::cost::{Cost, Fine, Work};
-use crate::kernel::{Element, Kernel};
-use crate::reference::Geometry;
+use crate::geometry::Geometry;
+use crate::kernel::Element;
+use crate::op::Kernel;
 use crate::target::Target;
 
 /// How a convolution is computed.
@@ -51,16 +52,12 @@ const LEAST_GAIN: f64 = 0.05;
 /// strip by strip where `strips`, which have the geometries of some of its rows, are there.
 #[must_use]
 pub fn candidates(kernel: &Kernel, maps: &[Element], strips: &[Geometry], target: Target) -> Vec<Candidate> {
-    let (Kernel::Conv2dInt8 { sums, .. } | Kernel::Conv2dFine { sums, .. } | Kernel::Conv2dInt8Head { sums, .. }) =
-        kernel
-    else {
-        return Vec::new();
-    };
+    let Some(sums) = kernel.kernel().sums() else { return Vec::new() };
     let half = maps.iter().map(Element::half).max().unwrap_or_default();
-    let fine = Fine { reads: half > 128, writes: matches!(kernel, Kernel::Conv2dFine { .. }) };
+    let fine = Fine { reads: half > 128, writes: matches!(kernel, Kernel::Conv2dFine(_)) };
     let candidate = |algorithm| candidate(&sums.geometry, strips, fine, algorithm, target);
     let mut all = vec![candidate(Algorithm::Direct)];
-    let is_head = matches!(kernel, Kernel::Conv2dInt8Head { .. });
+    let is_head = matches!(kernel, Kernel::Conv2dHead(_));
     if !is_head && winograd::fits(&sums.geometry.engine(), half) {
         all.push(candidate(Algorithm::Winograd));
         let block = target.wide_packing().channels;
@@ -118,7 +115,8 @@ impl std::fmt::Display for Algorithm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::{Affine, Requantize, Sums};
+    use crate::kernel::{Affine, Requantize};
+    use crate::op::{AddFloat, Conv2dInt8, Sums};
 
     fn conv(in_c: usize, out_c: usize, side: usize, upsample: usize) -> Kernel {
         let geometry = Geometry {
@@ -138,7 +136,7 @@ mod tests {
             zero_points: [0; 2],
         };
         let requantize = Requantize { shift: 0, multipliers: Vec::new(), zero_point: 0 };
-        Kernel::Conv2dInt8 { sums, residual_multipliers: Vec::new(), requantize, table: None }
+        Conv2dInt8 { sums, residual_multipliers: Vec::new(), requantize, table: None }.into()
     }
 
     const INT8: Element = Element::I8(Affine { scale: 1.0, zero_point: 0 });
@@ -167,7 +165,7 @@ mod tests {
     #[test]
     fn strips_cost_what_they_take_apart() {
         let kernel = conv(32, 32, 14, 1);
-        let Kernel::Conv2dInt8 { sums, .. } = &kernel else { unreachable!() };
+        let sums = kernel.kernel().sums().unwrap();
         let strips = [[0, 4], [4, 8], [8, 12], [12, 14]].map(|rows| sums.geometry.rows(rows));
         let [whole, parts] = [&[][..], &strips].map(|strips| candidates(&kernel, &[INT8], strips, Target::CortexM4));
         // Whole tiles and blocks: nothing.
@@ -186,7 +184,7 @@ mod tests {
         // Products of int16 are what Winograd's method is made of anyway.
         let int8 = candidates(&conv(4, 4, 8, 1), &[INT8], &[], Target::CortexM4);
         assert!(direct.instructions > int8[0].instructions && winograd.instructions == int8[1].instructions);
-        assert!(candidates(&Kernel::AddFloat, &[INT8], &[], Target::CortexM4).is_empty());
+        assert!(candidates(&AddFloat {}.into(), &[INT8], &[], Target::CortexM4).is_empty());
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use grano::isa::Packing;
 use grano::kernel::winograd;
 
-use crate::reference::Geometry;
+use crate::geometry::Geometry;
 use crate::target::Target;
 
 /// Instructions a unit of work.

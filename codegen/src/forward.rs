@@ -6,6 +6,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::limits::MOST_TIMES;
+
+/// The least β: σ_t = √(1−ᾱ_t) and the distances between steps, which samplers divide by, must not vanish beside 1.
+pub const LEAST_BETA: f64 = 1e-9;
+/// The least ᾱ: samplers divide by a_t = √ᾱ_t. The cosine schedule of 1000 steps ends at 2.4e-9.
+pub const LEAST_ALPHA_BAR: f64 = 1e-24;
 
 /// A variance schedule β over `steps` time indices.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,11 +47,12 @@ impl NoiseSchedule {
     /// β per time index, in (0, 1).
     ///
     /// # Errors
-    /// When there are no steps, or a β leaves (0, 1).
+    /// When there are no steps or more than [`MOST_TIMES`], when a β is not in [[`LEAST_BETA`], 1), or when so little is left
+    /// of the picture that ᾱ falls below [`LEAST_ALPHA_BAR`].
     pub fn betas(&self) -> Result<Vec<f64>> {
         let steps = self.steps;
-        if !(1..=100_000).contains(&steps) {
-            return Err(Error::Model(format!("noise schedule: {steps} steps; give 1 to 100000")));
+        if !(1..=MOST_TIMES).contains(&steps) {
+            return Err(Error::Model(format!("noise schedule: {steps} steps; give 1 to {MOST_TIMES}")));
         }
         let betas: Vec<f64> = match self.kind {
             ScheduleKind::Linear { beta_start, beta_end } => (0..steps)
@@ -60,10 +67,21 @@ impl NoiseSchedule {
                 (0..steps).map(|t| (1.0 - alpha_bar(t + 1) / alpha_bar(t)).min(0.999)).collect()
             }
         };
-        match betas.iter().position(|beta| !(*beta > 0.0 && *beta < 1.0)) {
-            Some(t) => Err(Error::Model(format!("noise schedule: β[{t}] = {} is not in (0, 1)", betas[t]))),
-            None => Ok(betas),
+        let mut alpha_bar = 1.0;
+        for (t, beta) in betas.iter().enumerate() {
+            if !(LEAST_BETA..1.0).contains(beta) {
+                return Err(Error::Model(format!(
+                    "noise schedule: β[{t}] = {beta}; give beta_start and beta_end in [{LEAST_BETA:e}, 1)"
+                )));
+            }
+            alpha_bar *= 1.0 - beta;
+            if alpha_bar < LEAST_ALPHA_BAR {
+                return Err(Error::Model(format!(
+                    "noise schedule: ᾱ[{t}] = {alpha_bar:e}, less than {LEAST_ALPHA_BAR:e}: nothing is left of the picture; give fewer steps or smaller β"
+                )));
+            }
         }
+        Ok(betas)
     }
 
     /// ᾱ per time index: the running product of 1 − β.
@@ -102,6 +120,18 @@ mod tests {
     fn bad_schedules_are_refused() {
         let bad = NoiseSchedule { kind: ScheduleKind::Linear { beta_start: 0.5, beta_end: 1.5 }, steps: 10 };
         assert!(bad.betas().unwrap_err().to_string().contains("β[5]"));
-        assert!(NoiseSchedule { kind: ScheduleKind::Cosine, steps: 0 }.betas().is_err());
+        for steps in [0, MOST_TIMES + 1, usize::MAX] {
+            assert!(NoiseSchedule { kind: ScheduleKind::Cosine, steps }.betas().is_err());
+        }
+        for beta in [0.0, -0.1, 1e-12, 1.0, f64::NAN, f64::INFINITY] {
+            let kind = ScheduleKind::Linear { beta_start: beta, beta_end: beta };
+            let error = NoiseSchedule { kind, steps: 2 }.betas().unwrap_err().to_string();
+            assert!(error.contains("β[0]"), "{error}");
+        }
+        let long = NoiseSchedule { kind: ScheduleKind::DDPM_LINEAR, steps: 50_000 }.betas().unwrap_err().to_string();
+        assert!(long.contains("nothing is left"), "{long}");
+        for steps in [1, 2, 1000, MOST_TIMES] {
+            NoiseSchedule { kind: ScheduleKind::Cosine, steps }.betas().unwrap();
+        }
     }
 }

@@ -5,10 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use grano_codegen::graph::Node;
 use grano_codegen::load::load;
-use grano_codegen::model::Model;
-use grano_codegen::{Build, Precision, Purpose, Result, Target};
+use grano_codegen::{Build, Precision, Purpose, Result, Target, report};
 
 /// Turns trained diffusion models into static Rust.
 #[derive(Parser)]
@@ -39,6 +37,9 @@ enum Command {
         /// Samplers, comma-separated, the default first; else the model's own
         #[arg(long, value_delimiter = ',')]
         samplers: Vec<String>,
+        /// Keep memory for classifier-free guidance; else where the model is meant to be sampled with it
+        #[arg(long)]
+        guided: bool,
         /// Most bytes of constants
         #[arg(long, default_value_t = usize::MAX, hide_default_value = true)]
         flash_budget: usize,
@@ -68,7 +69,18 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Emit { model, output, precision, likelihood, target, samplers, flash_budget, ram_budget, name } => {
+        Command::Emit {
+            model,
+            output,
+            precision,
+            likelihood,
+            target,
+            samplers,
+            guided,
+            flash_budget,
+            ram_budget,
+            name,
+        } => {
             let stem = model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let build = Build::new(&model)
                 .precision(precision)
@@ -77,6 +89,7 @@ fn run(command: Command) -> Result<()> {
                 .samplers(samplers)
                 .flash_budget(flash_budget)
                 .ram_budget(ram_budget);
+            let build = if guided { build.guided(true) } else { build };
             let written = build.write(&name.unwrap_or(stem), &output)?;
             written.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
             println!("{}: {}", output.display(), written.plan.lines().next().unwrap_or_default());
@@ -84,35 +97,8 @@ fn run(command: Command) -> Result<()> {
         Command::Inspect { model } => {
             let model = load(&model)?;
             // A reader such as `head` may close the pipe early; that is no error.
-            let _ = std::io::stdout().write_all(describe(&model)?.as_bytes());
+            let _ = std::io::stdout().write_all(report::describe(&model)?.as_bytes());
         }
     }
     Ok(())
-}
-
-/// What a model file holds, for people.
-fn describe(model: &Model) -> Result<String> {
-    let header = &model.header;
-    let mut text = format!(
-        "sha256    {}\nschedule  {:?}, T = {}\npredicts  {:?}\nlabels    {}\nsampler   {}, guidance {}\n",
-        model.sha256,
-        header.schedule.kind,
-        header.schedule.steps,
-        header.prediction,
-        header.data.labels.join(", "),
-        header.defaults.sampler,
-        header.defaults.guidance,
-    );
-    for (name, list) in &header.samplers {
-        text += &format!("  `{name}`: {} at t = {:?}\n", list.rule, list.times);
-    }
-    for (name, network) in &model.networks {
-        let count: usize = network.parameters.values().map(Vec::len).sum();
-        text += &format!("\nnetwork `{name}`: input {:?}, {count} parameters\n", network.graph.input);
-        let shapes = network.graph.shapes()?;
-        for Node { name, op, inputs } in &network.graph.nodes {
-            text += &format!("  {name:20} {op:?} ({}) → {:?}\n", inputs.join(", "), shapes[name]);
-        }
-    }
-    Ok(text)
 }

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::forward::NoiseSchedule;
 use crate::graph::Graph;
+use crate::limits::quoted;
 use crate::schedule::{Method, Prediction, SamplerSpec, Spacing};
 
-/// The version of the header that this code reads and writes.
-pub const VERSION: u32 = 1;
+/// The version of the header that this code writes. It reads version 1 as well, see [`crate::load`].
+pub const VERSION: u32 = 2;
 /// The safetensors metadata entry under which the header stands, as JSON.
 pub const METADATA_KEY: &str = "grano";
 /// The name of the network that samplers call.
@@ -18,6 +19,7 @@ pub const DENOISER: &str = "denoiser";
 
 /// Everything in a model file but the tensors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Header {
     /// [`VERSION`].
     pub version: u32,
@@ -45,6 +47,7 @@ pub struct Header {
 
 /// What the pictures are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Data {
     /// Names of the classes, in the order of their labels; empty for an unconditional model.
     pub labels: Vec<String>,
@@ -54,6 +57,7 @@ pub struct Data {
 
 /// Ranges of every value on the trajectories of the real sampler, on a grid of times.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Ranges {
     /// Time indices, ascending.
     pub times: Vec<usize>,
@@ -67,6 +71,7 @@ pub struct Ranges {
 
 /// A sampler that visits time indices of its own, found for one model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StepList {
     /// The update rule, as [`Method::named`] reads it.
     pub rule: String,
@@ -76,6 +81,7 @@ pub struct StepList {
 
 /// How the model is meant to be sampled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Defaults {
     /// A name that [`Header::sampler`] knows.
     pub sampler: String,
@@ -127,7 +133,10 @@ impl Header {
             });
         };
         let method = Method::named(rule)
-            .ok_or_else(|| Error::Model(format!("sampler `{name}` of the model: unknown rule `{rule}`")))?;
+            .ok_or_else(|| {
+                let rule = quoted(rule);
+                Error::Model(format!("sampler `{name}` of the model: unknown rule {rule}; give ddim, ddim-etaETA (0 ≤ ETA ≤ 1), dpm, ancestral, ancestral-large or consistency"))
+            })?;
         let spacing = Spacing::Listed(times.clone());
         Ok(SamplerSpec { name: name.into(), method, steps: times.len(), spacing, clip: Some(1.0) })
     }
@@ -147,6 +156,14 @@ impl Model {
 }
 
 impl Ranges {
+    /// The least and the greatest that `value` takes at any time of the grid.
+    ///
+    /// # Errors
+    /// When calibration did not see the value.
+    pub fn over_all(&self, value: &str) -> Result<[f32; 2]> {
+        self.over(value, self.times.iter().copied())
+    }
+
     /// The least and the greatest that `value` takes at any of `times`, linearly interpolated on the grid.
     ///
     /// # Errors

@@ -7,8 +7,14 @@
 
 use std::collections::BTreeMap;
 
+use crate::limits::Effort;
+
 /// Most sets that are kept of a level.
 const WIDTH: usize = 2048;
+/// Most layers that are tried after the sets of a level: networks of more than 64 layers keep fewer sets.
+const TRIALS: usize = WIDTH * 64;
+/// Of a search's effort: beyond it a level keeps one set.
+const MOST_EFFORT: u64 = 1 << 23;
 
 /// What a layer needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,18 +41,25 @@ pub struct Order {
 }
 
 /// Finds an order. The steps are given in one that is possible; the last one stays last. The order given is kept
-/// unless another needs less.
+/// unless another needs less, or there is no effort left.
 #[must_use]
-pub fn search(steps: &[Step]) -> Order {
+pub fn search(steps: &[Step], effort: &Effort) -> Order {
     let graph = Graph::new(steps);
     let given = graph.follow(0..steps.len());
+    let as_given = |exact| Order { steps: (0..steps.len()).collect(), peak_bytes: given.peak_bytes, exact };
+    let before = effort.spent();
+    // To look at a layer, and to copy a set.
+    let (look, copy) = (1 + steps.len() / 16, 4 + steps.len() / 16);
+    effort.spend(copy * steps.len());
     let mut levels: Vec<Vec<State>> = vec![vec![State::start(steps.len())]];
     let mut exact = true;
     while levels.len() <= steps.len() {
         let from = &levels[levels.len() - 1];
         let mut reached: BTreeMap<Vec<u64>, State> = BTreeMap::new();
         for (parent, state) in from.iter().enumerate() {
+            effort.spend(look);
             for step in graph.ready(state) {
+                effort.spend(copy);
                 let next = State { parent, ..graph.run(state, step) };
                 // What needs as much as the order given is of no use.
                 if next.peak_bytes >= given.peak_bytes {
@@ -59,13 +72,18 @@ pub fn search(steps: &[Step]) -> Order {
             }
         }
         let mut level: Vec<State> = reached.into_values().collect();
-        if level.len() > WIDTH {
+        let is_short = effort.spent() - before > MOST_EFFORT;
+        let width = if is_short { 1 } else { WIDTH.min(TRIALS / steps.len()) };
+        if level.len() > width {
             exact = false;
             level.sort_by_key(|state| (state.peak_bytes, state.live_bytes));
-            level.truncate(WIDTH);
+            level.truncate(width);
         }
         if level.is_empty() {
-            return Order { steps: (0..steps.len()).collect(), peak_bytes: given.peak_bytes, exact };
+            return as_given(exact);
+        }
+        if effort.is_spent() {
+            return as_given(false);
         }
         levels.push(level);
     }
@@ -206,7 +224,7 @@ mod tests {
     proptest! {
         #[test]
         fn small_networks_get_the_best_order(steps in networks(8)) {
-            let order = search(&steps);
+            let order = search(&steps, &Effort::default());
             check(&steps, &order);
             let graph = Graph::new(&steps);
             prop_assert_eq!(order.peak_bytes, brute_force(&graph, &State::start(steps.len()), 0));
@@ -219,9 +237,9 @@ mod tests {
 
         #[test]
         fn orders_are_possible_repeatable_and_no_worse(steps in networks(40)) {
-            let order = search(&steps);
+            let order = search(&steps, &Effort::default());
             check(&steps, &order);
-            prop_assert_eq!(order, search(&steps));
+            prop_assert_eq!(order, search(&steps, &Effort::default()));
         }
     }
 
@@ -230,9 +248,30 @@ mod tests {
         let step = |reads: &[usize], bytes| Step { reads: reads.to_vec(), bytes, ..Step::default() };
         // Two branches widen the first result; one of them narrows again.
         let steps = [step(&[], 10), step(&[0], 50), step(&[0], 80), step(&[2], 5), step(&[1, 3], 10)];
-        let order = search(&steps);
+        let order = search(&steps, &Effort::default());
         assert_eq!(order, Order { steps: vec![0, 2, 3, 1, 4], peak_bytes: 95, exact: true });
         assert_eq!(peak_bytes(&steps, &[0, 1, 2, 3, 4]), 140);
+    }
+
+    #[test]
+    fn a_network_that_is_all_branches_is_searched_in_bounded_time() {
+        // As many orders as there are permutations, none better than another until the last: what a hostile file would hold.
+        let count = crate::limits::MOST_NODES;
+        let mut steps = vec![Step { bytes: 1, ..Step::default() }];
+        steps.extend((2..count).map(|i| Step {
+            reads: vec![0],
+            bytes: i,
+            scratch_bytes: count - i,
+            ..Step::default()
+        }));
+        steps.push(Step { reads: (1..count - 1).collect(), bytes: 1, ..Step::default() });
+        let effort = Effort::default();
+        let order = search(&steps, &effort);
+        check(&steps, &order);
+        assert!(!order.exact && effort.spent() < 1 << 25, "{}", effort.spent());
+        // With nothing left the order given is the order.
+        effort.spend(usize::MAX);
+        assert_eq!(search(&steps, &effort).steps, (0..steps.len()).collect::<Vec<_>>());
     }
 
     #[test]
@@ -243,7 +282,7 @@ mod tests {
         // Each leaf shrinks to a byte when it is read, in the order that is worst.
         steps.extend((1..=16).map(|i| Step { reads: vec![i], bytes: 1, ..Step::default() }));
         steps.push(Step { reads: (17..33).collect(), bytes: 1, ..Step::default() });
-        let order = search(&steps);
+        let order = search(&steps, &Effort::default());
         check(&steps, &order);
         assert!(!order.exact && order.peak_bytes < 60, "{order:?}");
     }

@@ -5,6 +5,7 @@
 //! pure function, the same on every machine.
 
 use crate::error::{Error, Result};
+use crate::limits::Effort;
 
 /// A buffer's need.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,14 +40,14 @@ const MOVES: usize = 20_000;
 /// A move costs about n² for n buffers: larger graphs get fewer, to take about as long as 40 buffers do.
 const WORK: usize = MOVES * 40 * 40;
 /// Bytes times buffers stay far from overflow below this.
-const LARGEST_BYTES: usize = 1 << 40;
+const LARGEST_BYTES: usize = 1 << 28;
 
 /// Lays out the arena: no two buffers that are live at the same layer overlap.
 ///
 /// # Errors
 /// Names the buffer whose lifetime ends before it starts, whose alignment is not a power of two, or which is
-/// too large (2⁴⁰ bytes).
-pub fn plan(lifetimes: &[Lifetime]) -> Result<Plan> {
+/// too large (2²⁸ bytes).
+pub fn plan(lifetimes: &[Lifetime], effort: &Effort) -> Result<Plan> {
     for Lifetime { name, bytes, first, last, align } in lifetimes {
         if first > last {
             return Err(Error::node(name, format!("its buffer lives from layer {first} back to layer {last}")));
@@ -62,7 +63,7 @@ pub fn plan(lifetimes: &[Lifetime]) -> Result<Plan> {
         .map(|order| Layout::new(lifetimes, order))
         .min_by_key(|layout| layout.arena_bytes)
         .unwrap_or_default();
-    improve(lifetimes, &mut best, lower_bound);
+    improve(lifetimes, &mut best, lower_bound, effort);
     Ok(Plan { offsets: best.offsets, arena_bytes: best.arena_bytes, lower_bound })
 }
 
@@ -187,7 +188,7 @@ fn greedy_orders(lifetimes: &[Lifetime]) -> Vec<Vec<usize>> {
 
 /// Hill climbing on the order: the buffer that reaches the arena's top, or any other, moves to another place
 /// in it. Equal results are taken too, to cross plateaus; accepting worse ones for a while gained next to nothing.
-fn improve(lifetimes: &[Lifetime], best: &mut Layout, lower_bound: usize) {
+fn improve(lifetimes: &[Lifetime], best: &mut Layout, lower_bound: usize, effort: &Effort) {
     let n = lifetimes.len();
     let mut random = 0x9E37_79B9_7F4A_7C15_u64; // xorshift64 (Marsaglia 2003): one seed, one plan everywhere
     let mut below_n = || {
@@ -198,9 +199,10 @@ fn improve(lifetimes: &[Lifetime], best: &mut Layout, lower_bound: usize) {
     };
     let moves = MOVES.min(WORK / (n * n).max(1));
     for step in 0..moves {
-        if best.arena_bytes <= lower_bound {
+        if best.arena_bytes <= lower_bound || effort.is_spent() {
             return;
         }
+        effort.spend(1 + n * n / 64);
         let end = |index: usize| best.offsets[index] + lifetimes[index].bytes;
         let from =
             if step % 2 == 0 { (0..n).max_by_key(|&place| end(best.order[place])).unwrap_or(0) } else { below_n() };
@@ -266,9 +268,9 @@ mod tests {
     proptest! {
         #[test]
         fn plans_are_valid_and_repeatable(lifetimes in any_lifetimes()) {
-            let first = plan(&lifetimes).unwrap();
+            let first = plan(&lifetimes, &Effort::default()).unwrap();
             check(&lifetimes, &first);
-            prop_assert_eq!(first, plan(&lifetimes).unwrap());
+            prop_assert_eq!(first, plan(&lifetimes, &Effort::default()).unwrap());
         }
     }
 
@@ -278,7 +280,7 @@ mod tests {
 
         #[test]
         fn chains_with_skips_come_near_the_bound(lifetimes in chain_with_skips()) {
-            let plan = plan(&lifetimes).unwrap();
+            let plan = plan(&lifetimes, &Effort::default()).unwrap();
             check(&lifetimes, &plan);
             prop_assert!(plan.arena_bytes * 100 <= plan.lower_bound * 110, "{:?}", plan);
         }
@@ -288,7 +290,7 @@ mod tests {
     fn a_plain_chain_needs_its_largest_pair() {
         let chain: Vec<Lifetime> =
             [512, 4096, 1024, 2048, 2048, 64].iter().enumerate().map(|(i, &n)| lifetime("", n, i, i + 1)).collect();
-        let plan = plan(&chain).unwrap();
+        let plan = plan(&chain, &Effort::default()).unwrap();
         assert_eq!((plan.arena_bytes, plan.lower_bound), (5120, 5120));
     }
 
@@ -320,14 +322,14 @@ mod tests {
             (544, 21, 22),
         ];
         let hard = hard.map(|(bytes, first, last)| lifetime("", bytes, first, last));
-        let plan = plan(&hard).unwrap();
+        let plan = plan(&hard, &Effort::default()).unwrap();
         check(&hard, &plan);
         assert_eq!((plan.arena_bytes, plan.lower_bound), (6000, 6000));
     }
 
     #[test]
     fn nothing_needs_nothing() {
-        let plan = plan(&[]).unwrap();
+        let plan = plan(&[], &Effort::default()).unwrap();
         assert_eq!(plan, Plan { offsets: vec![], arena_bytes: 0, lower_bound: 0 });
         assert!(plan.picture(&[]).starts_with("arena 0 bytes"));
     }
@@ -341,7 +343,7 @@ mod tests {
             lifetime("huge", usize::MAX, 0, 0),
         ];
         for bad in bad {
-            assert!(plan(std::slice::from_ref(&bad)).unwrap_err().to_string().contains(&bad.name));
+            assert!(plan(std::slice::from_ref(&bad), &Effort::default()).unwrap_err().to_string().contains(&bad.name));
         }
     }
 
@@ -353,7 +355,7 @@ mod tests {
             lifetime("down.block", 2352, 2, 3),
             lifetime("up", 6272, 3, 4),
         ];
-        let plan = plan(&lifetimes).unwrap();
+        let plan = plan(&lifetimes, &Effort::default()).unwrap();
         let expected = "\
 arena 14896 bytes, lower bound 14896 (layer 3), end to end 17248
 

@@ -1,7 +1,7 @@
 //! The chip that a build is for: its instruction set, and how that wants its weights.
 
 use grano::geometry::Geometry;
-use grano::isa::{Armv6m, Avx2, Dsp, Helium, Isa, Neon, Packing, Portable, Riscv32, Simd128};
+use grano::isa::{Isa, Packing};
 use grano::kernel::AttentionInt8;
 use grano::shape::Shape;
 
@@ -11,24 +11,27 @@ use crate::error::{Error, Result};
 macro_rules! isa {
     ($target:expr, $isa:ident => $value:expr) => {
         match $target {
-            Target::Portable => with!($isa = Portable => $value),
-            Target::CortexM0 => with!($isa = Armv6m => $value),
-            Target::CortexM4 | Target::CortexM7 | Target::CortexM33 => with!($isa = Dsp => $value),
-            Target::CortexM55 => with!($isa = Helium => $value),
-            Target::Riscv32 => with!($isa = Riscv32 => $value),
-            Target::X86 => with!($isa = Avx2 => $value),
-            Target::Aarch64 => with!($isa = Neon => $value),
-            Target::Wasm32 => with!($isa = Simd128 => $value),
+            $crate::target::Target::Portable => $crate::target::with!($isa = Portable => $value),
+            $crate::target::Target::CortexM0 => $crate::target::with!($isa = Armv6m => $value),
+            $crate::target::Target::CortexM4
+            | $crate::target::Target::CortexM7
+            | $crate::target::Target::CortexM33 => $crate::target::with!($isa = Dsp => $value),
+            $crate::target::Target::CortexM55 => $crate::target::with!($isa = Helium => $value),
+            $crate::target::Target::Riscv32 => $crate::target::with!($isa = Riscv32 => $value),
+            $crate::target::Target::X86 => $crate::target::with!($isa = Avx2 => $value),
+            $crate::target::Target::Aarch64 => $crate::target::with!($isa = Neon => $value),
+            $crate::target::Target::Wasm32 => $crate::target::with!($isa = Simd128 => $value),
         }
     };
 }
 
 macro_rules! with {
-    ($isa:ident = $type:ty => $value:expr) => {{
-        type $isa = $type;
+    ($isa:ident = $type:ident => $value:expr) => {{
+        type $isa = grano::isa::$type;
         $value
     }};
 }
+pub(crate) use {isa, with};
 
 /// A chip, or a family of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,6 +67,18 @@ impl Target {
             Ok("x86_64") => Self::X86,
             Ok("aarch64") => Self::Aarch64,
             _ => Self::Portable,
+        }
+    }
+
+    /// The desktop that this program runs on.
+    #[must_use]
+    pub const fn here() -> Self {
+        if cfg!(target_arch = "x86_64") {
+            Self::X86
+        } else if cfg!(target_arch = "aarch64") {
+            Self::Aarch64
+        } else {
+            Self::Portable
         }
     }
 

@@ -31,8 +31,8 @@ fn emit_writes_the_bytes_of_a_build_script() {
         let output = run(&arguments);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let built = Build::new(&model).precision(precision).samplers(["ddim-10"]).generate("fashion").unwrap();
-        assert_eq!(std::fs::read_to_string(out.join("model.rs")).unwrap(), built.generated.source);
-        assert_eq!(std::fs::read(out.join("model.bin")).unwrap(), built.generated.constants);
+        assert_eq!(std::fs::read_to_string(out.join("model.rs")).unwrap(), built.source);
+        assert_eq!(std::fs::read(out.join("model.bin")).unwrap(), built.constants);
         assert_eq!(std::fs::read_to_string(out.join("plan.txt")).unwrap(), built.plan);
     }
 }

@@ -11,23 +11,23 @@ pub struct Condition {
 
 /// A convolution's biases: the sum of a row of `steps` and a row of `classes`, one value an output channel.
 #[derive(Clone, Copy, Debug)]
-pub struct Bias<T: 'static> {
+pub struct Bias<'a, T> {
     /// `[n][out_c]`; where time plays no part n is 1, and the row serves every step.
-    pub steps: &'static [T],
+    pub steps: &'a [T],
     /// `[classes + 1][out_c]`; empty where the class plays no part.
-    pub classes: &'static [T],
+    pub classes: &'a [T],
 }
 
-impl<T: Copy + Default> Bias<T> {
+impl<'a, T: Copy + Default> Bias<'a, T> {
     /// The rows of `steps` and of `classes` that hold now; empty where there is none.
     #[inline]
-    pub(crate) fn rows(&self, condition: Condition, out_c: usize) -> [&'static [T]; 2] {
+    pub(crate) fn rows(&self, condition: Condition, out_c: usize) -> [&'a [T]; 2] {
         let step = if self.steps.len() == out_c { 0 } else { condition.step };
         [row(self.steps, step, out_c), row(self.classes, condition.class, out_c)]
     }
 }
 
-impl<T> Bias<T> {
+impl<T> Bias<'_, T> {
     /// Whether both tables are whole rows, and `steps` at least one.
     pub(crate) const fn is_valid(&self, out_c: usize) -> bool {
         out_c > 0

@@ -11,16 +11,16 @@ use crate::requantize::{FINE_HALF, FINE_INDEX_HALF, FineTable, Requantize, TABLE
 /// out   = table ? table[clamp(index, −512, 511) + 512] : clamp(index, −128, 127)
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Epilogue {
+pub struct Epilogue<'a> {
     /// `[out_c]`, or empty where there is no residual.
-    pub residual_multipliers: &'static [i32],
+    pub residual_multipliers: &'a [i32],
     /// From sums to int8.
-    pub requantize: Requantize,
+    pub requantize: Requantize<'a>,
     /// An activation.
-    pub table: Option<&'static Table>,
+    pub table: Option<&'a Table>,
 }
 
-impl Epilogue {
+impl Epilogue<'_> {
     /// Whether the parameters are in range for `channels` channels.
     pub(crate) const fn is_valid(&self, channels: usize) -> bool {
         let residuals = self.residual_multipliers.len();
@@ -42,18 +42,18 @@ impl Epilogue {
 /// The residual is added after the shift, so that its multipliers can be as fine as the sums have room for. The code
 /// generator bounds |acc| below 2³¹ over all inputs.
 #[derive(Clone, Copy, Debug)]
-pub struct FineEpilogue {
+pub struct FineEpilogue<'a> {
     /// `[out_c]`, or empty where there is no residual; in units of the shifted sums.
-    pub residual_multipliers: &'static [i32],
+    pub residual_multipliers: &'a [i32],
     /// What stands for 0 in the residual.
     pub residual_zero_point: i32,
     /// From sums to fine codes, or to the table's index.
-    pub requantize: Requantize,
+    pub requantize: Requantize<'a>,
     /// An activation.
-    pub table: Option<&'static FineTable>,
+    pub table: Option<&'a FineTable>,
 }
 
-impl FineEpilogue {
+impl FineEpilogue<'_> {
     /// The fine code of a channel's sum; it may lie beyond 12 bits.
     #[must_use]
     #[inline(always)]

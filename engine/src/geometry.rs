@@ -62,19 +62,51 @@ impl Geometry {
 
     /// Whether the kernel is 3×3 and the output as high and wide as the input: stride 1, padding 1, no enlargement.
     #[inline]
-    pub(crate) fn is_same_3x3(&self) -> bool {
-        self.kernel == [3; 2]
-            && [self.stride, self.padding, self.upsample] == [[1; 2]; 3]
-            && [self.output.height, self.output.width] == [self.input.height, self.input.width]
+    pub(crate) const fn is_same_3x3(&self) -> bool {
+        let Self { kernel: [3, 3], stride: [1, 1], padding: [1, 1], upsample: [1, 1], input, output } = self else {
+            return false;
+        };
+        output.height == input.height && output.width == input.width
     }
 
-    /// Whether no dimension is 0.
-    pub(crate) const fn is_valid(&self) -> bool {
-        let [stride, upsample] = [self.stride, self.upsample];
-        !self.input.is_empty()
-            && !self.output.is_empty()
-            && self.patch_len() > 0
-            && stride[0] * stride[1] * upsample[0] * upsample[1] > 0
+    /// Whether no dimension is 0, and maps, padded maps and weights have so few elements that neither their bytes nor what
+    /// instruction sets pad them to leave 32 bits.
+    #[must_use]
+    pub const fn is_valid(&self) -> bool {
+        const MOST: usize = 1 << 28;
+        // More than any tile has pixels or any block channels.
+        const TILE: usize = 64;
+        let Self { input, output, kernel, stride, padding, upsample } = *self;
+        let (mut padded, mut enlarged, mut axis) = (input.channels, input.channels, 0);
+        let sides = [[input.height, output.height], [input.width, output.width]];
+        let mut valid = input.channels > 0 && output.channels > 0;
+        while axis < sides.len() {
+            let [input, output] = sides[axis];
+            let least = product(product(input, output), product(kernel[axis], product(stride[axis], upsample[axis])));
+            valid = valid && least > 0;
+            let reach = product(output.saturating_add(TILE), stride[axis]).saturating_add(kernel[axis]);
+            padded = product(padded, reach.saturating_add(padding[axis]));
+            enlarged = product(enlarged, product(input, upsample[axis]));
+            axis += 1;
+        }
+        let outputs = product(product(output.height, output.width), output.channels);
+        let taps = product(product(kernel[0], kernel[1]), input.channels.saturating_add(TILE));
+        let weights = product(taps, output.channels.saturating_add(TILE));
+        valid && padded <= MOST && enlarged <= MOST && outputs <= MOST && weights <= MOST
+    }
+
+    /// Whether any rows of the output can be computed alone, see [`Self::rows`]: the map is not enlarged in height, each row
+    /// reads some of the input's, with none between them and those of the row before, and the weights lie for some rows as
+    /// for all: instruction sets may place those of a single pixel elsewhere.
+    #[must_use]
+    pub const fn splits(&self) -> bool {
+        let Self { input, output, kernel, stride, padding, upsample } = self;
+        let last = output.height.saturating_sub(1).saturating_mul(stride[0]);
+        output.width > 1
+            && upsample[0] == 1
+            && padding[0] < kernel[0]
+            && stride[0] <= kernel[0]
+            && last < input.height.saturating_add(padding[0])
     }
 
     /// Calls `take(tap, piece)` for the patch `[k_h][k_w][in_c]` under output pixel `(y, x)`, from the first tap to the
@@ -146,6 +178,11 @@ impl Geometry {
         let index = if upsample == 1 { enlarged } else { enlarged / upsample.max(1) };
         (index < len).then_some(index)
     }
+}
+
+/// The largest number where it is beyond.
+pub(crate) const fn product(a: usize, b: usize) -> usize {
+    a.saturating_mul(b)
 }
 
 #[cfg(test)]
@@ -268,5 +305,8 @@ pub(crate) mod tests {
         assert_eq!((conv.patch_len(), conv.macs()), (288, 7 * 7 * 48 * 288));
         assert!(!Geometry { stride: [0, 1], ..conv }.is_valid());
         assert!(!Geometry { kernel: [0, 1], ..conv }.is_valid());
+        assert!(!Geometry { output: Shape { width: 0, ..conv.output }, ..conv }.is_valid());
+        assert!(!Geometry { output: Shape { width: usize::MAX, ..conv.output }, ..conv }.is_valid());
+        assert!(!Geometry { stride: [usize::MAX / 2 + 1, 2], ..conv }.is_valid(), "a product that wraps to 0");
     }
 }

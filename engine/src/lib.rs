@@ -1,53 +1,99 @@
 //! grano draws with a diffusion model on a chip: no heap, no std, no panics.
 //!
-//! The network is static Rust that `grano-codegen` wrote; this crate has what that code calls, and the loop around it.
+//! The network is static Rust that `grano-codegen` wrote: a type that implements [`Model`]. This crate has what that
+//! code calls, and the loop around it: [`Sampler`] draws a picture from a [`Request`], a [`Table`] of steps and
+//! [`Noise`]; [`picture`] makes bytes of it. Programs that run a network of their own, or one without a sampler, use
+//! [`network`] and [`trajectory`].
+//!
 //! The modules, in the order in which a picture comes about; each uses only those above it:
 //!
-//! - [`shape`]: maps are height × width × channels, channels last, one picture at a time;
-//! - [`blob`]: weights in flash and activations in one arena, as typed slices (with [`isa`], the places with `unsafe`);
-//! - [`real`]: floating-point elements and activations;
-//! - [`requantize`]: from a 32-bit sum to 8 bits or 12, the one definition of int8 arithmetic's rounding;
-//! - [`maps`], [`geometry`], [`conditioning`], [`residual`], [`epilogue`]: what a layer reads, and what becomes of its sums;
-//! - [`isa`]: the inner loops, chip by chip;
-//! - [`kernel`]: one file an operation;
+//! - `shape`: maps are height × width × channels, channels last, one picture at a time;
+//! - `blob`: weights in flash and activations in one arena, as typed slices (with `isa`, the places with `unsafe`);
+//! - `io`: what a network reads and writes outside its arena;
+//! - `real`: floating-point elements and activations;
+//! - `requantize`: from a 32-bit sum to 8 bits or 12, the one definition of int8 arithmetic's rounding;
+//! - `maps`, `geometry`, `conditioning`, `residual`, `epilogue`: what a layer reads, and what becomes of its sums;
+//! - `isa`: the inner loops, chip by chip;
+//! - `kernel`: one file an operation;
+//! - [`tap`]: where a network's intermediate values can be read;
+//! - [`network`]: what a network offers, and one evaluation of it;
 //! - [`schedule`]: a sampler is a table, one row a step;
-//! - [`noise`]: Philox and Box–Muller, the same bits everywhere;
-//! - [`denoiser`]: what a generated network offers;
-//! - [`tap`]: where its intermediate values can be read;
-//! - [`request`]: what to draw;
-//! - [`sampler`]: the loop from noise to picture, layer by layer;
-//! - [`picture`]: the result as bytes, or as text.
+//! - `noise`: Philox and Box–Muller, the same bits everywhere;
+//! - [`memory`]: what a sampler needs of it;
+//! - `model`: a network with its samplers;
+//! - `request`: what to draw;
+//! - `update`: what becomes of the network's output;
+//! - [`trajectory`]: the loop from noise to picture, layer by layer;
+//! - `sampler`: the loop with a generated model;
+//! - [`picture`]: the result as bytes, or as text;
+//! - `generated`: what generated code names.
 //!
 //! Every public function is total: buffers that are too short leave outputs unwritten, but nothing panics. That they
-//! are not too short is proved at compile time, by `checked()` on the kernels' statics and by [`blob::Blob::view`].
+//! are not too short is proved at compile time: by `checked()` on the kernels' statics, by `Blob::view`, by
+//! `are_apart` for the buffers of each layer, and by [`Sampler::new`].
 
 #![no_std]
 
 #[cfg(test)]
 extern crate std;
 
+#[doc(hidden)]
 pub mod blob;
+#[doc(hidden)]
+pub mod io;
+#[doc(hidden)]
 pub mod real;
+#[doc(hidden)]
 pub mod requantize;
+#[doc(hidden)]
 pub mod shape;
-pub mod tap;
 
+#[doc(hidden)]
 pub mod conditioning;
+#[doc(hidden)]
 pub mod epilogue;
+#[doc(hidden)]
 pub mod geometry;
+#[doc(hidden)]
 pub mod maps;
+#[doc(hidden)]
 pub mod residual;
 
+#[doc(hidden)]
 pub mod isa;
 
+#[doc(hidden)]
 pub mod kernel;
 
+pub mod network;
+pub mod tap;
+
+#[doc(hidden)]
 pub mod noise;
 pub mod schedule;
 
-pub mod denoiser;
+pub mod memory;
+#[doc(hidden)]
+pub mod model;
+#[doc(hidden)]
 pub mod request;
 
+mod update;
+
+pub mod trajectory;
+
+#[doc(hidden)]
 pub mod sampler;
 
 pub mod picture;
+
+#[doc(hidden)]
+pub mod generated;
+
+pub use model::{Model, Table};
+pub use network::{Network, evaluate};
+pub use noise::{Gaussian, Noise, Philox};
+pub use request::{Request, SampleError};
+pub use sampler::Sampler;
+pub use shape::Shape;
+pub use trajectory::Progress;

@@ -10,6 +10,9 @@ pub trait Code: bytemuck::Pod + Into<i16> {
     /// The slice itself, where the elements are int8.
     fn bytes(values: &[Self]) -> Option<&[i8]>;
 
+    /// The nearest code of the type; int16's are symmetric, ±32767.
+    fn saturated(code: i32) -> Self;
+
     /// From a fine code: int16 holds it as it is, int8 the nearest of its own, ties upwards; those beyond become the
     /// last.
     fn from_fine(fine: i32) -> Self;
@@ -27,6 +30,11 @@ impl Code for i8 {
     }
 
     #[inline(always)]
+    fn saturated(code: i32) -> Self {
+        saturate(code)
+    }
+
+    #[inline(always)]
     fn from_fine(fine: i32) -> Self {
         saturate((fine + FINE / 2) >> FINE.ilog2())
     }
@@ -41,6 +49,11 @@ impl Code for i16 {
     #[inline(always)]
     fn bytes(_: &[Self]) -> Option<&[i8]> {
         None
+    }
+
+    #[inline(always)]
+    fn saturated(code: i32) -> Self {
+        code.clamp(-i32::from(Self::MAX), Self::MAX.into()) as Self
     }
 
     #[inline(always)]

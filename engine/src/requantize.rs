@@ -88,17 +88,17 @@ pub(crate) const fn between_knots(table: &FineTable, place: usize) -> i32 {
 
 /// How a convolution's sums become int8: a factor a channel, one shift, one zero point.
 #[derive(Clone, Copy, Debug)]
-pub struct Requantize {
+pub struct Requantize<'a> {
     /// See [`requantize`].
     pub shift: u32,
     /// One an output channel; see [`requantize`].
-    pub multipliers: &'static [i32],
+    pub multipliers: &'a [i32],
     /// Of the output, −128 to 127; or of the table's index where a table follows, −512 to 511. With
     /// [`crate::epilogue::FineEpilogue`] −2048 to 2047 and −8192 to 8191.
     pub zero_point: i32,
 }
 
-impl Requantize {
+impl Requantize<'_> {
     /// Channel `channel`'s sum as int8, through the table if there is one.
     #[must_use]
     #[inline]

@@ -27,6 +27,11 @@ pub enum SampleError {
     Guidance(f32),
     /// The table draws on x̂0 of the step before, and the network was generated without a sampler that does.
     Multistep,
+    /// Guidance other than 1 takes a second evaluation, and the model was generated without the memory for it.
+    WithoutGuidance {
+        /// That was asked for.
+        guidance: f32,
+    },
     /// The given x is not the network's map.
     WrongLength {
         /// Elements of the network's map.
@@ -44,6 +49,12 @@ impl fmt::Display for SampleError {
             Self::Multistep => {
                 write!(f, "a multistep sampler: the network keeps no estimate; generate it with such a sampler")
             }
+            Self::WithoutGuidance { guidance } => {
+                write!(
+                    f,
+                    "guidance {guidance}: the model was generated without guidance; generate it with, or ask for 1"
+                )
+            }
             Self::WrongLength { expected, got } => write!(f, "x has {got} elements, the network's map {expected}"),
         }
     }
@@ -52,6 +63,11 @@ impl fmt::Display for SampleError {
 impl core::error::Error for SampleError {}
 
 impl Request {
+    /// Whether it takes two evaluations a step.
+    pub(crate) fn is_guided(self) -> bool {
+        self.label.is_some() && self.guidance != 1.0
+    }
+
     /// Whether a network of `classes` classes can do it.
     pub(crate) fn check(self, classes: usize) -> Result<(), SampleError> {
         if let Some(label) = self.label.filter(|label| *label >= classes) {
@@ -75,6 +91,8 @@ mod tests {
         assert_eq!(check(Some(0), f32::NAN).unwrap_err(), "guidance NaN: give a finite number");
         assert_eq!(check(None, f32::INFINITY).unwrap_err(), "guidance inf: give a finite number");
         assert_eq!(check(None, f32::NEG_INFINITY).unwrap_err(), "guidance -inf: give a finite number");
+        let without = SampleError::WithoutGuidance { guidance: 3.0 }.to_string();
+        assert_eq!(without, "guidance 3: the model was generated without guidance; generate it with, or ask for 1");
         let wrong = SampleError::WrongLength { expected: 6, got: 5 };
         assert!(SampleError::Multistep.to_string().contains("multistep sampler"));
         assert_eq!(wrong.to_string(), "x has 5 elements, the network's map 6");

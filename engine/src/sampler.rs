@@ -1,148 +1,68 @@
-//! From noise to picture: network, update, next row; one layer at a time.
+//! A generated model's sampler: the loop of [`Trajectory`] with the model, its memory and its noise.
 
-use crate::denoiser::{Denoiser, Map};
-use crate::kernel::Condition;
+use crate::memory::{Parts, Sizes, Storage};
+use crate::model::{Model, Table};
+use crate::network::{Network, is_one_map};
 use crate::noise::Noise;
-pub use crate::request::{Request, SampleError};
-use crate::schedule::{StepRow, StepTable};
+use crate::request::{Request, SampleError};
+use crate::trajectory::{Progress, Trajectory};
 
-/// What [`Sampler::advance`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// It ran a layer of the network.
-    Layer {
-        /// The step that is under way, from 0.
-        step: usize,
-        /// The layer, `0..LAYERS`; with guidance each comes twice a step.
-        layer: usize,
-    },
-    /// It updated x, which ends a step.
-    Step {
-        /// The step that is done, from 0.
-        step: usize,
-        /// Of the table.
-        steps: usize,
-    },
-    /// Nothing is left to do.
-    Done,
-}
-
-/// The loop, with all the memory that it takes: the network's, three maps, and a fourth for multistep samplers.
+/// Draws with a generated model, in memory of its own: the network's arena, x, and a map each for multistep samplers
+/// and for guidance where the model has them.
 ///
 /// A new one is all zero bytes, so that a static one takes no flash. To pause is not to call; to begin anew, with
 /// another table, label or noise, is to call [`Self::start`] again.
-pub struct Sampler<D: Denoiser, N> {
-    denoiser: D,
-    x: D::Map,
-    /// The network's input, then its output: the labelled one under guidance.
-    out: D::Map,
-    /// The same for the unlabelled evaluation under guidance; then the update's noise.
-    spare: D::Map,
-    /// x̂0 of the last step, where a table draws on it.
-    previous: D::Previous,
-    table: Option<&'static StepTable>,
+///
+/// ```
+/// use grano::{Gaussian, Model, Philox, Progress, Request, Sampler, Table};
+///
+/// fn draw<M: Model>(sampler: &mut Sampler<M, Gaussian<Philox>>) -> Result<(), grano::SampleError> {
+///     let request = Request { label: Some(0), guidance: M::GUIDANCE };
+///     sampler.start(Table::default(), Gaussian(Philox::new(0, 0)), request)?;
+///     while sampler.step() != Progress::Done {}
+///     Ok(()) // the picture is `sampler.x()`
+/// }
+/// ```
+pub struct Sampler<M: Model, N> {
+    memory: M::Memory,
+    trajectory: Trajectory,
+    table: Option<Table<M>>,
     noise: Option<N>,
-    /// `CLASSES` for none.
-    class: usize,
-    guidance: f32,
-    /// Whether there are two evaluations a step.
-    guided: bool,
-    step: usize,
-    /// Evaluations of this step that are done.
-    evaluation: usize,
-    /// Layers of this evaluation that are done.
-    layer: usize,
 }
 
-impl<D: Denoiser, N: Noise> Sampler<D, N> {
+impl<M: Model, N: Noise> Sampler<M, N> {
     /// With nothing to do.
     #[must_use]
     pub const fn new() -> Self {
-        const {
-            assert!(size_of::<D::Map>() == D::SHAPE.len() * size_of::<f32>(), "the map is of the shape");
-            let previous = size_of::<D::Previous>();
-            assert!(previous == 0 || previous == size_of::<D::Map>(), "the last estimate is a map, or not kept");
-            assert!(D::LAYERS >= 2, "the first layer reads x, another writes the output");
-            assert!(D::LAYER_NAMES.len() == D::LAYERS, "a name a layer");
-        }
-        Self {
-            denoiser: D::NEW,
-            x: D::Map::ZERO,
-            out: D::Map::ZERO,
-            spare: D::Map::ZERO,
-            previous: D::Previous::ZERO,
-            table: None,
-            noise: None,
-            class: 0,
-            guidance: 0.0,
-            guided: false,
-            step: 0,
-            evaluation: 0,
-            layer: 0,
-        }
+        const { check::<M>() };
+        Self { memory: M::Memory::ZERO, trajectory: Trajectory::new(), table: None, noise: None }
     }
 
     /// Begins a picture, from noise.
     ///
     /// # Errors
-    /// When the network has no such label, the guidance is not finite, or the table is a multistep sampler's and
-    /// [`Denoiser::Previous`] is empty. Then what was under way stays as it is.
-    pub fn start(&mut self, table: &'static StepTable, mut noise: N, request: Request) -> Result<(), SampleError> {
-        Self::check(table, request)?;
-        noise.fill(self.x.as_mut());
-        self.begin(table, noise, request);
+    /// When the model has no such label, the guidance is not finite, or the request takes guidance and the model was
+    /// generated without. Then what was under way stays as it is.
+    pub fn start(&mut self, table: Table<M>, mut noise: N, request: Request) -> Result<(), SampleError> {
+        self.trajectory.start(M::Denoiser::CLASSES, &table, self.memory.parts(), &mut noise, request)?;
+        (self.table, self.noise) = (Some(table), Some(noise));
         Ok(())
     }
 
     /// Begins a picture from a given x; `noise` serves the steps alone.
     ///
     /// # Errors
-    /// As [`Self::start`], and when `x` is not of the network's shape.
-    pub fn start_from(
-        &mut self,
-        table: &'static StepTable,
-        x: &[f32],
-        noise: N,
-        request: Request,
-    ) -> Result<(), SampleError> {
-        Self::check(table, request)?;
-        if x.len() != D::SHAPE.len() {
-            return Err(SampleError::WrongLength { expected: D::SHAPE.len(), got: x.len() });
-        }
-        self.x.as_mut().iter_mut().zip(x).for_each(|(to, from)| *to = *from);
-        self.begin(table, noise, request);
+    /// As [`Self::start`], and when `x` is not of the model's shape.
+    pub fn start_from(&mut self, table: Table<M>, x: &[f32], noise: N, request: Request) -> Result<(), SampleError> {
+        self.trajectory.start_from(M::Denoiser::CLASSES, &table, self.memory.parts(), x, request)?;
+        (self.table, self.noise) = (Some(table), Some(noise));
         Ok(())
     }
 
-    fn check(table: &StepTable, request: Request) -> Result<(), SampleError> {
-        request.check(D::CLASSES)?;
-        if size_of::<D::Previous>() == 0 && table.is_multistep() { Err(SampleError::Multistep) } else { Ok(()) }
-    }
-
-    fn begin(&mut self, table: &'static StepTable, noise: N, Request { label, guidance }: Request) {
-        self.table = Some(table);
-        self.noise = Some(noise);
-        self.class = label.unwrap_or(D::CLASSES);
-        self.guidance = guidance;
-        self.guided = label.is_some() && guidance != 1.0;
-        self.previous.as_mut().fill(0.0);
-        (self.step, self.evaluation, self.layer) = (0, 0, 0);
-    }
-
-    /// Runs one layer, or, after the last layer of a step, the update of x.
+    /// Runs one layer, or, after the last layer of a step, ends the step.
     pub fn advance(&mut self) -> Progress {
-        let Some(table) = self.table else { return Progress::Done };
-        let step = self.step;
-        let Some(row) = table.rows.get(step) else { return Progress::Done };
-        if self.evaluation < 1 + usize::from(self.guided) {
-            let layer = self.layer;
-            self.run_layer(row);
-            return Progress::Layer { step, layer };
-        }
-        self.update(row, table.clip);
-        self.step += 1;
-        self.evaluation = 0;
-        Progress::Step { step, steps: table.rows.len() }
+        let (Some(table), Some(noise)) = (&self.table, &mut self.noise) else { return Progress::Done };
+        self.trajectory.advance(&M::Denoiser::NEW, table, self.memory.parts(), noise)
     }
 
     /// Runs to the end of the step.
@@ -160,242 +80,254 @@ impl<D: Denoiser, N: Noise> Sampler<D, N> {
         while self.step() != Progress::Done {}
     }
 
-    /// The picture as it is now, `SHAPE`, about −1 to 1 at the end; see [`crate::picture`].
+    /// The picture as it is now, [`Model::SHAPE`], about −1 to 1 at the end; see [`crate::picture`].
     #[must_use]
     pub fn x(&self) -> &[f32] {
-        self.x.as_ref()
+        self.memory.x()
     }
 
-    fn run_layer(&mut self, row: &StepRow) {
-        let (class, map) = match self.evaluation {
-            0 => (self.class, self.out.as_mut()),
-            _ => (D::CLASSES, self.spare.as_mut()),
-        };
-        let condition = Condition { step: row.network_row.into(), class };
-        if self.layer == 0 {
-            map.iter_mut().zip(self.x.as_ref()).for_each(|(input, x)| *input = row.c_in * *x);
-            self.denoiser.layer(0, condition, map, &mut []);
-        } else if self.layer + 1 < D::LAYERS {
-            self.denoiser.layer(self.layer, condition, &[], &mut []);
-        } else {
-            self.denoiser.layer(self.layer, condition, &[], map);
-        }
-        self.layer += 1;
-        if self.layer == D::LAYERS {
-            self.layer = 0;
-            self.evaluation += 1;
-        }
+    /// The network's working memory, for [`crate::tap::Tap`]s to read.
+    #[must_use]
+    pub fn arena(&self) -> &[u8] {
+        self.memory.arena()
     }
 
-    fn update(&mut self, row: &StepRow, clip: f32) {
-        if self.guided {
-            for (out, unlabelled) in self.out.as_mut().iter_mut().zip(self.spare.as_ref()) {
-                *out = *unlabelled + self.guidance * (*out - *unlabelled);
-            }
-        }
-        if row.c != 0.0
-            && let Some(noise) = &mut self.noise
-        {
-            noise.fill(self.spare.as_mut());
-        }
-        row.update(clip, self.x.as_mut(), self.out.as_ref(), self.spare.as_ref(), self.previous.as_mut());
+    /// All of the memory, to run a network in between two pictures, such as one that reads x. What is written there
+    /// while a picture is under way spoils it.
+    pub fn parts(&mut self) -> Parts<'_> {
+        self.memory.parts()
     }
 }
 
-impl<D: Denoiser, N: Noise> Default for Sampler<D, N> {
+impl<M: Model, N: Noise> Default for Sampler<M, N> {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Whether the model's parts fit each other.
+const fn check<M: Model>() {
+    let Sizes { arena, x, previous, labelled } = M::Memory::SIZES;
+    assert!(x == M::SHAPE.len(), "x is of the model's shape");
+    assert!(arena >= M::Denoiser::ARENA_BYTES, "the arena is as long as the network needs");
+    assert!(previous == 0 || previous == x, "the estimate of the step before is a map, or not kept");
+    assert!(labelled == 0 || labelled == x, "the labelled prediction is a map, or not kept");
+    assert!(is_one_map(M::Denoiser::INPUTS, M::SHAPE), "the network reads one map, x");
+    assert!(is_one_map(M::Denoiser::OUTPUTS, M::SHAPE), "the network's output is one map of x's shape");
+    assert!(M::Denoiser::LAYER_NAMES.len() >= 2, "the first layer reads x, another writes the output");
+    assert!(M::LABELS.len() == M::Denoiser::CLASSES, "a name a class");
+    assert!(!M::SAMPLERS.is_empty(), "the first sampler is the default");
+    let mut index = 0;
+    while index < M::SAMPLERS.len() {
+        assert!(previous == x || !M::SAMPLERS[index].is_multistep(), "a multistep sampler's last estimate is kept");
+        index += 1;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::blob::elements;
+    use crate::memory::Memory;
+    use crate::network::{Condition, Input, Io, Layers, Port, PortKind};
     use crate::noise::{Gaussian, Philox};
+    use crate::schedule::{StepRow, StepTable};
     use crate::shape::Shape;
+    use crate::tap::{Stored, Tap};
     use std::vec::Vec;
 
-    /// out = x / 2 + class + step / 10, in three layers; it notes what it is asked. The last estimate has `KEPT` values.
-    struct Toy<const KEPT: usize> {
-        map: [f32; 6],
-        calls: Vec<(usize, Condition)>,
-    }
+    const SHAPE: Shape = Shape { height: 1, width: 3, channels: 1 };
 
-    impl<const KEPT: usize> Denoiser for Toy<KEPT> {
-        const SHAPE: Shape = Shape { height: 2, width: 3, channels: 1 };
-        const CLASSES: usize = 4;
-        const LAYERS: usize = 3;
-        const LAYER_NAMES: &'static [&'static str] = &["halve", "condition", "store"];
-        type Map = [f32; 6];
-        type Previous = [f32; KEPT];
-        const NEW: Self = Self { map: [0.0; 6], calls: Vec::new() };
+    /// out = c_in · x + class, in two layers and strips of two.
+    #[derive(Clone, Copy)]
+    struct Toy;
 
-        fn layer(&mut self, index: usize, condition: Condition, x: &[f32], out: &mut [f32]) {
-            self.calls.push((index, condition));
-            assert_eq!((x.len(), out.len()), [(6, 0), (0, 0), (0, 6)][index]);
-            match index {
-                0 => self.map = core::array::from_fn(|i| x[i] / 2.0),
-                1 => self.map = self.map.map(|v| v + condition.class as f32 + condition.step as f32 / 10.0),
-                _ => out.copy_from_slice(&self.map),
+    impl Layers for Toy {
+        fn layers(&self) -> usize {
+            2
+        }
+
+        fn layer(&self, index: usize, condition: Condition, arena: &mut [u8], io: &mut Io<'_>) {
+            let Input { values, scale } = io.input(0);
+            let map = elements::<f32>(arena);
+            if index == 0 {
+                map.iter_mut().zip(values).for_each(|(v, x)| *v = scale * x + condition.class as f32);
+            } else {
+                map.chunks(2).enumerate().for_each(|(strip, values)| io.outputs.put(0, 2 * strip, values));
             }
         }
     }
+
+    impl Network for Toy {
+        const NAME: &'static str = "toy";
+        const INPUTS: &'static [Port] =
+            &[Port { name: "x", kind: PortKind::Map(SHAPE) }, Port { name: "class", kind: PortKind::Label }];
+        const OUTPUTS: &'static [Port] = &[Port { name: "epsilon", kind: PortKind::Map(SHAPE) }];
+        const CLASSES: usize = 2;
+        const LAYER_NAMES: &'static [&'static str] = &["add", "store"];
+        const TAPS: &'static [Tap] = &[Tap {
+            name: "sum",
+            layer: 0,
+            shape: SHAPE,
+            buffer: crate::blob::Buffer { offset: 0, len: 12 },
+            stored: Stored::F32,
+        }];
+        const ARENA_BYTES: usize = 12;
+        const NEW: Self = Self;
+    }
+
+    /// A model of that network, in memory of any sizes.
+    struct Toys<const ARENA: usize, const X: usize, const PREVIOUS: usize, const LABELLED: usize>;
+
+    impl<const ARENA: usize, const X: usize, const PREVIOUS: usize, const LABELLED: usize> Model
+        for Toys<ARENA, X, PREVIOUS, LABELLED>
+    {
+        type Denoiser = Toy;
+        const SHAPE: Shape = SHAPE;
+        const LABELS: &'static [&'static str] = &["one", "two"];
+        const GUIDANCE: f32 = 2.0;
+        const SAMPLERS: &'static [StepTable<'static>] = if PREVIOUS == 0 { &[PLAIN] } else { &[PLAIN, MULTISTEP] };
+        type Memory = Memory<ARENA, X, PREVIOUS, LABELLED>;
+    }
+
+    /// With a multistep sampler and no room for its last estimate.
+    struct Forgetful;
+
+    impl Model for Forgetful {
+        type Denoiser = Toy;
+        const SHAPE: Shape = SHAPE;
+        const LABELS: &'static [&'static str] = Whole::LABELS;
+        const GUIDANCE: f32 = Whole::GUIDANCE;
+        const SAMPLERS: &'static [StepTable<'static>] = Whole::SAMPLERS;
+        type Memory = <Once as Model>::Memory;
+    }
+
+    /// With room for all.
+    type Whole = Toys<12, 3, 3, 3>;
+    /// Without guidance.
+    type Once = Toys<12, 3, 0, 0>;
 
     const ROW: StepRow =
-        StepRow { network_row: 2, c_in: 0.5, k0: 1.0, k1: 0.5, a: 0.5, b: 0.25, c: 0.125, d: 0.0, e: -0.5 };
-    static TABLE: StepTable = StepTable {
-        name: "toy",
-        clip: 2.0,
-        rows: &[ROW, StepRow { network_row: 1, c_in: 1.0, ..ROW }, StepRow { network_row: 0, c: 0.0, ..ROW }],
-    };
+        StepRow { network_row: 0, c_in: 0.5, k0: 1.0, k1: 0.5, a: 0.5, b: 0.25, c: 0.125, d: 0.0, e: -0.5 };
+    const PLAIN: StepTable<'_> = StepTable { name: "plain", clip: 2.0, rows: &[ROW, ROW] };
+    const MULTISTEP: StepTable<'_> = StepTable { name: "multistep", rows: &[ROW, StepRow { d: 0.75, ..ROW }], ..PLAIN };
+    const REQUEST: Request = Request { label: Some(1), guidance: 2.0 };
 
-    static MULTISTEP: StepTable =
-        StepTable { name: "multistep", rows: &[ROW, StepRow { d: -0.25, ..ROW }, StepRow { d: 0.75, ..ROW }], ..TABLE };
-
-    type Toys = Sampler<Toy<0>, Gaussian<Philox>>;
-
-    fn started(request: Request) -> Toys {
-        let mut sampler = Toys::default();
-        sampler.start(&TABLE, Gaussian(Philox::new(3, 0)), request).unwrap();
-        sampler
+    fn noise() -> Gaussian<Philox> {
+        Gaussian(Philox::new(3, 0))
     }
 
-    const LABELLED: Request = Request { label: Some(1), guidance: 3.0 };
-
-    fn oracle(request: Request) -> [f32; 6] {
-        drawn(&TABLE, request)
-    }
-
-    /// The same, step by step from the definitions.
-    fn drawn(table: &StepTable, Request { label, guidance }: Request) -> [f32; 6] {
-        let mut noise = Gaussian(Philox::new(3, 0));
-        let (mut x, mut previous) = ([0.0; 6], [0.0; 6]);
-        noise.fill(&mut x);
-        for row in table.rows {
-            let network = |x: f32, class: usize| row.c_in * x / 2.0 + class as f32 + f32::from(row.network_row) / 10.0;
-            let out = x.map(|x| match label {
-                Some(class) if guidance == 1.0 => network(x, class),
-                Some(class) => network(x, 4) + guidance * (network(x, class) - network(x, 4)),
-                None => network(x, 4),
-            });
-            let mut z = [0.0; 6];
-            if row.c != 0.0 {
-                noise.fill(&mut z);
-            }
-            row.update(table.clip, &mut x, &out, &z, &mut previous);
-        }
-        x
+    /// By the loop itself, in memory that was lent.
+    fn expected(table: &StepTable<'_>, request: Request) -> [f32; 3] {
+        let (mut memory, mut noise, mut trajectory) = (Memory::<12, 3, 3, 3>::ZERO, noise(), Trajectory::new());
+        trajectory.start(2, table, memory.parts(), &mut noise, request).unwrap();
+        while trajectory.advance(&Toy, table, memory.parts(), &mut noise) != Progress::Done {}
+        memory.x().try_into().unwrap()
     }
 
     #[test]
-    fn equals_the_definition_with_and_without_guidance() {
-        for label in [None, Some(0), Some(3)] {
-            for guidance in [1.0, 3.0, 0.0, -1.0] {
-                let mut sampler = started(Request { label, guidance });
-                sampler.run();
-                assert_eq!(sampler.x(), oracle(Request { label, guidance }), "{label:?} {guidance}");
-            }
-        }
-    }
-
-    #[test]
-    fn multistep_tables_need_a_map_more() {
-        let noise = || Gaussian(Philox::new(3, 0));
-        let mut sampler = Sampler::<Toy<6>, _>::new();
-        for table in [&MULTISTEP, &TABLE, &MULTISTEP] {
-            sampler.start(table, noise(), LABELLED).unwrap();
+    fn is_the_loop_with_every_table_of_the_model() {
+        let mut sampler = Sampler::<Whole, _>::default();
+        assert_eq!((sampler.advance(), sampler.step()), (Progress::Done, Progress::Done));
+        for table in Table::all() {
+            sampler.start(table, noise(), REQUEST).unwrap();
             sampler.run();
-            assert_eq!(sampler.x(), drawn(table, LABELLED));
+            assert_eq!(sampler.x(), expected(&table, REQUEST), "{table:?}");
         }
-        let mut without = started(LABELLED);
-        assert_eq!(without.start(&MULTISTEP, noise(), LABELLED), Err(SampleError::Multistep));
-        assert_eq!(without.start_from(&MULTISTEP, &[0.0; 6], noise(), LABELLED), Err(SampleError::Multistep));
-        without.run();
-        assert_eq!(without.x(), oracle(LABELLED));
+        assert_ne!(expected(&PLAIN, REQUEST), expected(&MULTISTEP, REQUEST));
+    }
+
+    #[test]
+    fn tables_are_chosen_by_name() {
+        let names: Vec<&str> = Table::<Whole>::all().map(|table| table.name).collect();
+        assert_eq!(names, ["plain", "multistep"]);
+        assert_eq!(*Table::<Whole>::default(), PLAIN);
+        assert_eq!(Table::<Whole>::named("multistep").as_deref(), Some(&MULTISTEP));
+        assert!(Table::<Whole>::named("ddim-20").is_none());
+        assert_eq!(std::format!("{:?}", Table::<Whole>::default()), "Table(\"plain\")");
     }
 
     #[test]
     fn run_step_and_layer_by_layer_are_the_same() {
-        let mut run = started(LABELLED);
+        let started = || {
+            let mut sampler = Sampler::<Whole, _>::new();
+            sampler.start(Table::default(), noise(), REQUEST).unwrap();
+            sampler
+        };
+        let (mut run, mut by_step, mut by_layer) = (started(), started(), started());
         run.run();
-
-        let mut by_step = started(LABELLED);
-        for step in 0..3 {
-            assert_eq!(by_step.step(), Progress::Step { step, steps: 3 });
-        }
+        assert_eq!(by_step.step(), Progress::Step { step: 0, steps: 2 });
+        assert_eq!(by_step.step(), Progress::Step { step: 1, steps: 2 });
         assert_eq!(by_step.step(), Progress::Done);
-
-        let mut by_layer = started(LABELLED);
-        for step in 0..3 {
-            for layer in [0, 1, 2, 0, 1, 2] {
-                assert_eq!(by_layer.advance(), Progress::Layer { step, layer });
-            }
-            assert_eq!(by_layer.advance(), Progress::Step { step, steps: 3 });
-        }
-        assert_eq!([by_layer.advance(), by_layer.advance()], [Progress::Done; 2]);
-
+        let calls = core::iter::from_fn(|| Some(by_layer.advance()).filter(|progress| *progress != Progress::Done));
+        assert_eq!(calls.count(), 2 * (2 * Toy::LAYER_NAMES.len() + 1));
         assert_eq!((run.x(), run.x()), (by_step.x(), by_layer.x()));
     }
 
     #[test]
-    fn evaluations_and_conditions() {
-        let conditions = |request| {
-            let mut sampler = started(request);
-            sampler.run();
-            let first = sampler.denoiser.calls.iter().filter(|(layer, _)| *layer == 0);
-            first.map(|(_, condition)| (condition.step, condition.class)).collect::<Vec<_>>()
-        };
-        assert_eq!(conditions(LABELLED), [(2, 1), (2, 4), (1, 1), (1, 4), (0, 1), (0, 4)]);
-        assert_eq!(conditions(Request { guidance: 1.0, ..LABELLED }), [(2, 1), (1, 1), (0, 1)]);
-        assert_eq!(conditions(Request { label: None, ..LABELLED }), [(2, 4), (1, 4), (0, 4)]);
-    }
-
-    #[test]
-    fn restarts_give_the_same_picture() {
-        let mut sampler = started(Request { label: Some(2), guidance: 1.5 });
-        for _ in 0..9 {
-            sampler.advance();
-        }
-        sampler.start(&TABLE, Gaussian(Philox::new(3, 0)), LABELLED).unwrap();
-        sampler.run();
-        assert_eq!(sampler.x(), oracle(LABELLED));
-        sampler.start(&TABLE, Gaussian(Philox::new(3, 1)), LABELLED).unwrap();
-        sampler.run();
-        assert_ne!(sampler.x(), oracle(LABELLED));
-    }
-
-    #[test]
-    fn starts_from_a_given_x() {
-        let mut noise = Gaussian(Philox::new(3, 0));
-        let mut x = [0.0; 6];
-        noise.fill(&mut x);
-        let mut sampler = Toys::new();
-        sampler.start_from(&TABLE, &x, noise.clone(), LABELLED).unwrap();
-        sampler.run();
-        assert_eq!(sampler.x(), oracle(LABELLED));
-        let error = sampler.start_from(&TABLE, &x[1..], noise, LABELLED).unwrap_err();
-        assert_eq!(error, SampleError::WrongLength { expected: 6, got: 5 });
+    fn taps_read_the_arena_and_other_networks_borrow_it() {
+        let mut sampler = Sampler::<Whole, _>::new();
+        sampler.start_from(Table::default(), &[1.0, 2.0, 3.0], noise(), REQUEST).unwrap();
+        sampler.advance();
+        let sum = |arena: &[u8]| [0, 1, 2].map(|index| Toy::TAPS[0].value(arena, index).unwrap());
+        assert_eq!(sum(sampler.arena()), [1.5, 2.0, 2.5]);
+        let Parts { arena, x, previous, .. } = sampler.parts();
+        crate::evaluate(&Toy, Condition { step: 0, class: 0 }, arena, &[Input::new(x)], &mut [previous]);
+        assert_eq!(sampler.parts().previous, [1.0, 2.0, 3.0]);
+        assert_eq!(sum(sampler.arena()), [1.0, 2.0, 3.0]);
     }
 
     #[test]
     fn impossible_requests_leave_the_picture_alone() {
-        let mut sampler = started(LABELLED);
+        let once = Request { guidance: 1.0, ..REQUEST };
+        let mut sampler = Sampler::<Once, _>::new();
+        sampler.start(Table::default(), noise(), once).unwrap();
         sampler.advance();
-        let mut start = |request| sampler.start(&TABLE, Gaussian(Philox::new(9, 9)), request).unwrap_err();
-        let unknown = start(Request { label: Some(4), ..LABELLED });
-        assert_eq!(unknown, SampleError::UnknownLabel { label: 4, classes: 4 });
-        assert!(matches!(start(Request { guidance: f32::NAN, ..LABELLED }), SampleError::Guidance(_)));
+        let mut start = |request| sampler.start(Table::default(), Gaussian(Philox::new(9, 9)), request).unwrap_err();
+        let unknown = start(Request { label: Some(2), ..once });
+        assert_eq!(unknown, SampleError::UnknownLabel { label: 2, classes: 2 });
+        assert!(matches!(start(Request { guidance: f32::NAN, ..once }), SampleError::Guidance(_)));
+        assert_eq!(start(REQUEST), SampleError::WithoutGuidance { guidance: 2.0 });
+        let short = sampler.start_from(Table::default(), &[0.0; 2], noise(), once).unwrap_err();
+        assert_eq!(short, SampleError::WrongLength { expected: 3, got: 2 });
         sampler.run();
-        assert_eq!(sampler.x(), oracle(LABELLED));
+        assert_eq!(sampler.x(), expected(&PLAIN, once));
     }
 
     #[test]
-    fn idle_or_empty_is_done() {
-        static EMPTY: StepTable = StepTable { name: "empty", clip: 1.0, rows: &[] };
-        let mut sampler = Toys::new();
-        assert_eq!((sampler.advance(), sampler.step()), (Progress::Done, Progress::Done));
-        sampler.start(&EMPTY, Gaussian(Philox::new(3, 0)), LABELLED).unwrap();
-        assert_eq!(sampler.advance(), Progress::Done);
-        assert!(sampler.x().iter().all(|x| *x != 0.0));
+    fn starts_from_a_given_x() {
+        let (mut noise, mut x) = (noise(), [0.0; 3]);
+        noise.fill(&mut x);
+        let mut sampler = Sampler::<Whole, _>::new();
+        sampler.start_from(Table::default(), &x, noise, REQUEST).unwrap();
+        sampler.run();
+        assert_eq!(sampler.x(), expected(&PLAIN, REQUEST));
     }
+
+    /// What `Sampler::new` asserts where it is compiled.
+    #[test]
+    fn memory_that_does_not_fit_is_an_error() {
+        let fits = [check::<Whole>, check::<Once>, check::<Toys<16, 3, 0, 3>>];
+        assert!(fits.iter().all(|check| std::panic::catch_unwind(check).is_ok()));
+        let misfits = [
+            check::<Toys<11, 3, 3, 3>>,
+            check::<Toys<12, 4, 4, 4>>,
+            check::<Toys<12, 3, 2, 3>>,
+            check::<Toys<12, 3, 3, 4>>,
+            check::<Forgetful>,
+        ];
+        assert!(misfits.iter().all(|check| std::panic::catch_unwind(check).is_err()));
+    }
+
+    /// The arena, x, and a map each for what the model can do; the loop and the noise besides.
+    #[test]
+    fn memory_is_what_is_needed() {
+        type Picture<const PREVIOUS: usize, const LABELLED: usize> =
+            Sampler<Large<PREVIOUS, LABELLED>, Gaussian<Philox>>;
+        let rest = size_of::<Picture<0, 0>>() - (1024 + 4 * 256);
+        assert!(rest <= 192, "{rest} bytes");
+        assert_eq!(size_of::<Picture<256, 256>>() - size_of::<Picture<0, 0>>(), 2 * 4 * 256);
+    }
+
+    type Large<const PREVIOUS: usize, const LABELLED: usize> = Toys<1024, 256, PREVIOUS, LABELLED>;
 }

@@ -34,20 +34,27 @@ pub struct StepRow {
 
 /// A sampler.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepTable {
+pub struct StepTable<'a> {
     /// By which users choose it, such as `ddim-20`.
-    pub name: &'static str,
+    pub name: &'a str,
     /// |x̂0| is held to this; infinite for no clip.
     pub clip: f32,
     /// From noise to picture.
-    pub rows: &'static [StepRow],
+    pub rows: &'a [StepRow],
 }
 
-impl StepTable {
+impl StepTable<'_> {
     /// Whether a step draws on x̂0 of the step before.
     #[must_use]
-    pub fn is_multistep(&self) -> bool {
-        self.rows.iter().any(|row| row.d != 0.0)
+    pub const fn is_multistep(&self) -> bool {
+        let mut step = 0;
+        while step < self.rows.len() {
+            if self.rows[step].d != 0.0 {
+                return true;
+            }
+            step += 1;
+        }
+        false
     }
 }
 

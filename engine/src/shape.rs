@@ -26,6 +26,17 @@ impl Shape {
         self.len() == 0
     }
 
+    /// Whether there are elements, and so few that no number of them leaves 32 bits.
+    pub(crate) const fn is_valid(self) -> bool {
+        let len = self.height.saturating_mul(self.width).saturating_mul(self.channels);
+        len > 0 && len <= 1 << 28
+    }
+
+    /// Whether both are the same.
+    pub(crate) const fn equals(self, other: Self) -> bool {
+        self.height == other.height && self.width == other.width && self.channels == other.channels
+    }
+
     /// All `(y, x)`, row by row.
     pub(crate) fn positions(self) -> impl Iterator<Item = (usize, usize)> {
         (0..self.height).flat_map(move |y| (0..self.width).map(move |x| (y, x)))

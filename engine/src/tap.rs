@@ -45,8 +45,15 @@ pub struct Tap {
 }
 
 impl Tap {
+    /// All elements of the value, `[height][width][channels]`, in a network's memory; fewer where the memory ends before.
+    pub fn values<'a>(&self, memory: &'a [u8]) -> impl Iterator<Item = f32> + use<'a> {
+        let tap = *self;
+        (0..tap.shape.len()).map_while(move |index| tap.value(memory, index))
+    }
+
     /// Element `index` of the value, `[height][width][channels]`, in a network's memory; `None` past its end.
     #[must_use]
+    #[inline]
     pub fn value(&self, memory: &[u8], index: usize) -> Option<f32> {
         let bytes = memory.get(self.buffer.offset..)?.get(..self.buffer.len)?;
         Some(match self.stored {
@@ -65,6 +72,7 @@ impl Tap {
 }
 
 /// The bytes of element `index`.
+#[inline]
 fn element<const N: usize>(bytes: &[u8], index: usize) -> Option<[u8; N]> {
     bytes.chunks_exact(N).nth(index)?.try_into().ok()
 }
@@ -86,5 +94,9 @@ mod tests {
         assert_eq!(read(6, 4, Stored::F32, 0), Some(1.0));
         assert_eq!(read(6, 4, Stored::F32, 1), None);
         assert_eq!(read(8, 4, Stored::F32, 0), None);
+        let shape = Shape { height: 1, width: 1, channels: 2 };
+        let stored = Stored::I8 { scale: 0.5, zero_point: -4 };
+        let tap = Tap { name: "a", layer: 0, shape, buffer: Buffer { offset: 2, len: 2 }, stored };
+        assert!(tap.values(&memory).eq([1.0, 1.5]));
     }
 }

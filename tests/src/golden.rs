@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use grano::noise::Noise;
+use grano::Noise;
 use safetensors::SafeTensors;
 
 /// A file of golden vectors.
@@ -48,11 +48,19 @@ impl Golden {
     }
 }
 
-/// Noise that was written down: each call takes the next vector.
-pub struct Replay(pub std::vec::IntoIter<Vec<f32>>);
+/// Noise that was written down, value after value.
+pub struct Replay(std::vec::IntoIter<f32>);
+
+impl Replay {
+    /// Of vectors, one after the other.
+    #[must_use]
+    pub fn new(vectors: Vec<Vec<f32>>) -> Self {
+        Self(vectors.concat().into_iter())
+    }
+}
 
 impl Noise for Replay {
     fn fill(&mut self, z: &mut [f32]) {
-        z.copy_from_slice(&self.0.next().expect("as many vectors as calls"));
+        z.iter_mut().for_each(|z| *z = self.0.next().expect("as many values as are asked for"));
     }
 }

@@ -1,69 +1,47 @@
 //! The generated networks, by precision, behind one interface.
 
-use grano::denoiser::{Denoiser, Map};
-use grano::isa::Isa;
-use grano::kernel::Condition;
-use grano::noise::Noise;
-use grano::sampler::{Request, Sampler};
-use grano::schedule::StepTable;
-use grano::tap::Tap;
+use grano::memory::Storage;
+use grano::network::{Condition, Evaluation, Input};
+use grano::{Model, Network, Noise, Request, Sampler, Table};
 use grano_codegen::Precision;
 
 macro_rules! generated {
-    ($($module:ident: $type:ident in $folder:literal;)*) => {$(
+    ($($module:ident in $folder:literal;)*) => {$(
         #[doc = concat!("Generated: ", $folder, ".")]
         pub mod $module {
             include!(concat!(env!("OUT_DIR"), "/", $folder, "/model.rs"));
-        }
-
-        impl<I: Isa> Traced for $module::$type<I> {
-            const TAPS: &'static [Tap] = $module::TAPS;
-            const SAMPLERS: &'static [StepTable] = $module::SAMPLERS;
-            fn memory(&self) -> &[u8] {
-                self.memory()
-            }
         }
     )*};
 }
 
 generated! {
-    fashion_int8: FashionInt8 in "fashion-int8";
-    fashion_mixed: FashionMixed in "fashion-mixed";
-    fashion_f16: FashionF16 in "fashion-f16";
-    fashion_f32: FashionF32 in "fashion-f32";
-    toy_int8: ToyInt8 in "toy-int8";
-    toy_mixed: ToyMixed in "toy-mixed";
-    toy_f16: ToyF16 in "toy-f16";
-    toy_f32: ToyF32 in "toy-f32";
-    mixer_int8: MixerInt8 in "mixer-int8";
-    mixer_f16: MixerF16 in "mixer-f16";
-    mixer_f32: MixerF32 in "mixer-f32";
-    fashion_in_ram: FashionInRam in "fashion-in-ram";
-    fashion_x86: FashionX86 in "fashion-x86";
-    toy_in_ram: ToyInRam in "toy-in-ram";
-    toy_x86: ToyX86 in "toy-x86";
-    fashion_strips: FashionStrips in "fashion-strips";
-    blocks_int8: BlocksInt8 in "blocks-int8";
-    blocks_strips: BlocksStrips in "blocks-strips";
-    blocks_rows: BlocksRows in "blocks-rows";
-    blocks_x86: BlocksX86 in "blocks-x86";
-    unet_int8: UnetInt8 in "unet-int8";
-    unet_f16: UnetF16 in "unet-f16";
-    unet_f32: UnetF32 in "unet-f32";
-    unet_x86: UnetX86 in "unet-x86";
-    layers_int8: LayersInt8 in "layers-int8";
-    layers_f16: LayersF16 in "layers-f16";
-    layers_f32: LayersF32 in "layers-f32";
-}
-
-/// A generated network whose intermediate values can be read.
-pub trait Traced: Denoiser + 'static {
-    /// Where they are.
-    const TAPS: &'static [Tap];
-    /// Its samplers.
-    const SAMPLERS: &'static [StepTable];
-    /// Its arena.
-    fn memory(&self) -> &[u8];
+    fashion_int8 in "fashion-int8";
+    fashion_mixed in "fashion-mixed";
+    fashion_f16 in "fashion-f16";
+    fashion_f32 in "fashion-f32";
+    toy_int8 in "toy-int8";
+    toy_mixed in "toy-mixed";
+    toy_f16 in "toy-f16";
+    toy_f32 in "toy-f32";
+    mixer_int8 in "mixer-int8";
+    mixer_f16 in "mixer-f16";
+    mixer_f32 in "mixer-f32";
+    fashion_in_ram in "fashion-in-ram";
+    fashion_x86 in "fashion-x86";
+    toy_in_ram in "toy-in-ram";
+    toy_x86 in "toy-x86";
+    fashion_strips in "fashion-strips";
+    blocks_int8 in "blocks-int8";
+    blocks_strips in "blocks-strips";
+    blocks_rows in "blocks-rows";
+    blocks_x86 in "blocks-x86";
+    unet_int8 in "unet-int8";
+    unet_f16 in "unet-f16";
+    unet_f32 in "unet-f32";
+    unet_x86 in "unet-x86";
+    layers_int8 in "layers-int8";
+    layers_f16 in "layers-f16";
+    layers_f32 in "layers-f32";
 }
 
 /// An intermediate value: its name in the graph, and its elements `[channels, height, width]`.
@@ -74,7 +52,7 @@ pub trait Visit {
     /// What comes of it.
     type Output;
     /// Does it.
-    fn visit<D: Traced>(self) -> Self::Output;
+    fn visit<M: Model>(self) -> Self::Output;
 }
 
 /// Does something with the shipped model in a precision.
@@ -135,20 +113,21 @@ pub struct Evaluate<'a> {
 impl Visit for Evaluate<'_> {
     type Output = (Vec<f32>, Vec<Value>);
 
-    fn visit<D: Traced>(self) -> Self::Output {
-        let mut network = Box::new(D::NEW);
-        let mut out = D::Map::ZERO;
+    fn visit<M: Model>(self) -> Self::Output {
+        let mut memory = Box::new(M::Memory::ZERO);
+        let mut out = vec![0.0; M::SHAPE.len()];
+        let inputs = [Input::new(self.x)];
+        let network = M::Denoiser::NEW;
+        let mut evaluation = Evaluation::new(&network, self.condition, &inputs);
         let mut values = Vec::new();
-        for layer in 0..D::LAYERS {
-            let x = if layer == 0 { self.x } else { &[] };
-            let out: &mut [f32] = if layer + 1 == D::LAYERS { out.as_mut() } else { &mut [] };
-            network.layer(layer, self.condition, x, out);
-            for tap in D::TAPS.iter().filter(|tap| tap.layer == layer) {
-                let stored: Vec<f32> = (0..tap.shape.len()).map_while(|i| tap.value(network.memory(), i)).collect();
+        let mut put = |_: usize, first: usize, strip: &[f32]| out[first..][..strip.len()].copy_from_slice(strip);
+        while let Some(layer) = evaluation.advance(memory.parts().arena, &mut put) {
+            for tap in M::Denoiser::TAPS.iter().filter(|tap| tap.layer == layer) {
+                let stored: Vec<f32> = (0..tap.shape.len()).map_while(|i| tap.value(memory.arena(), i)).collect();
                 values.push((tap.name, channels_first(&stored, tap.shape.channels)));
             }
         }
-        (out.as_ref().to_vec(), values)
+        (out, values)
     }
 }
 
@@ -165,9 +144,9 @@ pub struct Draw<'a, N> {
 impl<N: Noise> Visit for Draw<'_, N> {
     type Output = Vec<Vec<f32>>;
 
-    fn visit<D: Traced>(self) -> Self::Output {
-        let table = D::SAMPLERS.iter().find(|table| table.name == self.sampler).expect("the build script names it");
-        let mut sampler = Box::new(Sampler::<D, N>::new());
+    fn visit<M: Model>(self) -> Self::Output {
+        let table = Table::<M>::named(self.sampler).expect("the build script names it");
+        let mut sampler = Box::new(Sampler::<M, N>::new());
         sampler.start(table, self.noise, self.request).expect("a sound request");
         let mut step = || {
             sampler.step();

@@ -26,9 +26,9 @@ fn assert_equals_fixture(name: &str, text: &str) {
 fn the_toys_code_is_the_reviewed_one() {
     let (_folder, path) = toy();
     let output = Build::new(&path).samplers(["ddim-4"]).generate("toy").unwrap();
-    assert_equals_fixture("toy.int8.rs.txt", &output.generated.source);
+    assert_equals_fixture("toy.int8.rs.txt", &output.source);
     assert_equals_fixture("toy.plan.txt", &output.plan);
-    let constants = &output.generated.constants;
+    let constants = &output.constants;
     assert_equals_fixture(
         "toy.bin.txt",
         &format!("{} bytes, CRC-32 {:08x}\n", constants.len(), crc32fast::hash(constants)),
@@ -51,24 +51,30 @@ fn a_samplers_presence_changes_no_weight_and_no_scale() {
         let output = Build::new(&path).samplers(samplers.iter().copied()).generate("toy").unwrap();
         // Offsets into model.bin move as rows come and go.
         let numbers = |line: &&str| (line.contains("zero_point") || line.contains("scale")) && !line.contains("view");
-        let lines = output.generated.source.lines().filter(numbers);
+        let lines = output.source.lines().filter(numbers);
         lines.map(String::from).collect::<Vec<_>>()
     };
     assert_eq!(source(&["ddim-4"]), source(&["ancestral-50", "ddim-4"]));
 }
 
 #[test]
-fn a_multistep_sampler_takes_a_map_more() {
+fn a_multistep_sampler_and_guidance_take_a_map_more() {
     let (_folder, path) = toy();
     let map = grano_networks::toy::picture(0).len();
-    let ram = |sampler: &str, kept: usize| {
-        let output = Build::new(&path).samplers([sampler]).generate("toy").unwrap();
-        assert!(output.generated.source.contains(&format!("type Previous = [f32; {kept}];")), "{sampler}");
+    let ram = |sampler: &str, kept: usize, guided: bool| {
+        let build = Build::new(&path).samplers([sampler]).guided(guided);
+        let output = build.generate("toy").unwrap();
+        let labelled = if guided { map } else { 0 };
+        let memory = format!("type Memory = g::Memory<ARENA_BYTES, {map}, {kept}, {labelled}>;");
+        assert!(output.source.contains(&memory), "{sampler}");
         let words: Vec<&str> = output.plan.split(' ').collect();
         let at = words.windows(3).position(|words| words == ["bytes", "of", "RAM,"]).unwrap();
-        words[at - 1].parse::<usize>().unwrap()
+        let bytes = words[at - 1].parse::<usize>().unwrap();
+        assert_eq!(bytes, build.measure().unwrap().ram_bytes);
+        bytes
     };
-    assert_eq!(ram("dpm-4", map), ram("ddim-4", 0) + 4 * map);
+    assert_eq!(ram("dpm-4", map, false), ram("ddim-4", 0, false) + 4 * map);
+    assert_eq!(ram("ddim-4", 0, true), ram("ddim-4", 0, false) + 4 * map);
 }
 
 #[test]

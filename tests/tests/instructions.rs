@@ -2,30 +2,31 @@
 //! has it and on one that does not.
 
 use grano::isa::{Avx2, Avx512Vnni, Isa};
-use grano::kernel::Condition;
-use grano::noise::{Gaussian, Philox};
-use grano::sampler::{Progress, Request, Sampler};
-use grano::{denoiser::Denoiser, picture};
+use grano::network::Condition;
+use grano::{Gaussian, Model, Philox, Request, Sampler, Table, picture};
 use grano_codegen::Precision;
 use grano_tests::models::{Draw, Evaluate, Visit, fashion, fashion_x86, unet_int8, unet_x86};
 
-const REQUEST: Request = Request { label: Some(7), guidance: fashion_x86::GUIDANCE };
+const REQUEST: Request = Request { label: Some(7), guidance: <fashion_x86::FashionX86 as Model>::GUIDANCE };
 
-fn drawn<D: Denoiser>() -> Vec<f32> {
-    let mut sampler = Box::new(Sampler::<D, Gaussian<Philox>>::new());
-    sampler.start(&fashion_x86::SAMPLERS[0], Gaussian(Philox::new(0, 0)), REQUEST).unwrap();
-    while sampler.step() != Progress::Done {}
+fn drawn<M: Model>() -> Vec<f32> {
+    let mut sampler = Box::new(Sampler::<M, Gaussian<Philox>>::new());
+    sampler.start(Table::default(), Gaussian(Philox::new(0, 0)), REQUEST).unwrap();
+    sampler.run();
     sampler.x().to_vec()
 }
 
 #[test]
 fn pictures_are_the_same_bits() {
     let noise = Gaussian(Philox::new(0, 0));
-    let portable = fashion(Precision::Int8, Draw { sampler: fashion_x86::SAMPLERS[0].name, request: REQUEST, noise });
+    let portable = fashion(
+        Precision::Int8,
+        Draw { sampler: <fashion_x86::FashionX86 as Model>::SAMPLERS[0].name, request: REQUEST, noise },
+    );
     let portable = portable.last().unwrap();
     for x in [drawn::<fashion_x86::FashionX86<Avx2>>(), drawn::<fashion_x86::FashionX86<Avx512Vnni>>()] {
         assert_eq!(&x, portable);
-        let shape = <fashion_x86::FashionX86 as Denoiser>::SHAPE;
+        let shape = <fashion_x86::FashionX86 as Model>::SHAPE;
         let bytes: Vec<u8> = picture::rows(shape, &x).flatten().collect();
         assert_eq!(format!("{:08x}", crc32fast::hash(&bytes)), "2aac822c");
     }

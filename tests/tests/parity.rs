@@ -1,12 +1,12 @@
 //! Generated code against libtorch and against the naive reference, per layer and end to end.
 
-use grano::kernel::Condition;
-use grano::noise::{Gaussian, Noise, Philox};
+use grano::network::Condition;
 use grano::picture::to_u8;
-use grano::sampler::Request;
+use grano::{Gaussian, Model, Noise, Philox, Request};
 use grano_codegen::Precision;
 use grano_codegen::graph::{Function, Node, Op};
 use grano_codegen::load::{load, parse};
+use grano_codegen::op::At;
 use grano_codegen::reference;
 use grano_networks::{layers, mixer, toy, unet};
 use grano_tests::golden::{Golden, Replay};
@@ -21,7 +21,7 @@ const PICTURES: u64 = 64;
 fn rows() -> Vec<usize> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/fashion.safetensors");
     let header = load(&path).unwrap().header;
-    let tables = fashion_int8::SAMPLERS.iter().map(|table| {
+    let tables = <fashion_int8::FashionInt8 as Model>::SAMPLERS.iter().map(|table| {
         let spec = header.sampler(table.name).unwrap();
         spec.table(&header.schedule, header.prediction).unwrap()
     });
@@ -88,9 +88,9 @@ fn a_trajectory_with_injected_noise_equals_libtorchs() {
     let golden = Golden::fashion();
     let label = golden.indices("trajectory.label")[0];
     let draw = Draw {
-        sampler: fashion_int8::SAMPLERS[1].name,
+        sampler: <fashion_int8::FashionInt8 as Model>::SAMPLERS[1].name,
         request: Request { label: Some(label), guidance: 1.0 },
-        noise: Replay(golden.f32("trajectory.noise").into_iter()),
+        noise: Replay::new(golden.f32("trajectory.noise")),
     };
     for (step, (x, expected)) in fashion(Precision::F32, draw).iter().zip(golden.f32("trajectory.x")).enumerate() {
         let error = largest_error(x, &expected);
@@ -100,7 +100,7 @@ fn a_trajectory_with_injected_noise_equals_libtorchs() {
 
 fn finished(precision: Precision, picture: u64, guidance: f32) -> Vec<f32> {
     let draw = Draw {
-        sampler: fashion_int8::SAMPLERS[0].name,
+        sampler: <fashion_int8::FashionInt8 as Model>::SAMPLERS[0].name,
         request: Request { label: Some(picture as usize % 10), guidance },
         noise: Gaussian(Philox::new(0, picture)),
     };
@@ -225,25 +225,27 @@ fn normalisation_and_attention_cost_little_more_than_a_code() {
     let (_, values) = models::unet(Precision::Int8, Evaluate { x: &unet::picture(3, 625), condition });
     let value = |name: &str| values.iter().find(|(other, _)| *other == name).map(|(_, value)| &value[..]);
     let mut seen = 0;
-    for Node { name, op, inputs } in &network.graph.nodes {
-        let input = |i: usize| value(&inputs[i]).expect("inputs are stored");
-        let parameter = |kind: &str| &network.parameters[&format!("{name}.{kind}")][..];
-        let (out, expected) = match op {
-            Op::GroupNorm { groups, eps } => {
-                let plain = reference::group_norm(input(0), *groups, *eps, parameter("weight"), parameter("bias"));
-                match value(name) {
-                    Some(out) => (out, plain),
-                    None => {
-                        let silu = |v: &f32| Function::Silu.apply(f64::from(*v)) as f32;
-                        (value(&format!("{name}.silu")).expect("fused"), plain.iter().map(silu).collect())
-                    }
-                }
+    let shapes = network.graph.shapes().unwrap();
+    for node @ Node { name, op, inputs } in &network.graph.nodes {
+        if !matches!(op, Op::GroupNorm(_) | Op::Attention(_)) {
+            continue;
+        }
+        let at = At {
+            inputs: inputs.iter().map(|input| value(input).expect("inputs are stored")).collect(),
+            shapes: inputs.iter().map(|input| shapes[input]).collect(),
+            output: shapes[name],
+            parameters: &network.parameters,
+            node: &node.name,
+            t: 625,
+            label: 0,
+        };
+        let plain = op.operation().reference(&at);
+        let (out, expected) = match value(name) {
+            Some(out) => (out, plain),
+            None => {
+                let silu = |v: &f32| Function::Silu.apply(f64::from(*v)) as f32;
+                (value(&format!("{name}.silu")).expect("fused"), plain.iter().map(silu).collect())
             }
-            Op::Attention { heads } => {
-                let out = value(name).expect("stored");
-                (out, reference::attention([input(0), input(1), input(2)], out.len() / 49, *heads))
-            }
-            _ => continue,
         };
         let ratio = decibels(out, &expected, None);
         println!("{name}: {ratio:.1} dB");
@@ -275,7 +277,7 @@ fn the_reference_interpreter_equals_libtorch() {
     let (times, labels) = (golden.indices("t"), golden.indices("label"));
     for case in [0, x.len() / 2, x.len() - 1] {
         let values = reference::run(model.denoiser().unwrap(), &x[case], times[case], labels[case]).unwrap();
-        let error = largest_error(&values[&model.networks["denoiser"].graph.output], &epsilon[case]);
+        let error = largest_error(&values[model.networks["denoiser"].graph.output()], &epsilon[case]);
         assert!(error < 1e-4, "t = {}: off by {error}", times[case]);
     }
 }

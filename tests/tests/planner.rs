@@ -1,18 +1,19 @@
 //! What the planner promises: the same bits by every algorithm, budgets that hold, arenas near their lower bound.
 
-use grano::kernel::Condition;
+use grano::Model;
+use grano::network::Condition;
 use grano_codegen::load::load;
 use grano_codegen::{Build, Precision, Target};
 use grano_networks::{blocks, toy};
-use grano_tests::models::{Evaluate, Traced, Value, Visit};
+use grano_tests::models::{Evaluate, Value, Visit};
 use grano_tests::models::{blocks_int8, blocks_rows, blocks_strips, blocks_x86};
 use grano_tests::models::{fashion_in_ram, fashion_int8, fashion_strips, fashion_x86, toy_in_ram, toy_int8, toy_x86};
 use proptest::prelude::*;
 use std::path::Path;
 
 /// Output and values of one evaluation.
-fn evaluate<D: Traced>(x: &[f32], condition: Condition) -> (Vec<f32>, Vec<(&'static str, Vec<f32>)>) {
-    let (out, mut values) = Evaluate { x, condition }.visit::<D>();
+fn evaluate<M: Model>(x: &[f32], condition: Condition) -> (Vec<f32>, Vec<(&'static str, Vec<f32>)>) {
+    let (out, mut values) = Evaluate { x, condition }.visit::<M>();
     // Orders may differ.
     values.sort_by_key(|(name, _)| *name);
     (out, values)

@@ -13,7 +13,7 @@ use tch::{Device, Tensor};
 
 use crate::files;
 use crate::network::Network;
-use crate::optimize::{Adam, State};
+use crate::state::{Adam, State};
 
 const FLAT: [&str; 4] = ["parameters", "ema", "adam.first", "adam.second"];
 

@@ -30,8 +30,9 @@ use tch::{Device, Kind, Tensor};
 use crate::data::Dataset;
 use crate::finetune::{check_unguided, pictures_for};
 use crate::network::Network;
-use crate::optimize::{self, Settings, State, Task};
+use crate::optimize::{self, Settings, Task};
 use crate::process::{Noisy, Process};
+use crate::state::State;
 use crate::{checkpoint, sample};
 
 /// Makes a consistency model of a v-prediction: it draws in one evaluation or a few, consistency-1, -2, -4.
@@ -131,28 +132,29 @@ struct ConsistencyTuning {
 
 impl ConsistencyTuning {
     /// v*, f32 like `noisy.x`, for r i64 `[N]`.
-    fn target(&self, network: &Network, kind: Kind, noisy: &Noisy, r: &Tensor) -> Tensor {
+    fn target(&self, network: &Network, kind: Kind, noisy: &Noisy, r: &Tensor) -> Result<Tensor> {
         let Noisy { x, x0, noise, t, labels, .. } = noisy;
         tch::no_grad(|| {
             let earlier = r.clamp_min(0);
             let x_r = self.process.at(&earlier, x0, noise);
-            let said = network.forward(&x_r, &earlier, labels, kind);
+            let said = network.forward(&x_r, &earlier, labels, kind)?;
             let end = x_r * self.process.signal(&earlier) - said * self.process.sigma(&earlier);
             let end = x0.where_self(&r.lt(0).reshape([-1, 1, 1, 1]), &end.clamp(-1.0, 1.0));
-            (x * self.process.signal(t) - end) / self.process.sigma(t)
+            Ok((x * self.process.signal(t) - end) / self.process.sigma(t))
         })
     }
 }
 
 impl Task for ConsistencyTuning {
-    fn loss(&mut self, network: &Network, kind: Kind, update: u64) -> Tensor {
+    fn loss(&mut self, network: &Network, kind: Kind, update: u64) -> Result<Tensor> {
         let noisy = self.process.noisy(&self.data, self.batch, self.label_dropout, Prediction::Velocity);
         let stage = (update - 1) * self.partners.len() as u64 / self.updates;
         let r = self.partners[stage as usize].index_select(0, &noisy.t);
-        let error = network.forward(&noisy.x, &noisy.t, &noisy.labels, kind) - self.target(network, kind, &noisy, &r);
+        let said = network.forward(&noisy.x, &noisy.t, &noisy.labels, kind)?;
+        let error = said - self.target(network, kind, &noisy, &r)?;
         let squares = error.square().sum_dim_intlist([1i64, 2, 3].as_slice(), false, Kind::Float);
         let c = 0.00054 * (noisy.x.size()[1..].iter().product::<i64>() as f64).sqrt();
-        ((squares + c * c).sqrt() - c).mean(Kind::Float)
+        Ok(((squares + c * c).sqrt() - c).mean(Kind::Float))
     }
 
     fn sheet(&self, averaged: &Network, path: &Path) -> Result<()> {
@@ -166,7 +168,7 @@ mod tests {
 
     use super::*;
     use crate::testing;
-    use crate::unet::{Config, unet};
+    use grano_networks::compact::{self, Config};
 
     const SCHEDULE: NoiseSchedule = NoiseSchedule { kind: ScheduleKind::Cosine, steps: 100 };
 
@@ -205,7 +207,7 @@ mod tests {
     fn network() -> Network {
         let config =
             Config { input: [1, 4, 4], classes: 1, channels: [8, 8], blocks: [1, 1, 1], embedding: 16, limit: 4.0 };
-        Network::new(unet(&config).unwrap(), Device::Cpu).unwrap()
+        Network::new(compact::graph(&config).unwrap(), Device::Cpu).unwrap()
     }
 
     #[test]
@@ -213,7 +215,7 @@ mod tests {
         let _alone = testing::seed(0);
         let (task, network) = (task(1), network());
         let noisy = task.process.noisy(&task.data, 32, 0.5, Prediction::Velocity);
-        let target = task.target(&network, Kind::Float, &noisy, &Tensor::full_like(&noisy.t, -1));
+        let target = task.target(&network, Kind::Float, &noisy, &Tensor::full_like(&noisy.t, -1)).unwrap();
         // At small t, x̂0 passes through a difference of nearly equal numbers, divided by σ.
         assert!((target - noisy.target).abs().max().double_value(&[]) < 1e-4);
     }
@@ -224,7 +226,7 @@ mod tests {
         let (task, network) = (task(4), network());
         let noisy = task.process.noisy(&task.data, 32, 0.5, Prediction::Velocity);
         let r = task.partners[0].index_select(0, &noisy.t);
-        let target = task.target(&network, Kind::Float, &noisy, &r);
+        let target = task.target(&network, Kind::Float, &noisy, &r).unwrap();
         assert!(!target.requires_grad());
         let whole = |tensor: &Tensor| Vec::<i64>::try_from(tensor).unwrap();
         let alpha_bars = SCHEDULE.alpha_bars().unwrap();
@@ -239,7 +241,8 @@ mod tests {
                 earlier += 1;
                 let [a, sigma] = factors(r);
                 let x = x0 * a + noisy.noise.narrow(0, i, 1) * sigma;
-                let said = network.forward(&x, &Tensor::from_slice(&[r]), &noisy.labels.narrow(0, i, 1), Kind::Float);
+                let label = noisy.labels.narrow(0, i, 1);
+                let said = network.forward(&x, &Tensor::from_slice(&[r]), &label, Kind::Float).unwrap();
                 (x * a - said * sigma).clamp(-1.0, 1.0)
             };
             let expected = (noisy.x.narrow(0, i, 1) * a - end) / sigma;

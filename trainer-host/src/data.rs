@@ -179,7 +179,7 @@ pub fn read_npy<T: ndarray_npy::ReadableElement + tch::kind::Element>(path: &Pat
     let array = <ndarray::ArrayD<T> as ndarray_npy::ReadNpyExt>::read_npy(file)
         .with_context(|| format!("{}: not an array of {}", path.display(), std::any::type_name::<T>()))?;
     let shape: Vec<i64> = array.shape().iter().map(|&n| n as i64).collect();
-    Ok(Tensor::from_slice(array.as_standard_layout().as_slice().unwrap_or(&[])).reshape(&shape[..]))
+    Ok(Tensor::from_slice(&array.into_iter().collect::<Vec<T>>()).reshape(&shape[..]))
 }
 
 fn sorted_entries(folder: &Path) -> Result<Vec<PathBuf>> {

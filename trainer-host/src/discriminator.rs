@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
-use grano_codegen::graph::{Builder, Function, Graph, LABEL, Op, X};
+use grano_codegen::graph::{Activation, Builder, ChannelBias, Conv2d, Embedding, Function, Graph, LABEL, Linear, X};
 use tch::{Device, Kind, Tensor};
 
 use crate::network::Network;
-use crate::optimize::Adam;
+use crate::state::Adam;
 
 /// A network D(x, label) with the state of its training.
 pub struct Discriminator {
@@ -58,34 +58,41 @@ impl Discriminator {
     /// The loss is relativistic, softplus(−(D(real) − D(drawn))), with penalties on the gradient at either (Huang et
     /// al. 2024, "The GAN is dead; long live the GAN!", R1 and R2); they are estimated by nudges of the pictures,
     /// E(D(x + δ) − D(x))² ≈ |δ|²·|∇D|² (Lin et al. 2025, section 3.3), which need no second derivatives.
-    pub fn learn(&mut self, pairs: &Pairs<'_>, update: u64) {
+    ///
+    /// # Errors
+    /// Those of [`Network::forward`].
+    pub fn learn(&mut self, pairs: &Pairs<'_>, update: u64) -> Result<()> {
         let both = Tensor::cat(&[pairs.real, pairs.drawn], 0);
         let labels = Tensor::cat(&[pairs.labels, pairs.labels], 0);
-        let plain = self.logits(&both, &labels);
+        let plain = self.logits(&both, &labels)?;
         let [real, drawn] = [0, 1].map(|i| plain.reshape([2, -1]).select(0, i));
         let mut loss = (drawn - real).softplus().mean(Kind::Float);
         if update.is_multiple_of(PENALTY_EVERY) {
-            let nudged = self.logits(&(&both + both.randn_like() * NUDGE), &labels);
+            let nudged = self.logits(&(&both + both.randn_like() * NUDGE), &labels)?;
             let weight = 0.5 * PENALTY * PENALTY_EVERY as f64 / NUDGE.powi(2);
             loss += (nudged - plain).square().mean(Kind::Float) * (2.0 * weight);
         }
         loss.backward();
         let gradient = self.network.take_gradient();
         tch::no_grad(|| self.adam.step(self.network.flat(), &gradient, self.rate, update));
+        Ok(())
     }
 
     /// The loss of the model that drew, a scalar, and its gradient with respect to what was drawn, like `pairs.drawn`.
-    pub fn judge(&self, pairs: &Pairs<'_>) -> (Tensor, Tensor) {
-        let real = tch::no_grad(|| self.logits(pairs.real, pairs.labels));
+    ///
+    /// # Errors
+    /// Those of [`Network::forward`].
+    pub fn judge(&self, pairs: &Pairs<'_>) -> Result<(Tensor, Tensor)> {
+        let real = tch::no_grad(|| self.logits(pairs.real, pairs.labels))?;
         let drawn = pairs.drawn.detach().set_requires_grad(true);
-        let loss = (real - self.logits(&drawn, pairs.labels)).softplus().mean(Kind::Float);
+        let loss = (real - self.logits(&drawn, pairs.labels)?).softplus().mean(Kind::Float);
         let gradient = Tensor::run_backward(&[&loss], &[&drawn], false, false).swap_remove(0);
-        (loss.detach(), gradient)
+        Ok((loss.detach(), gradient))
     }
 
     /// f32 `[N]`.
-    fn logits(&self, x: &Tensor, labels: &Tensor) -> Tensor {
-        self.network.forward(x, &labels.zeros_like(), labels, Kind::Float).reshape([-1])
+    fn logits(&self, x: &Tensor, labels: &Tensor) -> Result<Tensor> {
+        Ok(self.network.forward(x, &labels.zeros_like(), labels, Kind::Float)?.reshape([-1]))
     }
 }
 
@@ -93,18 +100,18 @@ impl Discriminator {
 fn graph([c, h, w]: [usize; 3], classes: usize) -> Result<Graph> {
     const CHANNELS: [usize; 3] = [32, 64, 128];
     const EMBEDDING: usize = 64;
-    const SILU: Op = Op::Activation { function: Function::Silu };
+    const SILU: Activation = Activation { function: Function::Silu };
     ensure!(h >= 8 && w >= 8, "pictures are {h}×{w}; a discriminator needs 8×8");
     let mut b = Builder::new([c, h, w], classes);
-    let linear = |out_features| Op::Linear { out_features };
+    let linear = |out_features| Linear { out_features };
     if classes > 0 {
-        b.node("class", Op::Embedding { dim: EMBEDDING }, &[LABEL]);
+        b.node("class", Embedding { dim: EMBEDDING }, &[LABEL]);
     }
-    let conv = |out_channels, kernel, stride, padding| Op::Conv2d {
+    let conv = |out_channels, kernel, stride, padding| Conv2d {
         out_channels,
         kernel,
         stride: [stride; 2],
-        padding: [padding; 2],
+        padding: [padding; 2].into(),
         upsample: [1; 2],
         groups: 1,
     };
@@ -114,7 +121,7 @@ fn graph([c, h, w]: [usize; 3], classes: usize) -> Result<Graph> {
         x = b.node(format!("conv{i}"), conv(channels, [4; 2], 2, 1), &[&x]);
         if classes > 0 {
             let vector = b.node(format!("class{i}"), linear(channels), &["class"]);
-            x = b.node(format!("add_class{i}"), Op::ChannelBias, &[&x, &vector]);
+            x = b.node(format!("add_class{i}"), ChannelBias {}, &[&x, &vector]);
         }
         x = b.node(format!("silu{i}"), SILU, &[&x]);
         left = left.map(|side| side / 2);
@@ -141,11 +148,11 @@ mod tests {
         for update in 1..=300 {
             let (real, drawn) = (draw(0.1), draw(-0.1));
             let pairs = Pairs { real: &real, drawn: &drawn, labels: &labels };
-            before = before.or_else(|| Some(discriminator.judge(&pairs).0.double_value(&[])));
-            discriminator.learn(&pairs, update);
+            before = before.or_else(|| Some(discriminator.judge(&pairs).unwrap().0.double_value(&[])));
+            discriminator.learn(&pairs, update).unwrap();
         }
         let (real, drawn) = (draw(0.1), draw(-0.1));
-        let (loss, gradient) = discriminator.judge(&Pairs { real: &real, drawn: &drawn, labels: &labels });
+        let (loss, gradient) = discriminator.judge(&Pairs { real: &real, drawn: &drawn, labels: &labels }).unwrap();
         let (before, after) = (before.unwrap(), loss.double_value(&[]));
         assert!(before < 1.0 && after > before + 0.2, "the loss of who draws went from {before} to {after}");
         let towards = (gradient * &sign).sum_dim_intlist([1i64, 2, 3].as_slice(), false, Kind::Float);

@@ -24,8 +24,9 @@ use tch::{Device, Kind, Tensor};
 
 use crate::finetune::fake_quantized;
 use crate::network::Network;
-use crate::optimize::{self, Settings, State, Task, seed_of};
+use crate::optimize::{self, Settings, Task, seed_of};
 use crate::sample::{self, Trajectory};
+use crate::state::State;
 use crate::{checkpoint, files};
 
 /// Teaches a model to draw in few evaluations what another, or itself, draws in many.
@@ -186,7 +187,7 @@ impl Trajectories {
         for start in (0..args.pictures).step_by(BATCH as usize) {
             let count = BATCH.min(args.pictures - start);
             // Without a label guidance changes nothing, so both kinds go through the same steps.
-            let classes = network.graph().classes as i64;
+            let classes = network.graph().classes() as i64;
             let labels = Tensor::randint(classes.max(1), [count], (Kind::Int64, device));
             let hidden = Tensor::rand([count], (Kind::Float, device)).lt(args.label_dropout);
             let labels = labels.masked_fill(&hidden, classes);
@@ -205,7 +206,7 @@ impl Trajectories {
                     ends.push(x.to_kind(Kind::Half));
                 }
             };
-            let _ = trajectory.run(&network, &mut noise, &mut keep);
+            let _ = trajectory.run(&network, &mut noise, &mut keep)?;
             states.append(&mut ends);
             x.push(Tensor::stack(&states, 1));
             all_labels.push(labels);
@@ -267,7 +268,7 @@ struct ProgressiveDistillation {
 }
 
 impl Task for ProgressiveDistillation {
-    fn loss(&mut self, network: &Network, kind: Kind, _update: u64) -> Tensor {
+    fn loss(&mut self, network: &Network, kind: Kind, _update: u64) -> Result<Tensor> {
         let StudentSteps { from, to, t, a, b, k0, k1 } = &self.steps;
         let draw = |count: i64| Tensor::randint(count, [self.batch], (Kind::Int64, self.trajectories.x.device()));
         let (picture, step) = (draw(self.trajectories.x.size()[0]), draw(t.size()[0]));
@@ -280,7 +281,7 @@ impl Task for ProgressiveDistillation {
         let x0 = ((x_at(to) - &x * factor(b)) / factor(a)).clamp(-1.0, 1.0);
         let target = (&x * factor(k0) - x0) / factor(k1);
         let labels = self.trajectories.labels.index_select(0, &picture);
-        network.forward(&x, &number(t), &labels, kind).mse_loss(&target, tch::Reduction::Mean)
+        Ok(network.forward(&x, &number(t), &labels, kind)?.mse_loss(&target, tch::Reduction::Mean))
     }
 
     fn sheet(&self, averaged: &Network, path: &Path) -> Result<()> {

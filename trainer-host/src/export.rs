@@ -84,10 +84,10 @@ fn calibrate(network: &Network, tables: &[Table], guidance: f32, args: &Args) ->
     let shapes = graph.shapes()?;
     let maps: BTreeSet<String> =
         shapes.iter().filter(|(_, shape)| matches!(shape, Shape::Map(_))).map(|(name, _)| name.clone()).collect();
-    let classes = graph.classes.max(1) as u64;
+    let classes = graph.classes().max(1) as u64;
     let labels: Vec<i64> = (0..args.trajectories).map(|i| (i % classes) as i64).collect();
     let labels = Tensor::from_slice(&labels);
-    let both = Tensor::cat(&[labels.shallow_clone(), Tensor::full_like(&labels, graph.classes as i64)], 0);
+    let both = Tensor::cat(&[labels.shallow_clone(), Tensor::full_like(&labels, graph.classes() as i64)], 0);
     // By time, then by map.
     let mut ends: BTreeMap<usize, BTreeMap<String, [f32; 2]>> = BTreeMap::new();
     let bar = ProgressBar::new(tables.iter().map(|table| table.rows.len() as u64).sum());
@@ -95,6 +95,7 @@ fn calibrate(network: &Network, tables: &[Table], guidance: f32, args: &Args) ->
         let mut streams: Vec<_> = (0..args.trajectories).map(|i| Gaussian(Philox::new(CALIBRATION_SEED, i))).collect();
         let mut row = table.rows.iter();
         let trajectory = Trajectory { table, labels: &labels, guidance, kind: Kind::Float };
+        let mut measured = Ok(());
         let mut measure = |input: &Tensor, _: &Tensor| {
             let Some(row) = row.next() else { return };
             let t = Tensor::full_like(&both, row.t as i64);
@@ -107,10 +108,12 @@ fn calibrate(network: &Network, tables: &[Table], guidance: f32, args: &Args) ->
                 }
             };
             record(X, input);
-            let _ = network.trace(&Tensor::cat(&[input, input], 0), &t, &both, Kind::Float, &mut record);
+            let traced = network.trace(&Tensor::cat(&[input, input], 0), &t, &both, Kind::Float, &mut record);
+            measured = std::mem::replace(&mut measured, Ok(())).and(traced.map(drop));
             bar.inc(1);
         };
-        let _ = trajectory.run(network, &mut |shape| noise(&mut streams, shape), &mut measure);
+        let _ = trajectory.run(network, &mut |shape| noise(&mut streams, shape), &mut measure)?;
+        measured?;
     }
     bar.finish();
     let times = ends.keys().copied().collect();
@@ -149,14 +152,15 @@ pub fn bulk(maps: &Tensor, outliers: f64) -> [f32; 2] {
 fn golden(network: &Network, header: &Header, table: &Table) -> Result<Vec<u8>> {
     let graph = network.graph();
     let cases = table.rows.len() as i64;
-    let [c, h, w] = graph.input.map(|n| n as i64);
-    let labels: Vec<i64> = (0..cases).map(|i| i % (graph.classes as i64 + 1)).collect();
+    let [c, h, w] = graph.input().map(|n| n as i64);
+    let labels: Vec<i64> = (0..cases).map(|i| i % (graph.classes() as i64 + 1)).collect();
     let labels = Tensor::from_slice(&labels);
     let mut streams: Vec<_> = (0..cases as u64).map(|i| Gaussian(Philox::new(CALIBRATION_SEED + 1, i))).collect();
     // Inputs as the network meets them: case i is x at step i of a trajectory of its own.
     let mut inputs = Vec::new();
     let trajectory = Trajectory { table, labels: &labels, guidance: 1.0, kind: Kind::Float };
-    let _ = trajectory.run(network, &mut |shape| noise(&mut streams, shape), &mut |input, _| inputs.push(input.copy()));
+    let mut keep = |input: &Tensor, _: &Tensor| inputs.push(input.copy());
+    let _ = trajectory.run(network, &mut |shape| noise(&mut streams, shape), &mut keep)?;
     let x: Vec<Tensor> = inputs.iter().enumerate().map(|(i, input)| input.get(i as i64)).collect();
     let x = Tensor::stack(&x, 0);
     let t: Vec<i64> = table.rows.iter().map(|row| row.t as i64).collect();
@@ -168,11 +172,11 @@ fn golden(network: &Network, header: &Header, table: &Table) -> Result<Vec<u8>> 
     let end = |sum: &Node| {
         let mut readers = graph.nodes.iter().filter(|node| node.inputs.contains(&sum.name));
         match (readers.next(), readers.next()) {
-            (Some(reader), None) if matches!(reader.op, Op::Activation { .. }) => reader.name.clone(),
+            (Some(reader), None) if matches!(reader.op, Op::Activation(_)) => reader.name.clone(),
             _ => sum.name.clone(),
         }
     };
-    let sums = graph.nodes.iter().filter(|node| matches!(node.op, Op::Add));
+    let sums = graph.nodes.iter().filter(|node| matches!(node.op, Op::Add(_)));
     let watched: BTreeSet<String> = sums.filter(|node| matches!(shapes[&node.name], Shape::Map(_))).map(end).collect();
     let epsilon = tch::no_grad(|| {
         network.trace(&x, &t, &labels, Kind::Float, &mut |name, value| {
@@ -180,10 +184,10 @@ fn golden(network: &Network, header: &Header, table: &Table) -> Result<Vec<u8>> 
                 tensors.insert(format!("value.{name}"), value.index_select(0, &value_cases));
             }
         })
-    });
+    })?;
 
     let noisy: SamplerSpec = format!("ddim-{}-eta0.5", table.rows.len()).parse()?;
-    let label = Tensor::from_slice(&[graph.classes.saturating_sub(3) as i64]);
+    let label = Tensor::from_slice(&[graph.classes().saturating_sub(3) as i64]);
     let mut streams = [Gaussian(Philox::new(CALIBRATION_SEED + 2, 0))];
     let (mut injected, mut states) = (Vec::new(), Vec::new());
     let noisy_table = noisy.table(&header.schedule, header.prediction)?;
@@ -193,7 +197,7 @@ fn golden(network: &Network, header: &Header, table: &Table) -> Result<Vec<u8>> 
         injected.push(z.copy());
         z
     };
-    let _ = trajectory.run(network, &mut draw, &mut |_, x| states.push(x.copy()));
+    let _ = trajectory.run(network, &mut draw, &mut |_, x| states.push(x.copy()))?;
     // The last step draws no noise; its z is zero.
     injected.resize_with(1 + states.len(), || Tensor::zeros([1, c, h, w], (Kind::Float, Device::Cpu)));
     tensors.extend([

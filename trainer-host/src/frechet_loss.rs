@@ -79,10 +79,18 @@ impl FrechetLoss {
 
     /// The distance of what a sampler drew lately, the mean over the classifiers, and its gradient with respect to `drawn`,
     /// f32 `[N, C, H, W]`, the newest of it. `draw(n)` draws n pictures more, when there are none to compare with yet.
-    pub fn judge(&mut self, drawn: &Tensor, sampler: usize, draw: &mut dyn FnMut(i64) -> Tensor) -> (f64, Tensor) {
+    ///
+    /// # Errors
+    /// Those of `draw`.
+    pub fn judge(
+        &mut self,
+        drawn: &Tensor,
+        sampler: usize,
+        draw: &mut dyn FnMut(i64) -> Result<Tensor>,
+    ) -> Result<(f64, Tensor)> {
         if self.views.first().is_some_and(|view| view.seen.double_value(&[sampler as i64]) == 0.0) {
             for _ in 0..FIRST[0] {
-                let pictures = draw(FIRST[1]);
+                let pictures = draw(FIRST[1])?;
                 for view in &mut self.views {
                     let features = view.classifier.look(&pictures).features;
                     view.see(&features, sampler);
@@ -101,7 +109,7 @@ impl FrechetLoss {
             gradient += by_pixels * (share / drawn.size()[0] as f64);
             distance += one * share;
         }
-        (distance, gradient)
+        Ok((distance, gradient))
     }
 }
 
@@ -154,7 +162,7 @@ mod tests {
         let mut distances = Vec::new();
         for _ in 0..60 {
             let pictures = drawn.repeat([4, 1, 1, 1]);
-            let (distance, gradient) = loss.judge(&drawn, 1, &mut |n| pictures.narrow(0, 0, n));
+            let (distance, gradient) = loss.judge(&drawn, 1, &mut |n| Ok(pictures.narrow(0, 0, n))).unwrap();
             drawn -= &gradient / gradient.norm();
             distances.push(distance);
         }

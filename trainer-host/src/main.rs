@@ -1,6 +1,7 @@
 //! `grano-train`: trains, teaches, exports, samples and evaluates the networks that grano puts on chips, with libtorch.
 //!
-//! It is linked with the libtorch 2.11 in `$LIBTORCH` (or that of a Python environment, with `LIBTORCH_USE_PYTORCH=1`).
+//! It is linked with the libtorch 2.11 in `$LIBTORCH` (or that of the PyTorch of `python3`, with `LIBTORCH_USE_PYTORCH=1`).
+//! Model files run in process, on the kernels of the engine, in whatever precision: no network is compiled in.
 //! `train`, `finetune`, `distill`, `consistency`, `refine`, `sensitivity`, `judge` and `eval` run on the first GPU when libtorch
 //! has its CUDA part: `build.rs` links `$LIBTORCH/lib/libtorch_cuda.so` where it exists; elsewhere start with
 //! `LD_PRELOAD=…/libtorch_cuda.so`.
@@ -18,7 +19,6 @@ mod export;
 mod files;
 mod finetune;
 mod frechet_loss;
-mod integer;
 mod judge;
 mod moments;
 mod network;
@@ -26,13 +26,14 @@ mod optimize;
 mod process;
 mod progress;
 mod refine;
+mod rounding;
 mod sample;
 mod sensitivity;
+mod state;
 mod steps;
 #[cfg(test)]
 mod testing;
 mod train;
-mod unet;
 
 use clap::Parser;
 

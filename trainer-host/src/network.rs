@@ -1,16 +1,16 @@
 //! Runs a graph with libtorch: the IR is the one definition of the network, here it learns.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
-use anyhow::{Context, Result};
-use grano_codegen::fold::fold;
+use anyhow::{Context, Result, bail, ensure};
 use grano_codegen::graph::{Function, Graph, LABEL, Op, Parameter, T, X};
 use grano_codegen::kernel::Affine;
-use grano_codegen::model::{self, Ranges};
-use grano_codegen::quantize::{Code, codes};
+use grano_codegen::model;
+use grano_codegen::op::{AveragePool, Conv2d};
+use grano_codegen::quantize::Code;
 use tch::{Device, Kind, Tensor};
 
-use crate::integer::Integer;
+use crate::rounding::Rounding;
 
 /// A graph and its parameters, which lie one behind another in one flat vector.
 pub struct Network {
@@ -19,26 +19,6 @@ pub struct Network {
     flat: Tensor,
     views: BTreeMap<String, Tensor>,
     rounding: Option<Rounding>,
-}
-
-/// What an int8 or mixed network rounds values to.
-#[derive(Clone, Debug)]
-pub struct Rounding {
-    /// By node.
-    pub codes: BTreeMap<String, Code>,
-    ranges: Ranges,
-    fine: Vec<String>,
-}
-
-impl Rounding {
-    /// Of `network` with these ranges and the values `fine` in int16.
-    ///
-    /// # Errors
-    /// When int8 has no kernel for a node, or int16 cannot hold what is to be fine.
-    pub fn new(network: &model::Network, ranges: &Ranges, fine: &[String]) -> Result<Self> {
-        let codes = codes(&fold(network, &ranges.times)?, ranges, fine)?;
-        Ok(Self { codes, ranges: ranges.clone(), fine: fine.to_vec() })
-    }
 }
 
 impl Network {
@@ -56,8 +36,8 @@ impl Network {
                 let fan_in = parameter.shape[1..].iter().product::<usize>() as f64;
                 let (node, kind) = parameter.name.rsplit_once('.').unwrap_or_default();
                 match (graph.node(node).map(|node| &node.op), parameter.shape.len()) {
-                    (Some(Op::GroupNorm { .. }), _) if kind == "weight" => Tensor::ones([count], (Kind::Float, device)),
-                    (Some(Op::Embedding { .. }), _) => Tensor::randn([count], (Kind::Float, device)),
+                    (Some(Op::GroupNorm(_)), _) if kind == "weight" => Tensor::ones([count], (Kind::Float, device)),
+                    (Some(Op::Embedding(_)), _) => Tensor::randn([count], (Kind::Float, device)),
                     (_, 1) => Tensor::zeros([count], (Kind::Float, device)),
                     _ => Tensor::randn([count], (Kind::Float, device)) * (2.0 / fan_in).sqrt(),
                 }
@@ -82,13 +62,13 @@ impl Network {
             views.insert(parameter.name.clone(), view.view(&shape[..]).detach().set_requires_grad(true));
             offset += count;
         }
-        anyhow::ensure!(offset == flat.size1()?, "{} values for {offset} parameters", flat.size1()?);
+        ensure!(offset == flat.size1()?, "{} values for {offset} parameters", flat.size1()?);
         Ok(Self { graph, parameters, flat, views, rounding: None })
     }
 
-    /// The same network that rounds its values as the chip does, to the last bit (fake quantisation): they are those of
-    /// [`Integer`]. Gradients pass as if only what lies beyond a code's ends were cut off (straight-through, Bengio et al.
-    /// 2013). Where sums leave int32, which an export would refuse, values become the nearest codes instead.
+    /// The same network whose every stored value is the one that the int8 network stores, to the bit: fake quantisation by
+    /// the engine's own kernels ([`Rounding::values`]). Gradients pass through the float network, as if only what lies
+    /// beyond a code's ends were cut off (straight-through, Bengio et al. 2013).
     pub fn with_fake_quantization(self, rounding: Rounding) -> Self {
         Self { rounding: Some(rounding), ..self }
     }
@@ -141,20 +121,17 @@ impl Network {
         if view.dim() == 4 { on_grid(view) } else { view.shallow_clone() }
     }
 
-    /// The values that the chip has, by node; none without fake quantisation. Shapes as for [`Self::forward`].
-    fn exact(&self, x: &Tensor, t: &Tensor, label: &Tensor) -> BTreeMap<String, Tensor> {
-        let Some(Rounding { ranges, fine, .. }) = &self.rounding else { return BTreeMap::new() };
-        let run = || {
+    /// The values that the int8 network has, by node; none without fake quantisation. Shapes as for [`Self::forward`].
+    fn exact(&self, x: &Tensor, t: &Tensor, label: &Tensor) -> Result<BTreeMap<String, Tensor>> {
+        let Some(rounding) = &self.rounding else { return Ok(BTreeMap::new()) };
+        tch::no_grad(|| {
             let parameter = |(parameter, value): (&Parameter, Tensor)| {
                 Ok((parameter.name.clone(), Vec::<f32>::try_from(value.detach().reshape([-1]))?))
             };
             let parameters = self.named().map(parameter).collect::<Result<_>>()?;
             let network = model::Network { graph: self.graph.clone(), parameters };
-            let times: BTreeSet<i64> = Vec::<i64>::try_from(t)?.into_iter().collect();
-            let times: Vec<usize> = times.into_iter().map(|t| t as usize).collect();
-            Integer::new(&network, ranges, fine, &times, x.device())?.run(x, t, label)
-        };
-        tch::no_grad(run).unwrap_or_default()
+            rounding.values(network, x, t, label).context("the weights of this update make no int8 network")
+        })
     }
 
     /// A node's value, rounded where the network has a code for it; `exact` is what the chip has.
@@ -166,16 +143,23 @@ impl Network {
             (None, Some(code)) => nearest(code, &held.detach()),
             (None, None) => return value,
         };
-        &held + (rounded - held.detach())
+        // The difference is 0: the value is the rounded one to the bit, the gradient the other's.
+        rounded + (&held - held.detach())
     }
 
     /// The network's output f32 `[N, C, H, W]` for `x` f32 `[N, C, H, W]`, `t` i64 `[N]`, `label` i64 `[N]`,
     /// computed in `kind`.
-    pub fn forward(&self, x: &Tensor, t: &Tensor, label: &Tensor, kind: Kind) -> Tensor {
+    ///
+    /// # Errors
+    /// When it is to round as an int8 network that its weights no longer make.
+    pub fn forward(&self, x: &Tensor, t: &Tensor, label: &Tensor, kind: Kind) -> Result<Tensor> {
         self.trace(x, t, label, kind, &mut |_, _| ())
     }
 
     /// As [`Self::forward`], and shows every node's value to `watch`.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
     pub fn trace(
         &self,
         x: &Tensor,
@@ -183,8 +167,8 @@ impl Network {
         label: &Tensor,
         kind: Kind,
         watch: &mut dyn FnMut(&str, &Tensor),
-    ) -> Tensor {
-        let exact = self.exact(x, t, label);
+    ) -> Result<Tensor> {
+        let exact = self.exact(x, t, label)?;
         // Channels last in memory, which libtorch's convolutions keep and are a tenth faster on.
         let x = x.to_kind(kind).permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
         let mut values: HashMap<&str, Tensor> = HashMap::from([
@@ -192,48 +176,105 @@ impl Network {
             (T, t.shallow_clone()),
             (LABEL, label.shallow_clone()),
         ]);
-        let parameter = |node: &str, which: &str| self.value(&format!("{node}.{which}")).to_kind(kind);
         for node in &self.graph.nodes {
-            let input = |i: usize| &values[node.inputs[i].as_str()];
-            let value = match &node.op {
-                Op::Conv2d { stride, padding, upsample, groups, .. } => {
-                    let joined = match node.inputs.len() {
-                        1 => input(0).shallow_clone(),
-                        count => Tensor::cat(&(0..count).map(input).collect::<Vec<_>>(), 1),
-                    };
-                    let [_, _, h, w] = joined.size()[..] else { unreachable!("the graph was checked") };
-                    let [up_h, up_w] = upsample.map(|n| n as i64);
-                    let enlarged = match upsample {
-                        [1, 1] => joined,
-                        _ => joined.upsample_nearest2d([h * up_h, w * up_w], None, None),
-                    };
-                    let (weight, bias) = (parameter(&node.name, "weight"), parameter(&node.name, "bias"));
-                    let [stride, padding] = [stride, padding].map(|pair| pair.map(|n| n as i64));
-                    enlarged.conv2d(&weight, Some(bias), stride, padding, [1, 1], *groups as i64)
-                }
-                Op::GroupNorm { groups, eps } => {
-                    let (weight, bias) = (parameter(&node.name, "weight"), parameter(&node.name, "bias"));
-                    input(0).group_norm(*groups as i64, Some(weight), Some(bias), *eps, false)
-                }
-                Op::Attention { heads } => attention([input(0), input(1), input(2)], *heads as i64),
-                Op::Linear { .. } => {
-                    input(0).linear(&parameter(&node.name, "weight"), Some(parameter(&node.name, "bias")))
-                }
-                Op::Activation { function: Function::Silu } => input(0).silu(),
-                Op::Activation { function: Function::ClippedSilu { limit } } => input(0).silu().clamp_max(*limit),
-                Op::Add => input(0) + input(1),
-                Op::ChannelGain => input(0) * parameter(&node.name, "weight").reshape([1, -1, 1, 1]),
-                Op::ChannelBias => input(0) + input(1).unsqueeze(-1).unsqueeze(-1),
-                Op::Sinusoid { dim, max_period } => sinusoid(input(0), *dim as i64, *max_period).to_kind(kind),
-                Op::Embedding { .. } => Tensor::embedding(&parameter(&node.name, "weight"), input(0), -1, false, false),
-                Op::DepthToSpace { block } => input(0).pixel_shuffle(*block as i64),
-            };
+            let find = |input: &String| values.get(input.as_str()).with_context(|| format!("`{input}` has no value"));
+            let inputs = node.inputs.iter().map(find).collect::<Result<Vec<_>>>()?;
+            let value = self.compute(&node.op, &node.name, &inputs, kind)?;
             let value = self.rounded(&node.name, value, exact.get(&node.name));
             watch(&node.name, &value);
             values.insert(&node.name, value);
         }
-        values[self.graph.output.as_str()].to_kind(Kind::Float)
+        Ok(values[self.graph.output()].to_kind(Kind::Float))
     }
+
+    /// A node's value in `kind`.
+    fn compute(&self, op: &Op, node: &str, inputs: &[&Tensor], kind: Kind) -> Result<Tensor> {
+        let parameter = |which: &str| self.value(&format!("{node}.{which}")).to_kind(kind);
+        let both = || (parameter("weight"), Some(parameter("bias")));
+        Ok(match (op, inputs) {
+            (Op::Conv2d(conv), _) => {
+                let (weight, bias) = both();
+                convolution(conv, inputs, &weight, bias.as_ref())
+            }
+            (Op::GroupNorm(norm), _) => {
+                let (weight, bias) = both();
+                side_by_side(inputs).group_norm(norm.groups as i64, Some(weight), bias, norm.eps, false)
+            }
+            (Op::Attention(mix), [q, k, v]) => attention([q, k, v], mix.heads as i64),
+            (Op::Linear(_), [x]) => {
+                let (weight, bias) = both();
+                x.flatten(1, -1).linear(&weight, bias)
+            }
+            (Op::Activation(activation), [x]) => match activation.function {
+                Function::Silu => x.silu(),
+                Function::ClippedSilu { limit } => x.silu().clamp_max(limit),
+                Function::Relu => x.relu(),
+                Function::Tanh => x.tanh(),
+                Function::Sigmoid => x.sigmoid(),
+                Function::Gelu => x.gelu("none"),
+                Function::GeluTanh => x.gelu("tanh"),
+            },
+            (Op::Add(_), [a, b]) => *a + *b,
+            (Op::ChannelGain(_), [x]) => *x * parameter("weight").reshape([1, -1, 1, 1]),
+            (Op::ChannelBias(_), [x, bias]) => *x + per_channel(x, bias),
+            (Op::ScaleShift(_), [x, scale, shift]) => *x * (per_channel(x, scale) + 1.0) + per_channel(x, shift),
+            (Op::Product(_), [a, b]) => *a * per_channel(a, b),
+            (Op::AveragePool(pool), [x]) => average_pool(pool, x),
+            (Op::GlobalAveragePool(_), [x]) => x.mean_dim([2i64, 3].as_slice(), true, x.kind()),
+            (Op::Softmax(_), [x]) => x.softmax(1, x.kind()),
+            (Op::Sinusoid(sinusoid), [t]) => angles(t, sinusoid.dim as i64, sinusoid.max_period).to_kind(kind),
+            (Op::Embedding(_), [label]) => Tensor::embedding(&parameter("weight"), label, -1, false, false),
+            (Op::DepthToSpace(shuffle), [x]) => x.pixel_shuffle(shuffle.block as i64),
+            _ => bail!("`{node}`: the trainer has no such operation on {} inputs", inputs.len()),
+        })
+    }
+}
+
+/// conv(enlarged and padded maps, side by side).
+fn convolution(conv: &Conv2d, maps: &[&Tensor], weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+    let pair = |sides: [usize; 2]| sides.map(|n| n as i64);
+    let joined = match maps {
+        // A vector is a map of one pixel.
+        [map] if map.dim() == 2 => map.unsqueeze(-1).unsqueeze(-1),
+        _ => side_by_side(maps),
+    };
+    let [h, w] = [2, 3].map(|axis| joined.size()[axis]);
+    let [up_h, up_w] = pair(conv.upsample);
+    let enlarged = match conv.upsample {
+        [1, 1] => joined,
+        _ => joined.upsample_nearest2d([h * up_h, w * up_w], None, None),
+    };
+    let ([top, left], [bottom, right]) = (pair(conv.padding.before), pair(conv.padding.after));
+    let (padded, padding) = match [top, left] == [bottom, right] {
+        true => (enlarged, [top, left]),
+        false => (enlarged.constant_pad_nd([left, right, top, bottom]), [0, 0]),
+    };
+    padded.conv2d(weight, bias, pair(conv.stride), padding, [1, 1], conv.groups as i64)
+}
+
+/// Maps whose channels follow each other as one.
+fn side_by_side(maps: &[&Tensor]) -> Tensor {
+    match maps {
+        [map] => map.shallow_clone(),
+        _ => Tensor::cat(maps, 1),
+    }
+}
+
+/// A vector `[N, C]` as a map of one pixel, where `map` is one; else as it is.
+fn per_channel(map: &Tensor, value: &Tensor) -> Tensor {
+    if map.dim() > value.dim() { value.unsqueeze(-1).unsqueeze(-1) } else { value.shallow_clone() }
+}
+
+/// The mean of those elements of each window that lie in the map.
+fn average_pool(pool: &AveragePool, map: &Tensor) -> Tensor {
+    let pair = |sides: [usize; 2]| sides.map(|n| n as i64);
+    let ([top, left], [bottom, right]) = (pair(pool.padding.before), pair(pool.padding.after));
+    let mean = |map: &Tensor| {
+        let padded = map.constant_pad_nd([left, right, top, bottom]);
+        padded.avg_pool2d(pair(pool.kernel), pair(pool.stride), [0, 0], false, true, None)
+    };
+    // With zeros around, a mean is as much too small as that of ones.
+    mean(map) / mean(&map.ones_like())
 }
 
 /// Values held between those of a code's ends.
@@ -260,7 +301,7 @@ fn on_grid(weight: &Tensor) -> Tensor {
 }
 
 /// softmax(qᵀk / √d) · v per head, over all positions; maps are `[N, C, H, W]`.
-pub fn attention(maps: [&Tensor; 3], heads: i64) -> Tensor {
+fn attention(maps: [&Tensor; 3], heads: i64) -> Tensor {
     let size = maps[0].size();
     let [n, channels, h, w] = size[..] else { unreachable!("the graph was checked") };
     let depth = channels / heads;
@@ -271,7 +312,7 @@ pub fn attention(maps: [&Tensor; 3], heads: i64) -> Tensor {
 }
 
 /// `[sin(t·ω), cos(t·ω)]`, f32 `[N, dim]`.
-fn sinusoid(t: &Tensor, dim: i64, max_period: f64) -> Tensor {
+fn angles(t: &Tensor, dim: i64, max_period: f64) -> Tensor {
     let half = dim / 2;
     let exponent = Tensor::arange(half, (Kind::Double, t.device())) * (-max_period.ln() / half as f64);
     let angle = t.to_kind(Kind::Double).unsqueeze(-1) * exponent.exp().unsqueeze(0);
@@ -282,18 +323,21 @@ fn sinusoid(t: &Tensor, dim: i64, max_period: f64) -> Tensor {
 mod tests {
     use super::*;
     use crate::testing;
-    use crate::unet::{Config, unet};
-    use grano_codegen::graph::Builder;
-    use grano_codegen::{model, reference};
+    use grano_codegen::geometry::Padding;
+    use grano_codegen::graph::{Attention, Builder};
+    use grano_codegen::reference;
+    use grano_networks::compact::{self, Config};
+    use grano_networks::film;
+    use grano_networks::trio;
     use grano_networks::unet::graph as reference_unet;
 
-    /// A depthwise convolution and attention of two heads.
+    /// A depthwise convolution, padding that differs from side to side, and attention of two heads.
     fn heads_and_groups() -> grano_codegen::Result<Graph> {
-        let conv = |out_channels, groups| Op::Conv2d {
+        let conv = |out_channels, groups| Conv2d {
             out_channels,
             kernel: [3; 2],
             stride: [1; 2],
-            padding: [1; 2],
+            padding: [1; 2].into(),
             upsample: [1; 2],
             groups,
         };
@@ -301,8 +345,9 @@ mod tests {
         b.node("q", conv(6, 1), &[X]);
         b.node("k", conv(6, 6), &["q"]);
         b.node("v", conv(6, 1), &["k", X]);
-        b.node("mix", Op::Attention { heads: 2 }, &["q", "k", "v"]);
-        b.node("out", conv(1, 1), &["mix"]);
+        b.node("mix", Attention { heads: 2 }, &["q", "k", "v"]);
+        let padding = Padding { before: [2, 0], after: [0, 2] };
+        b.node("out", Conv2d { padding, ..conv(1, 1) }, &["mix"]);
         b.finish("out")
     }
 
@@ -311,13 +356,16 @@ mod tests {
         let config =
             |input, classes| Config { input, classes, channels: [4, 6], blocks: [1, 1, 2], embedding: 8, limit: 0.5 };
         let graphs = [
-            unet(&config([3, 8, 12], 3)).unwrap(),
-            unet(&config([1, 4, 8], 0)).unwrap(),
+            compact::graph(&config([3, 8, 12], 3)).unwrap(),
+            compact::graph(&config([1, 4, 8], 0)).unwrap(),
             reference_unet([2, 8, 4], 3).unwrap(),
             heads_and_groups().unwrap(),
+            trio::denoiser().unwrap(),
+            trio::classifier().unwrap(),
+            film::graph().unwrap(),
         ];
         for graph in graphs {
-            let (input, classes) = (graph.input, graph.classes);
+            let (input, classes) = (graph.input(), graph.classes());
             let _alone = testing::seed(0);
             // Fresh gains and biases are 0: shaken, they count.
             let fresh = Network::new(graph.clone(), Device::Cpu).unwrap();
@@ -332,7 +380,9 @@ mod tests {
             let (t, labels) = ([7i64, 900], [classes as i64, 0]);
             let mut traced = BTreeMap::new();
             let mut keep = |name: &str, value: &Tensor| drop(traced.insert(name.to_string(), value.copy()));
-            let _ = network.trace(&x, &Tensor::from_slice(&t), &Tensor::from_slice(&labels), Kind::Float, &mut keep);
+            let _ = network
+                .trace(&x, &Tensor::from_slice(&t), &Tensor::from_slice(&labels), Kind::Float, &mut keep)
+                .unwrap();
             assert_eq!(traced.len(), plain.graph.nodes.len());
             for i in 0..2 {
                 let expected =
@@ -352,11 +402,12 @@ mod tests {
         let config =
             Config { input: [1, 4, 4], classes: 2, channels: [2, 2], blocks: [0, 1, 0], embedding: 4, limit: 4.0 };
         let _alone = testing::seed(0);
-        let network = Network::new(unet(&config).unwrap(), Device::Cpu).unwrap();
+        let network = Network::new(compact::graph(&config).unwrap(), Device::Cpu).unwrap();
         let x = Tensor::randn([1, 1, 4, 4], (Kind::Float, Device::Cpu));
         let gradient = || {
-            let loss =
-                network.forward(&x, &Tensor::from(3i64).reshape([1]), &Tensor::from(1i64).reshape([1]), Kind::Float);
+            let loss = network
+                .forward(&x, &Tensor::from(3i64).reshape([1]), &Tensor::from(1i64).reshape([1]), Kind::Float)
+                .unwrap();
             loss.square().sum(Kind::Float).backward();
             network.take_gradient()
         };

@@ -1,6 +1,5 @@
-//! What every training has: Adam, the weights' average, checkpoints, metrics, sheets; resumable to the bit.
+//! What every training does: updates, the weights' average, checkpoints, metrics, sheets; resumable to the bit.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use crate::checkpoint;
 use crate::curve::{self, Metric};
 use crate::network::Network;
 use crate::progress::Progress;
+use crate::state::State;
 
 /// How parameters are updated.
 #[derive(clap::Args, Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -80,88 +80,14 @@ impl Settings {
     }
 }
 
-/// Everything that changes while training; saved and restored as a whole.
-pub struct State {
-    /// The network with its current weights.
-    pub network: Network,
-    /// Moving average of the weights, flat.
-    pub ema: Tensor,
-    /// The optimiser of the weights.
-    pub adam: Adam,
-    /// What the task changes beside the network, by name.
-    pub tensors: BTreeMap<String, Tensor>,
-    /// Updates made.
-    pub step: u64,
-    /// Seconds of training, over all sittings.
-    pub seconds: f64,
-}
-
-/// Adam (Kingma & Ba 2015), β2 = 0.99, for parameters in one flat vector.
-pub struct Adam {
-    /// First moment, flat.
-    pub first: Tensor,
-    /// Second moment, flat.
-    pub second: Tensor,
-    beta1: f64,
-}
-
-impl Adam {
-    /// β1 of networks that learn alone.
-    pub const BETA1: f64 = 0.9;
-    const BETA2: f64 = 0.99;
-
-    /// Before the first update of parameters like `flat`.
-    pub fn new(flat: &Tensor, beta1: f64) -> Self {
-        Self { first: flat.zeros_like(), second: flat.zeros_like(), beta1 }
-    }
-
-    /// The `time`-th update, counted from 1.
-    pub fn step(&mut self, flat: &Tensor, gradient: &Tensor, rate: f64, time: u64) {
-        let (beta1, beta2) = (self.beta1, Self::BETA2);
-        let unbiased = |beta: f64| 1.0 - beta.powf(time as f64);
-        let _ = self.first.lerp_(gradient, 1.0 - beta1);
-        let _ = self.second.lerp_(&gradient.square(), 1.0 - beta2);
-        let root = (&self.second / unbiased(beta2)).sqrt() + 1e-8;
-        let _ = flat.shallow_clone().addcdiv_(&(&self.first * (-rate / unbiased(beta1))), &root);
-    }
-}
-
-impl State {
-    /// Before the first update.
-    pub fn new(network: Network) -> Self {
-        let (ema, adam) = (network.flat().copy(), Adam::new(network.flat(), Adam::BETA1));
-        Self { network, ema, adam, tensors: BTreeMap::new(), step: 0, seconds: 0.0 }
-    }
-
-    /// Keeps the task's `tensors` from here on, whose values it shares; they get those of the checkpoint first, where
-    /// there is one.
-    ///
-    /// # Errors
-    /// When the checkpoint has others.
-    pub fn share(&mut self, mut tensors: BTreeMap<String, Tensor>) -> Result<()> {
-        for (name, kept) in &self.tensors {
-            let tensor = tensors.get_mut(name).with_context(|| format!("the checkpoint's `{name}` is not known"))?;
-            tch::no_grad(|| tensor.f_copy_(&kept.f_reshape(tensor.size())?))
-                .with_context(|| format!("the checkpoint's `{name}`"))?;
-        }
-        self.tensors = tensors;
-        Ok(())
-    }
-
-    /// The network with the averaged weights.
-    ///
-    /// # Errors
-    /// None in practice: the average has the network's length.
-    pub fn averaged(&self) -> Result<Network> {
-        self.network.with_flat(self.ema.copy())
-    }
-}
-
 /// What is learnt.
 pub trait Task {
     /// The loss of one batch, a scalar with its graph of gradients, for the `update`-th update, counted from 1. Draws
     /// from libtorch's generator, and from nothing else that changes but what lies in [`State::tensors`].
-    fn loss(&mut self, network: &Network, kind: Kind, update: u64) -> Tensor;
+    ///
+    /// # Errors
+    /// When the weights make no int8 network, where they are to.
+    fn loss(&mut self, network: &Network, kind: Kind, update: u64) -> Result<Tensor>;
     /// Draws what the network can do so far.
     ///
     /// # Errors
@@ -253,10 +179,12 @@ pub fn run(
 /// One step of Adam on one batch, and of the weights' average; returns the loss and the gradient's norm before clipping.
 ///
 /// # Errors
-/// When the loss or the gradient is not finite; the state is then as before.
+/// When the loss or the gradient is not finite, or there is no loss; the state is then as before.
 fn update(settings: &Settings, state: &mut State, task: &mut dyn Task, kind: Kind) -> Result<(f64, f64)> {
     tch::manual_seed(seed_of(settings.seed, state.step + 1));
-    let loss = task.loss(&state.network, kind, state.step + 1);
+    let loss = task
+        .loss(&state.network, kind, state.step + 1)
+        .with_context(|| format!("after {} updates; begin another run with a lower --learning-rate", state.step))?;
     loss.backward();
     let mut gradient = state.network.take_gradient();
     tch::no_grad(|| {

@@ -28,9 +28,10 @@ use crate::discriminator::{Discriminator, Pairs};
 use crate::finetune::{check_unguided, fake_quantized, pictures_for};
 use crate::frechet_loss::FrechetLoss;
 use crate::network::Network;
-use crate::optimize::{self, Settings, State, Task, seed_of};
+use crate::optimize::{self, Settings, Task, seed_of};
 use crate::process::Process;
 use crate::sample::{self, Trajectory};
+use crate::state::State;
 
 /// Refines what a model draws in few steps, against a discriminator.
 #[derive(clap::Args, Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -123,7 +124,7 @@ pub fn refine(args: &Args) -> Result<()> {
         .then(|| FrechetLoss::new(args.classifiers, &data, names.len(), &args.settings.run))
         .transpose()?;
     tch::manual_seed(seed_of(args.settings.seed, 0));
-    let (shape, classes) = (data.shape(), anchor.graph().classes);
+    let (shape, classes) = (data.shape(), anchor.graph().classes());
     let mut task = AdversarialRefinement {
         discriminator: Discriminator::new(shape, classes, args.discriminator_rate, device)?,
         deck: Deck::new(data, args.label_dropout, classes),
@@ -211,34 +212,34 @@ struct AdversarialRefinement {
 }
 
 impl Task for AdversarialRefinement {
-    fn loss(&mut self, network: &Network, kind: Kind, update: u64) -> Tensor {
+    fn loss(&mut self, network: &Network, kind: Kind, update: u64) -> Result<Tensor> {
         let noisy = self.process.noisy(&self.deck.data, self.extra, self.deck.label_dropout, self.prediction);
         let said = |network: &Network| network.forward(&noisy.x, &noisy.t, &noisy.labels, kind);
-        let before = tch::no_grad(|| said(&self.anchor));
-        let anchored = said(network).mse_loss(&before, tch::Reduction::Mean);
+        let before = tch::no_grad(|| said(&self.anchor))?;
+        let anchored = said(network)?.mse_loss(&before, tch::Reduction::Mean);
 
         let labels = self.deck.labels(self.batch);
         let turn = self.turns[update as usize % self.turns.len()];
         let table = &self.tables[turn];
         let trajectory = Trajectory { table, labels: &labels, guidance: 1.0, kind };
         let mut noise = |shape: [i64; 4]| Tensor::randn(shape, (Kind::Float, labels.device()));
-        let drawn = trajectory.run_with_gradients(network, &mut noise, &mut |_, _| ());
+        let drawn = trajectory.run_with_gradients(network, &mut noise, &mut |_, _| ())?;
         let detached = drawn.detach();
         let pairs = Pairs { real: &self.deck.pictures(&labels), drawn: &detached, labels: &labels };
-        self.discriminator.learn(&pairs, update);
-        let (mut value, mut gradient) = self.discriminator.judge(&pairs);
+        self.discriminator.learn(&pairs, update)?;
+        let (mut value, mut gradient) = self.discriminator.judge(&pairs)?;
         if let Some((weight, loss)) = &mut self.frechet {
             let mut draw = |n| {
                 let labels = self.deck.labels(n);
                 Trajectory { table, labels: &labels, guidance: 1.0, kind }.run(network, &mut noise, &mut |_, _| ())
             };
-            let (distance, by_pixels) = loss.judge(&detached, turn, &mut draw);
+            let (distance, by_pixels) = loss.judge(&detached, turn, &mut draw)?;
             value += distance * *weight;
             gradient += by_pixels * *weight;
         }
         // A scalar with the loss's value and the gradient of what judged the pictures.
         let carrier = (drawn * gradient).sum(Kind::Float);
-        &carrier + (value - carrier.detach()) + anchored * self.weight
+        Ok(&carrier + (value - carrier.detach()) + anchored * self.weight)
     }
 
     fn sheet(&self, averaged: &Network, path: &Path) -> Result<()> {

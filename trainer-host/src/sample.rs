@@ -83,7 +83,7 @@ pub fn sample(args: &Args) -> Result<()> {
         let mut streams: Vec<_> = indices.clone().map(|i| Gaussian(Philox::new(args.seed, i))).collect();
         let trajectory =
             Trajectory { table: &table, labels: &Tensor::from_slice(&labels), guidance, kind: Kind::Float };
-        pictures.push(trajectory.run(&network, &mut |shape| noise(&mut streams, shape), &mut |_, _| ()));
+        pictures.push(trajectory.run(&network, &mut |shape| noise(&mut streams, shape), &mut |_, _| ())?);
         bar.set_position(indices.end);
     }
     bar.finish();
@@ -94,7 +94,7 @@ pub fn sample(args: &Args) -> Result<()> {
     }
     if npy {
         let bytes = denormalize(&pictures).permute([0, 2, 3, 1]);
-        let grey = network.graph().input[0] == 1;
+        let grey = network.graph().input()[0] == 1;
         files::write_npy::<u8>(&args.output, &if grey { bytes.squeeze_dim(3) } else { bytes })?;
     } else {
         write_sheet(&pictures, (args.count as i64).min(8), &args.output)?;
@@ -139,36 +139,42 @@ pub struct Trajectory<'a> {
 impl Trajectory<'_> {
     /// Draws f32 `[N, C, H, W]`. `noise` gives x_T and then each step's z; `watch` sees the network's input
     /// at each step and x after it.
+    ///
+    /// # Errors
+    /// Those of [`Network::forward`].
     pub fn run(
         &self,
         network: &Network,
         noise: &mut dyn FnMut([i64; 4]) -> Tensor,
         watch: &mut dyn FnMut(&Tensor, &Tensor),
-    ) -> Tensor {
+    ) -> Result<Tensor> {
         tch::no_grad(|| self.run_with_gradients(network, noise, watch))
     }
 
     /// As [`Self::run`]; gradients reach the network through all steps.
+    ///
+    /// # Errors
+    /// Those of [`Network::forward`].
     pub fn run_with_gradients(
         &self,
         network: &Network,
         noise: &mut dyn FnMut([i64; 4]) -> Tensor,
         watch: &mut dyn FnMut(&Tensor, &Tensor),
-    ) -> Tensor {
+    ) -> Result<Tensor> {
         let device = network.flat().device();
         let graph = network.graph();
-        let [c, h, w] = graph.input.map(|n| n as i64);
+        let [c, h, w] = graph.input().map(|n| n as i64);
         let n = self.labels.size()[0];
         let labels = self.labels.to_device(device);
-        let none = Tensor::full_like(&labels, graph.classes as i64);
+        let none = Tensor::full_like(&labels, graph.classes() as i64);
         let mut x = noise([n, c, h, w]).to_device(device);
         let mut previous: Option<Tensor> = None;
         for row in &self.table.rows {
             let t = Tensor::full([n], row.t as i64, (Kind::Int64, device));
             let input = &x * row.c_in;
-            let mut out = network.forward(&input, &t, &labels, self.kind);
-            if self.guidance != 1.0 && graph.classes > 0 {
-                let unlabelled = network.forward(&input, &t, &none, self.kind);
+            let mut out = network.forward(&input, &t, &labels, self.kind)?;
+            if self.guidance != 1.0 && graph.classes() > 0 {
+                let unlabelled = network.forward(&input, &t, &none, self.kind)?;
                 out = &unlabelled + (out - &unlabelled) * f64::from(self.guidance);
             }
             let x0 = &x * row.k0 - &out * row.k1;
@@ -182,7 +188,7 @@ impl Trajectory<'_> {
             }
             watch(&input, &x);
         }
-        x
+        Ok(x)
     }
 }
 
@@ -191,11 +197,12 @@ impl Trajectory<'_> {
 /// # Errors
 /// When the picture cannot be written.
 pub fn sheet(network: &Network, table: &Table, path: &Path) -> Result<()> {
-    let labels: Vec<i64> = (0..network.graph().classes.max(1) as i64).flat_map(|class| [class; 8]).collect();
+    let labels: Vec<i64> = (0..network.graph().classes().max(1) as i64).flat_map(|class| [class; 8]).collect();
     let mut streams: Vec<_> = (0..labels.len() as u64).map(|i| Gaussian(Philox::new(0, i))).collect();
     let labels = Tensor::from_slice(&labels);
     let trajectory = Trajectory { table, labels: &labels, guidance: 1.0, kind: Kind::Float };
-    write_sheet(&trajectory.run(network, &mut |shape| noise(&mut streams, shape), &mut |_, _| ()), 8, path)
+    let pictures = trajectory.run(network, &mut |shape| noise(&mut streams, shape), &mut |_, _| ())?;
+    write_sheet(&pictures, 8, path)
 }
 
 /// Pictures f32 `[N, C, H, W]` in [−1, 1], `columns` a row, as one PNG.
@@ -221,7 +228,7 @@ mod tests {
 
     use super::*;
     use crate::testing;
-    use crate::unet::{Config, unet};
+    use grano_networks::compact::{self, Config};
 
     /// Of the biases, whose values nothing rounds.
     #[test]
@@ -229,7 +236,7 @@ mod tests {
         let _alone = testing::seed(0);
         let config =
             Config { input: [1, 4, 4], classes: 2, channels: [4, 4], blocks: [1, 1, 1], embedding: 8, limit: 4.0 };
-        let fresh = Network::new(unet(&config).unwrap(), Device::Cpu).unwrap();
+        let fresh = Network::new(compact::graph(&config).unwrap(), Device::Cpu).unwrap();
         let network = fresh.with_flat(fresh.flat() + fresh.flat().randn_like() * 0.1).unwrap();
         let biases = network.named().map(|(parameter, value)| match parameter.name.ends_with(".bias") {
             true => value.randn_like().reshape([-1]),
@@ -245,7 +252,7 @@ mod tests {
             let sum = |network: &Network| {
                 let mut streams: Vec<_> = (0..3).map(|i| Gaussian(Philox::new(0, i))).collect();
                 let mut noise = |shape: [i64; 4]| super::noise(&mut streams, shape);
-                trajectory.run_with_gradients(network, &mut noise, &mut |_, _| ()).sum(Kind::Double)
+                trajectory.run_with_gradients(network, &mut noise, &mut |_, _| ()).unwrap().sum(Kind::Double)
             };
             sum(&network).backward();
             let slope = (network.take_gradient() * &direction).sum(Kind::Double).double_value(&[]);

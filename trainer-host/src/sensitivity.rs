@@ -3,7 +3,7 @@
 //!
 //! What a picture is worth to the likelihood hangs on its details at the smallest t, a hundredth of the pixels' range; a
 //! map that carries them on, such as the sum of a residual block, loses them to int8's steps. In mixed precision these
-//! maps have fine codes in int16. Here the network rounds as such a device does (fake quantisation), and the map is chosen
+//! maps have fine codes in int16. Here the engine runs the network with each map in turn in int16, and the map is chosen
 //! that brings the variational bound nearest to the float network's, then the next one, until it is near enough.
 //!
 //! A sampler's trajectories are not where likelihoods are lost, though: codes that hold what the network's values are on
@@ -14,18 +14,20 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use grano_codegen::fold::{Folded, Kind, fold};
+use grano_codegen::fold::{Folded, Layer, fold};
 use grano_codegen::graph::X;
 use grano_codegen::load::load;
 use grano_codegen::model::{DENOISER, Model, Ranges};
+use grano_codegen::op::Kind;
 use grano_codegen::quantize::codes;
 use tch::{Device, Kind as TensorKind, Tensor};
 
 use crate::data::{Dataset, Split};
 use crate::eval::bits::Probe;
+use crate::eval::device::Engine;
 use crate::eval::pictures::on_best_device;
 use crate::export::bulk;
-use crate::network::{Network, Rounding};
+use crate::network::Network;
 use crate::process::Process;
 use crate::{files, steps};
 
@@ -79,13 +81,15 @@ pub fn sensitivity(args: &Args) -> Result<()> {
     let network = on_best_device(&model)?;
     let data = Dataset::load(&args.data, Split::Train, Some(&model.header.data.labels))?;
     let probe = Probe::new(&model, &data, args.pictures, args.strata, args.seed)?;
-    let ranges = model.header.ranges.get(DENOISER).cloned().unwrap_or_default();
-    let exact = probe.bound(&network)?;
+    let ranges = model.header.ranges.get(DENOISER).cloned();
+    let ranges = ranges.with_context(|| format!("{}: has no ranges; export it again", args.model.display()))?;
+    let exact = probe.bound(&Engine::of(&model, "f32")?)?;
     println!("{}: {:.3} bits per dimension in f32", args.model.display(), exact.total.mean);
     let above = |ranges: &Ranges, fine: &[String]| -> Result<f64> {
-        let rounded = network.with_flat(network.flat().shallow_clone())?;
-        let rounded = rounded.with_fake_quantization(Rounding::new(model.denoiser()?, ranges, fine)?);
-        Ok(probe.bound(&rounded)?.above(&exact).mean)
+        let mut with = model.clone();
+        with.header.ranges.insert(DENOISER.into(), Ranges { fine: fine.to_vec(), ..ranges.clone() });
+        let precision = if fine.is_empty() { "int8" } else { "mixed" };
+        Ok(probe.bound(&Engine::of(&with, precision)?)?.above(&exact).mean)
     };
     let folded = fold(model.denoiser()?, &ranges.times)?;
     let (mut chosen, mut rest) = (Vec::new(), candidates(&folded, &ranges));
@@ -148,7 +152,7 @@ fn calibrate(
             }
         };
         record(X, &x);
-        let _ = tch::no_grad(|| network.trace(&x, &t, &labels, TensorKind::Float, &mut record));
+        let _ = tch::no_grad(|| network.trace(&x, &t, &labels, TensorKind::Float, &mut record))?;
     }
     let values = values.into_iter().map(|(name, ends)| (name, vec![ends])).collect();
     Ok(Ranges { times: vec![0], values, fine: Vec::new() })
@@ -157,12 +161,12 @@ fn calibrate(
 /// The maps that can be fine by themselves: results of convolutions that convolutions alone read. Two maps that one
 /// convolution reads would have to be fine together; they stay int8.
 fn candidates(folded: &Folded, ranges: &Ranges) -> Vec<String> {
-    let convolution = |kind: &Kind| matches!(kind, Kind::Conv2d(conv) if conv.geometry.groups == 1);
+    let convolution = |layer: &&Layer| matches!(&layer.kind, Kind::Convolution(conv) if conv.geometry.groups == 1);
     let read_by_others = |name: &String| {
-        let mut others = folded.layers.iter().filter(|layer| !convolution(&layer.kind));
+        let mut others = folded.layers.iter().filter(|layer| !convolution(layer));
         others.any(|layer| layer.inputs().contains(&name.as_str()))
     };
-    let layers = folded.layers.iter().filter(|layer| convolution(&layer.kind) && !read_by_others(&layer.name));
+    let layers = folded.layers.iter().filter(convolution).filter(|layer| !read_by_others(&layer.name));
     let names = layers.map(|layer| layer.name.clone());
     names.filter(|name| codes(folded, ranges, std::slice::from_ref(name)).is_ok()).collect()
 }
@@ -180,6 +184,6 @@ mod tests {
         let folded = fold(model.denoiser().unwrap(), &ranges.times).unwrap();
         let names = candidates(&folded, ranges);
         assert!(["stem.silu", "down0", "mid1", "join.silu", "up1"].iter().all(|name| names.iter().any(|n| n == name)));
-        assert!(!names.contains(&folded.output) && names.len() == 13, "{names:?}");
+        assert!(!names.contains(&folded.outputs[0]) && names.len() == 13, "{names:?}");
     }
 }

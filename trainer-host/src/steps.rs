@@ -113,20 +113,20 @@ impl<'a> Goal<'a> {
         guidance: f32,
     ) -> Result<Self> {
         let graph = network.graph();
-        let labels: Vec<i64> = (0..pictures).map(|i| (i % graph.classes.max(1) as u64) as i64).collect();
+        let labels: Vec<i64> = (0..pictures).map(|i| (i % graph.classes().max(1) as u64) as i64).collect();
         let mut streams: Vec<_> = (0..pictures).map(|i| Gaussian(Philox::new(SEED, i))).collect();
-        let [c, h, w] = graph.input.map(|n| n as i64);
+        let [c, h, w] = graph.input().map(|n| n as i64);
         let start = noise(&mut streams, [pictures as i64, c, h, w]);
         let labels = Tensor::from_slice(&labels);
         let pictures = start.shallow_clone();
         let mut goal = Self { network, schedule, prediction, guidance, labels, start, pictures };
         let fine: SamplerSpec = format!("dpm-{}", schedule.steps.min(FINE_STEPS)).parse()?;
-        goal.pictures = goal.draw(&fine.table(schedule, prediction)?);
+        goal.pictures = goal.draw(&fine.table(schedule, prediction)?)?;
         Ok(goal)
     }
 
     /// The pictures of a sampler without noise of its own.
-    fn draw(&self, table: &Table) -> Tensor {
+    fn draw(&self, table: &Table) -> Result<Tensor> {
         let trajectory = Trajectory { table, labels: &self.labels, guidance: self.guidance, kind: Kind::Float };
         trajectory.run(self.network, &mut |_| self.start.shallow_clone(), &mut |_, _| ())
     }
@@ -135,7 +135,7 @@ impl<'a> Goal<'a> {
     fn search(&self, spec: &SamplerSpec, start: Vec<usize>) -> Result<Found> {
         let mut distance = |times: &[usize]| {
             let spec = SamplerSpec { spacing: Spacing::Listed(times.to_vec()), ..spec.clone() };
-            let pictures = self.draw(&spec.table(self.schedule, self.prediction)?);
+            let pictures = self.draw(&spec.table(self.schedule, self.prediction)?)?;
             Ok((pictures - &self.pictures).square().mean(tch::Kind::Double).double_value(&[]))
         };
         let before = distance(&start)?;
@@ -191,8 +191,8 @@ fn descend(
 mod tests {
     use super::*;
     use crate::testing;
-    use crate::unet::{Config, unet};
     use grano_codegen::forward::ScheduleKind;
+    use grano_networks::compact::{self, Config};
     use tch::Device;
 
     #[test]
@@ -217,7 +217,7 @@ mod tests {
         let schedule = NoiseSchedule { kind: ScheduleKind::Cosine, steps: 60 };
         for (seed, prediction) in [(0, Prediction::Epsilon), (1, Prediction::Velocity)] {
             let _alone = testing::seed(seed);
-            let network = Network::new(unet(&config).unwrap(), Device::Cpu).unwrap();
+            let network = Network::new(compact::graph(&config).unwrap(), Device::Cpu).unwrap();
             let goal = Goal::new(&network, &schedule, prediction, 5, 2.0).unwrap();
             for name in ["dpm-3", "ddim-2"] {
                 let spec: SamplerSpec = name.parse().unwrap();

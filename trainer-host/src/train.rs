@@ -15,10 +15,11 @@ use tch::{Device, Kind, Tensor};
 
 use crate::data::{Dataset, Split};
 use crate::network::Network;
-use crate::optimize::{self, Settings, State, Task, seed_of};
+use crate::optimize::{self, Settings, Task, seed_of};
 use crate::process::Process;
-use crate::unet::{Config, unet};
+use crate::state::State;
 use crate::{checkpoint, sample};
+use grano_networks::compact::{self, Config};
 
 /// Trains a class-conditional ε_θ; a run that was stopped goes on where it was.
 #[derive(clap::Args, Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -70,7 +71,7 @@ pub struct Args {
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Architecture {
-    /// Made for integer chips; see [`crate::unet`].
+    /// Made for integer chips; see [`grano_networks::compact`].
     #[default]
     Compact,
     /// With group normalisation, attention and concatenated skips; see [`grano_networks::unet`].
@@ -127,7 +128,8 @@ impl Args {
         let channels =
             <[usize; 2]>::try_from(&self.channels[..]).context("--channels takes two numbers, like 32,48")?;
         let blocks = <[usize; 3]>::try_from(&self.blocks[..]).context("--blocks takes three numbers, like 1,2,2")?;
-        unet(&Config { input, classes, channels, blocks, embedding: self.embedding, limit: self.limit })
+        let config = Config { input, classes, channels, blocks, embedding: self.embedding, limit: self.limit };
+        Ok(compact::graph(&config)?)
     }
 }
 
@@ -174,13 +176,13 @@ pub fn train(args: &Args) -> Result<()> {
         }
     };
     ensure!(
-        state.network.graph().input == data.shape() && header.data.labels == data.names,
+        state.network.graph().input() == data.shape() && header.data.labels == data.names,
         "{}: pictures of {:?} (channels, height, width) in {} classes, but {} was begun with {:?} in {}",
         args.data.display(),
         data.shape(),
         data.names.len(),
         run.display(),
-        state.network.graph().input,
+        state.network.graph().input(),
         header.data.labels.len()
     );
     println!(
@@ -206,9 +208,9 @@ struct Denoise {
 }
 
 impl Task for Denoise {
-    fn loss(&mut self, network: &Network, kind: Kind, _update: u64) -> Tensor {
+    fn loss(&mut self, network: &Network, kind: Kind, _update: u64) -> Result<Tensor> {
         let noisy = self.process.noisy(&self.data, self.batch, self.label_dropout, self.prediction);
-        network.forward(&noisy.x, &noisy.t, &noisy.labels, kind).mse_loss(&noisy.target, tch::Reduction::Mean)
+        Ok(network.forward(&noisy.x, &noisy.t, &noisy.labels, kind)?.mse_loss(&noisy.target, tch::Reduction::Mean))
     }
 
     fn sheet(&self, averaged: &Network, path: &Path) -> Result<()> {

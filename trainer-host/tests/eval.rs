@@ -63,7 +63,7 @@ fn everything_is_measured_once() {
     assert_eq!(evaluation["architecture"], "plain");
     assert!(String::from_utf8(html.clone()).unwrap().contains(&format!("{classifier} (plain)")));
     let bound = |network: usize| evaluation["likelihood"][network]["bound"]["total"]["mean"].as_f64().unwrap();
-    assert!((bound(1) - bound(2)).abs() < 1e-3, "f32 by generated code and by libtorch: {} {}", bound(1), bound(2));
+    assert!((bound(1) - bound(2)).abs() < 1e-3, "f32 by the engine and by libtorch: {} {}", bound(1), bound(2));
     assert!((bound(0) - bound(1)).abs() < 1.0 && bound(0) > 0.0);
 
     // Nothing is computed again: pieces keep their time, and the results their bytes.

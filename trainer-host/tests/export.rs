@@ -47,7 +47,7 @@ fn check(path: &Path, input: [usize; 3], labels: &[&str], ends: usize) -> Model 
     let denoiser = model.denoiser().unwrap();
     let (graph, header) = (&denoiser.graph, &model.header);
     assert_eq!(
-        (graph.input, &header.data.labels[..]),
+        (graph.input(), &header.data.labels[..]),
         (input, &labels.iter().map(|&l| l.into()).collect::<Vec<String>>()[..])
     );
     assert_eq!((&header.defaults.sampler[..], header.defaults.guidance), ("ddim-6", 2.0));
@@ -80,7 +80,7 @@ fn check(path: &Path, input: [usize; 3], labels: &[&str], ends: usize) -> Model 
     let mut stored = 0;
     for case in 0..6 {
         let values = reference::run(denoiser, &f32s(at("x", case)), index("t", case), index("label", case)).unwrap();
-        let off = error(&values[&graph.output], at("epsilon", case));
+        let off = error(&values[graph.output()], at("epsilon", case));
         assert!(off <= 1e-4, "case {case}: off by {off}");
         let place = golden["value.case"].1.iter().position(|&other| other == case as f64);
         let Some(place) = place else { continue };
@@ -98,7 +98,7 @@ fn check(path: &Path, input: [usize; 3], labels: &[&str], ends: usize) -> Model 
     let mut x = at("trajectory.noise", 0).to_vec();
     for (step, row) in table.rows.iter().enumerate() {
         let out = reference::run(denoiser, &f32s(&x), row.t, index("trajectory.label", 0)).unwrap();
-        let (out, z) = (&out[&graph.output], at("trajectory.noise", step + 1));
+        let (out, z) = (&out[graph.output()], at("trajectory.noise", step + 1));
         x = (0..len)
             .map(|i| {
                 let x0 = (row.k0 * x[i] - row.k1 * f64::from(out[i])).clamp(-1.0, 1.0);

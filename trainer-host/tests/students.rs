@@ -50,6 +50,20 @@ fn guidance_and_codes_are_learnt() {
     assert_eq!(student.ranges, teacher.ranges, "the codes that it learnt to live with");
 }
 
+/// Weights that make no int8 network end the run, with one error; nothing is learnt without the codes.
+#[test]
+fn training_with_codes_ends_where_int8_does() {
+    let root = tempfile::tempdir().unwrap();
+    let data = idx_folder(root.path());
+    let model = teacher(root.path(), &data);
+    let run = root.path().join("run");
+    let places = ["--model", model.to_str().unwrap(), "--data", data.to_str().unwrap(), "--run", run.to_str().unwrap()];
+    let rest = ["finetune", "--int8", "--steps=9", "--batch=4", "--warmup=1", "--learning-rate=1e5"];
+    let error = fail(&[&rest[..], &places].concat());
+    assert!(error.contains("make no int8 network") && error.contains("--learning-rate"), "{error}");
+    assert!(checkpoint(&run).is_none(), "nothing is kept of it");
+}
+
 #[test]
 fn few_evaluations_are_learnt() {
     let root = tempfile::tempdir().unwrap();

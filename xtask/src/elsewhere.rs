@@ -20,8 +20,7 @@ pub fn aarch64(bare_metal: &BareMetal) -> Result<Vec<String>> {
     let cargo = |subcommand: &str, package: &str| {
         bare_metal.cargo(subcommand, AARCH64, &[]).args(["--release", "--package", package])
     };
-    // The float networks would double the time that this takes to build.
-    let host = || cargo("run", "grano-host").args(["--no-default-features", "--", "sample", "--crc"]);
+    let host = || cargo("run", "grano-host").args(["--", "sample", "--crc"]);
     let seed = SEED.to_string();
     let request = ["--precision", "int8", "--label", LABEL, "--seed", &seed, "--count", "1"];
     let mut pictures = Vec::new();

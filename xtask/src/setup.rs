@@ -156,11 +156,17 @@ pub fn cache() -> Result<PathBuf> {
 /// The environment that lets `trainer-host` find libtorch: the user's own, or one assembled in [`cache`] from the
 /// wheels on PyPI.
 pub fn libtorch() -> Result<Vec<(String, String)>> {
-    for name in ["LIBTORCH", "LIBTORCH_USE_PYTORCH"] {
-        if let Ok(value) = env::var(name) {
-            println!("libtorch: {name}={value}");
-            return Ok(vec![(name.into(), value)]);
-        }
+    if let Ok(value) = env::var("LIBTORCH_USE_PYTORCH") {
+        println!("libtorch: LIBTORCH_USE_PYTORCH={value}");
+        return Ok(vec![("LIBTORCH_USE_PYTORCH".into(), value)]);
+    }
+    if let Some(libtorch) = env::var_os("LIBTORCH") {
+        // Build scripts run in other folders than this.
+        let absolute = std::fs::canonicalize(&libtorch)
+            .with_context(|| format!("LIBTORCH={}: no such folder", libtorch.display()))?;
+        println!("libtorch: LIBTORCH={}", absolute.display());
+        let path = absolute.into_os_string().into_string().ok().context("the path of libtorch is not UTF-8")?;
+        return Ok(vec![("LIBTORCH".into(), path)]);
     }
     let by_hand = format!(
         "set LIBTORCH to the folder of a libtorch {TORCH}, or LIBTORCH_USE_PYTORCH=1 after `pip install torch=={TORCH}`"

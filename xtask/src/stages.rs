@@ -39,6 +39,10 @@ pub fn run() -> Result<()> {
         let engine = bare_metal.cargo("build", "thumbv6m-none-eabi", &[]);
         engine.args(["--release", "--package", "grano"]).run()
     })?;
+    stage("code generator and runtime for WebAssembly", || {
+        let codegen = bare_metal.cargo("check", "wasm32-unknown-unknown", &[]);
+        codegen.args(["--release", "--package", "grano-codegen", "--features", "runtime"]).run()
+    })?;
     let programs = firmware::programs()?;
     stage("lints of the firmware", || {
         firmware::cargo_all(&bare_metal, "clippy", &programs, &["--", "-D", "warnings"])

@@ -4,7 +4,7 @@ use grano_firmware_build::{Target, benchmarks, fashion, link};
 
 fn main() {
     // The rest of 320 KiB of flash and 48 KiB of RAM is for code and stack.
-    fashion(Target::CortexM0).flash_budget(250 << 10).ram_budget(43 << 10).emit("fashion");
+    fashion(Target::CortexM0).flash_budget(232 << 10).ram_budget(42_880).emit("fashion");
     benchmarks(Target::CortexM0);
     link();
 }

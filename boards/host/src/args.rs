@@ -1,195 +1,151 @@
-//! The command line, and the job that it stands for.
+//! The command line.
 
 use std::ffi::OsStr;
-use std::num::NonZero;
-use std::path::{Path, PathBuf};
-use std::thread::available_parallelism;
+use std::path::PathBuf;
 
-use anyhow::{Result, bail, ensure};
-use clap::{Parser, Subcommand};
-use grano::schedule::StepTable;
-
-use crate::models::{MODELS, Model};
-use crate::{output, sheet};
+use anyhow::{Context, Result, ensure};
+use clap::{Args, Parser, Subcommand};
 
 /// Draws pictures with a diffusion model, as a chip would; without words, a sheet of all classes
 #[derive(Parser)]
 #[command(version)]
 pub struct Cli {
+    /// What to do; without it, the sheet.
     #[command(subcommand)]
-    command: Option<Command>,
+    pub command: Option<Command>,
 }
 
+/// What the program does.
 #[derive(Subcommand)]
-enum Command {
+pub enum Command {
     /// Draw pictures
-    #[command(after_help = known())]
-    Sample(Args),
+    #[command(after_help = MODELS)]
+    Sample(SampleArgs),
+    /// Run one network once, on arrays: float32 in, float32 out
+    #[command(after_help = ARRAYS)]
+    Evaluate(EvaluateArgs),
+    /// Tell what a model holds: labels, samplers, precisions, networks layer by layer
+    Inspect {
+        /// A model in the program, or a file
+        model: String,
+    },
+}
+
+/// What the models in the program offer. The tests hold it to them.
+const MODELS: &str = "\
+Models in the program (`grano inspect MODEL` tells all that one holds):
+  fashion
+    labels: t-shirt, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle-boot
+    sampler: dpm-8-searched
+    precisions: int8, mixed, f16, f32
+  fashion-fast
+    labels: the same
+    samplers: fast-4, fast-2, fast-1
+    precisions: int8, f16, f32
+
+Samplers of any model, for STEPS from 1 to its T, which is mostly 1000:
+  ddim-STEPS, ddim-STEPS-etaETA (0 ≤ ETA ≤ 1), dpm-STEPS, ancestral-STEPS, ancestral-STEPS-large, and, for
+  consistency models, consistency-STEPS; such as ddim-37 or ancestral-1000";
+
+/// What `evaluate` reads and writes.
+const ARRAYS: &str = "\
+Axes are [C, H, W], as the axes of the weights are, or [C] of a vector. With an axis in front, [N, C, H, W], each of N is
+evaluated; all inputs then need the same N. Outputs have the axes of the inputs.
+
+  grano evaluate --model fashion --precision f32 --x x.npy --t 500 --label sneaker -o out.npy";
+
+/// The model, and how it is built.
+#[derive(Args)]
+pub struct ModelArgs {
+    /// A model in the program, fashion or fashion-fast, or a file
+    #[arg(long, value_name = "NAME|FILE", default_value = "fashion")]
+    pub model: String,
+    /// The numbers to compute in: int8, mixed (int8 with some maps in int16), f16 or f32
+    #[arg(long, default_value = "int8")]
+    pub precision: String,
+    /// The chip whose weights and methods to use, such as cortex-m4; else this machine's. In integers the result is the
+    /// same, bit by bit
+    #[arg(long)]
+    pub target: Option<String>,
 }
 
 /// What `sample` is told.
-#[derive(Parser, Clone)]
-pub struct Args {
-    /// The network
-    #[arg(long, default_value = MODELS[0].name)]
-    model: String,
+#[derive(Parser)]
+pub struct SampleArgs {
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
     /// The class of every picture; else all classes in turn, each count/classes times
     #[arg(long)]
-    label: Option<String>,
+    pub label: Option<String>,
     /// How many pictures
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    count: u32,
+    pub count: u32,
     /// Picture i depends on the seed, its label and i alone
     #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// The sampler; else the network's own, the first below
+    pub seed: u64,
+    /// The sampler, one of the model's own or any of those below; else the model's first
     #[arg(long)]
-    sampler: Option<String>,
-    /// The numbers to compute in, of those below
-    #[arg(long, default_value = MODELS[0].precision)]
-    precision: String,
-    /// The weight of classifier-free guidance, 1 for none; else the network's own
+    pub sampler: Option<String>,
+    /// The weight of classifier-free guidance, 1 for none; else the model's own
     #[arg(long, allow_negative_numbers = true, value_parser = finite)]
-    guidance: Option<f32>,
+    pub guidance: Option<f32>,
     /// Where to write the labels: int64 [N], .npy
     #[arg(long, value_name = "FILE", value_parser = npy)]
-    labels_out: Option<PathBuf>,
+    pub labels_out: Option<PathBuf>,
     /// Where to write: a sheet as .png, or uint8 [N, H, W] or [N, H, W, C] as .npy; else samples.png
     #[arg(short, long, value_name = "FILE", value_parser = png_or_npy)]
-    output: Option<PathBuf>,
+    pub output: Option<PathBuf>,
     /// Print each picture's index, label and CRC-32 (IEEE) of its bytes, and nothing else; write only what -o names
     #[arg(long)]
-    crc: bool,
+    pub crc: bool,
     /// Pictures to draw at once; else one a core
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    threads: Option<u32>,
+    pub threads: Option<u32>,
 }
 
-impl Cli {
-    /// Whether there were no words.
-    pub fn is_empty(&self) -> bool {
-        self.command.is_none()
-    }
-
-    /// What `sample` is told; without words, a row of the sheet a class.
-    pub fn args(&self) -> Args {
-        match &self.command {
-            Some(Command::Sample(args)) => args.clone(),
-            None => {
-                let count = (sheet::COLUMNS * MODELS[0].labels.len().max(1)) as u32;
-                Args { count, ..Args::parse_from(["grano"]) }
-            }
-        }
+impl SampleArgs {
+    /// A row of eight a class of the first model, as models/fashion.png has it.
+    pub fn sheet() -> Self {
+        Self { count: 80, ..Self::parse_from(["grano"]) }
     }
 }
 
-/// A sound request: what to draw, how, and where to.
-pub struct Job {
-    /// The network.
-    pub model: &'static Model,
-    /// The sampler.
-    pub table: &'static StepTable,
-    /// The class of every picture; none for all in turn.
-    pub label: Option<usize>,
-    /// Pictures.
-    pub count: usize,
-    /// Of the noise.
-    pub seed: u64,
-    /// Weight of classifier-free guidance.
-    pub guidance: f32,
-    /// Where pictures go.
-    pub output: Option<PathBuf>,
-    /// Where labels go.
-    pub labels_out: Option<PathBuf>,
-    /// Whether checksums are wanted.
-    pub crc: bool,
-    /// At once.
-    pub threads: usize,
-}
-
-impl Job {
-    /// Checks all that can be checked before the work.
-    ///
-    /// # Errors
-    /// Names the flag that is wrong and what there is.
-    pub fn new(args: Args) -> Result<Self> {
-        let named: Vec<_> = MODELS.iter().filter(|model| model.name == args.model).collect();
-        choose("--model", &args.model, MODELS, |model| model.name)?;
-        let model = choose("--precision", &args.precision, &named, |model| model.precision)?;
-        let table = match &args.sampler {
-            Some(name) => choose("--sampler", name, model.samplers, |table| table.name)?,
-            None => &model.samplers[0],
-        };
-        let index = |name: &String| {
-            let label = choose("--label", name, model.labels, |label| label)?;
-            Ok::<_, anyhow::Error>(model.labels.iter().position(|known| known == label).unwrap_or(0))
-        };
-        let job = Self {
-            model,
-            table,
-            label: args.label.as_ref().map(index).transpose()?,
-            count: args.count as usize,
-            seed: args.seed,
-            guidance: args.guidance.unwrap_or(model.guidance),
-            output: args.output.or_else(|| (!args.crc).then(|| "samples.png".into())),
-            labels_out: args.labels_out,
-            crc: args.crc,
-            threads: args.threads.map_or_else(|| available_parallelism().map_or(1, NonZero::get), |n| n as usize),
-        };
-        ensure!(job.output.is_none() || job.output != job.labels_out, "-o and --labels-out name the same file");
-        let sheet = job.output.as_ref().is_some_and(|path| path.extension() == Some(OsStr::new("png")));
-        ensure!(!sheet || job.count <= sheet::MOST, "--count {}: a .png holds {}; write .npy", job.count, sheet::MOST);
-        job.files().try_for_each(output::check)?;
-        Ok(job)
-    }
-
-    /// The class of picture i: a row of the sheet a class, where the count is 8 · classes.
-    pub fn label_of(&self, i: usize) -> usize {
-        self.label.unwrap_or(i * self.model.labels.len() / self.count)
-    }
-
-    /// A class's name.
-    pub fn label_name(&self, label: usize) -> &'static str {
-        self.model.labels.get(label).copied().unwrap_or("unlabelled")
-    }
-
-    /// All that is written.
-    pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.output.iter().chain(&self.labels_out).map(PathBuf::as_path)
-    }
-}
-
-/// The one of that name.
-fn choose<'a, T>(flag: &str, name: &str, known: &'a [T], name_of: impl Fn(&T) -> &str) -> Result<&'a T> {
-    if let Some(chosen) = known.iter().find(|item| name_of(item) == name) {
-        return Ok(chosen);
-    }
-    let mut names: Vec<&str> = known.iter().map(name_of).collect();
-    names.dedup();
-    bail!("{flag} {name}: unknown; give one of {}", names.join(", "))
-}
-
-/// What can be chosen, for `--help`.
-fn known() -> String {
-    // A network's precisions stand one behind another.
-    let lines = MODELS.chunk_by(|a, b| a.name == b.name).map(|models| {
-        let samplers: Vec<_> = models[0].samplers.iter().map(|table| table.name).collect();
-        let precisions: Vec<_> = models.iter().map(|model| model.precision).collect();
-        format!(
-            "{}\n  labels: {}\n  samplers: {}\n  precisions: {}\n",
-            models[0].name,
-            models[0].labels.join(", "),
-            samplers.join(", "),
-            precisions.join(", ")
-        )
-    });
-    lines.collect()
+/// What `evaluate` is told.
+#[derive(Args)]
+pub struct EvaluateArgs {
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The network of the model; else the denoiser, or the only one
+    #[arg(long)]
+    pub network: Option<String>,
+    /// The input `x`: float32, .npy
+    #[arg(long, value_name = "FILE")]
+    pub x: Option<PathBuf>,
+    /// Another input
+    #[arg(long, value_name = "NAME=FILE", value_parser = named)]
+    pub input: Vec<(String, PathBuf)>,
+    /// The time index, from 0 to T - 1; needed where the network reads it
+    #[arg(long)]
+    pub t: Option<usize>,
+    /// The class; else none
+    #[arg(long)]
+    pub label: Option<String>,
+    /// Where to write: float32, .npy; of several outputs each goes to OUT.NAME.npy
+    #[arg(short, long, value_name = "OUT.npy", value_parser = npy)]
+    pub output: PathBuf,
 }
 
 fn finite(text: &str) -> Result<f32> {
     let guidance = text.parse()?;
     ensure!(f32::is_finite(guidance), "give a finite number");
     Ok(guidance)
+}
+
+fn named(text: &str) -> Result<(String, PathBuf)> {
+    let (name, path) = text.split_once('=').context("give NAME=FILE")?;
+    Ok((name.into(), path.into()))
 }
 
 fn npy(text: &str) -> Result<PathBuf> {

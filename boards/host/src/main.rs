@@ -1,25 +1,35 @@
-//! `grano` draws pictures on the desktop with the same code that runs on a chip.
+//! `grano` runs a model file on the desktop, with the same kernels and the same bits as a chip: it draws pictures
+//! (`sample`), evaluates a network once (`evaluate`) and tells what a file holds (`inspect`).
 //!
-//! [`args`] reads the command line into a job; [`models`] are the networks in the binary; [`batch`] draws, one sampler
-//! a thread; [`output`] writes files; [`sheet`] and [`preview`] are for people.
+//! [`args`] is the command line. [`models`] finds the model and compiles it in process. [`job`] checks what `sample` is
+//! asked for, [`batch`] draws it, one [`picture`] after another on every core, [`output`] writes it, as a [`sheet`] or as
+//! an array, and [`preview`] shows some of it in the terminal. [`evaluate`] reads and writes [`array`](mod@array)s. What is
+//! written goes through [`files`].
 
 mod args;
+mod array;
 mod batch;
+mod evaluate;
+mod files;
+mod job;
 mod models;
 mod output;
+mod picture;
 mod preview;
 mod sheet;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
 use clap::Parser;
 use console::Term;
+use grano_codegen::report::describe;
 
-use args::{Cli, Job};
-use batch::Picture;
+use args::{Cli, Command, SampleArgs};
+use job::Job;
+use picture::Picture;
 
 const TRY_NEXT: &str = "
 Try next:
@@ -30,7 +40,7 @@ Try next:
 ";
 
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
+    match run(Cli::parse().command).and_then(|text| print(&text)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Without the backtrace that `RUST_BACKTRACE` would add: the message says what to do.
@@ -40,17 +50,34 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> Result<()> {
-    let job = Job::new(cli.args())?;
+/// To standard output. A reader such as `head` may close the pipe early; that is no error.
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
+/// Does what was asked for, and gives what to print.
+fn run(command: Option<Command>) -> Result<String> {
+    match command {
+        None => Ok(sample(SampleArgs::sheet())? + TRY_NEXT),
+        Some(Command::Sample(args)) => sample(args),
+        Some(Command::Evaluate(args)) => evaluate::run(&args),
+        Some(Command::Inspect { model }) => {
+            let model = models::open("inspect", &model)?;
+            Ok(describe(&model)?)
+        }
+    }
+}
+
+fn sample(args: SampleArgs) -> Result<String> {
+    let job = Job::new(args)?;
     let start = Instant::now();
     let pictures = batch::draw(&job)?;
     let seconds = start.elapsed().as_secs_f64();
     output::write(&job, &pictures)?;
-    let mut text = if job.crc { checksums(&job, &pictures) } else { summary(&job, &pictures, seconds)? };
-    if cli.is_empty() {
-        text += TRY_NEXT;
-    }
-    Ok(std::io::stdout().write_all(text.as_bytes())?)
+    if job.crc { Ok(checksums(&job, &pictures)) } else { summary(&job, &pictures, seconds) }
 }
 
 /// A line a picture: its index, its label, the CRC-32 (IEEE) of its bytes.
@@ -63,18 +90,15 @@ fn checksums(job: &Job, pictures: &[Picture]) -> String {
 
 /// The preview, and what was done.
 fn summary(job: &Job, pictures: &[Picture], seconds: f64) -> Result<String> {
-    let preview = if Term::stdout().is_term() && console::colors_enabled() {
-        preview::blocks(job.model.shape, pictures)?
-    } else {
-        String::new()
-    };
-    let what = job.label.map_or(job.model.name, |label| job.label_name(label));
+    let shows = sheet::can_show(job.shape) && Term::stdout().is_term() && console::colors_enabled();
+    let preview = if shows { preview::blocks(job.shape, pictures)? } else { String::new() };
+    let what = job.label.map_or(job.name.as_str(), |label| job.label_name(Some(label)));
     let files: Vec<_> = job.files().map(|path| path.display().to_string()).collect();
     Ok(format!(
         "{preview}Drew {} × {what} in {seconds:.1} s: {}, {}, guidance {}, seed {}, threads {}.\nWrote {}\n",
         job.count,
-        job.model.precision,
-        job.table.name,
+        job.precision.name(),
+        job.table.view().name,
         job.guidance,
         job.seed,
         job.threads,

@@ -1,101 +1,110 @@
-//! The networks in the binary: one table, whatever their numbers and shapes.
+//! Models in the program and in files, and what is chosen of them.
 
-use grano::denoiser::Denoiser;
-use grano::isa::Isa;
-use grano::isa::desktop::{Best, Common};
-use grano::noise::{Gaussian, Philox};
-use grano::picture;
-use grano::sampler::{Progress, Request, SampleError, Sampler};
-use grano::schedule::StepTable;
-use grano::shape::Shape;
+use std::path::Path;
+use std::sync::Arc;
 
-/// A network of one precision.
-pub struct Model {
+use anyhow::{Context, Result, bail};
+use grano_codegen::load::{load, parse};
+use grano_codegen::model::Model;
+use grano_codegen::run::Machine;
+use grano_codegen::{Build, Precision, Target};
+
+use crate::args::ModelArgs;
+
+/// A model in the program.
+pub struct Shipped {
     /// By which users choose it.
     pub name: &'static str,
-    /// `int8`, `mixed`, `f16` or `f32`.
-    pub precision: &'static str,
-    /// Of a picture.
-    pub shape: Shape,
-    /// The classes' names; none for a network without labels.
-    pub labels: &'static [&'static str],
-    /// The samplers, the default first.
-    pub samplers: &'static [StepTable],
-    /// The guidance that it is meant to be sampled with.
-    pub guidance: f32,
-    /// Makes the memory for one picture at a time.
-    pub painter: fn() -> Box<dyn Painter>,
+    /// Its file.
+    bytes: &'static [u8],
 }
 
-/// A sampler of some network.
-pub trait Painter {
-    /// Draws a picture, bytes `[H, W, C]`; `on_step` is called after each step.
-    ///
-    /// # Errors
-    /// As [`Sampler::start`].
-    fn paint(
-        &mut self,
-        table: &'static StepTable,
-        noise: Gaussian<Philox>,
-        request: Request,
-        on_step: &dyn Fn(),
-    ) -> Result<Vec<u8>, SampleError>;
-}
+/// All of them, the default first.
+pub const SHIPPED: [Shipped; 2] = [
+    Shipped { name: "fashion", bytes: include_bytes!("../../../models/fashion.safetensors") },
+    Shipped { name: "fashion-fast", bytes: include_bytes!("../../../models/fashion-fast.safetensors") },
+];
 
-impl<D: Denoiser> Painter for Sampler<D, Gaussian<Philox>> {
-    fn paint(
-        &mut self,
-        table: &'static StepTable,
-        noise: Gaussian<Philox>,
-        request: Request,
-        on_step: &dyn Fn(),
-    ) -> Result<Vec<u8>, SampleError> {
-        self.start(table, noise, request)?;
-        while self.step() != Progress::Done {
-            on_step();
+/// The model of a name, or of a file where there is none of that name. `flag` is for messages.
+///
+/// # Errors
+/// When there is no such model or file, or the file is no sound model.
+pub fn open(flag: &str, name: &str) -> Result<Arc<Model>> {
+    let path = Path::new(name);
+    if let Some(shipped) = SHIPPED.iter().find(|shipped| shipped.name == name) {
+        return Ok(Arc::new(parse(shipped.bytes, path)?));
+    }
+    if !path.exists() {
+        let names = SHIPPED.map(|shipped| shipped.name).join(", ");
+        bail!("{flag} {name}: unknown, and no such file; give one of {names}, or a file FILE.safetensors");
+    }
+    match load(path) {
+        Ok(model) => Ok(Arc::new(model)),
+        // The error may begin with the path already.
+        Err(error) => {
+            let error = error.to_string();
+            let reason = error.strip_prefix(name).and_then(|reason| reason.strip_prefix(": ")).unwrap_or(&error);
+            bail!("{flag} {name}: {reason}")
         }
-        Ok(picture::rows(D::SHAPE, self.x()).flatten().collect())
     }
 }
 
-macro_rules! models {
-    ($($(#[$feature:meta])? $module:ident: $network:ident, $name:literal in $precision:literal;)*) => {
-        $($(#[$feature])?
-        mod $module {
-            include!(concat!(env!("OUT_DIR"), "/", stringify!($module), "/model.rs"));
-        })*
-
-        /// All of them, the default first.
-        pub static MODELS: &[Model] = &[$($(#[$feature])? Model {
-            name: $name,
-            precision: $precision,
-            shape: <$module::$network as Denoiser>::SHAPE,
-            labels: $module::LABELS,
-            samplers: $module::SAMPLERS,
-            guidance: $module::GUIDANCE,
-            painter: || {
-                if Best::is_native() {
-                    Box::new(Sampler::<$module::$network<Best>, Gaussian<Philox>>::new())
-                } else {
-                    Box::new(Sampler::<$module::$network<Common>, Gaussian<Philox>>::new())
-                }
-            },
-        }),*];
-    };
+/// A model and how to build it.
+pub struct Chosen {
+    /// The model.
+    pub model: Arc<Model>,
+    /// The numbers.
+    pub precision: Precision,
+    /// With precision and target.
+    pub build: Build,
 }
 
-models! {
-    fashion_int8: FashionInt8, "fashion" in "int8";
-    #[cfg(feature = "floats")]
-    fashion_mixed: FashionMixed, "fashion" in "mixed";
-    #[cfg(feature = "floats")]
-    fashion_f16: FashionF16, "fashion" in "f16";
-    #[cfg(feature = "floats")]
-    fashion_f32: FashionF32, "fashion" in "f32";
-    #[cfg(feature = "floats")]
-    fashion_fast_int8: FashionFastInt8, "fashion-fast" in "int8";
-    #[cfg(feature = "floats")]
-    fashion_fast_f16: FashionFastF16, "fashion-fast" in "f16";
-    #[cfg(feature = "floats")]
-    fashion_fast_f32: FashionFastF32, "fashion-fast" in "f32";
+impl Chosen {
+    /// What the flags choose.
+    ///
+    /// # Errors
+    /// Names the flag that is wrong and what there is.
+    pub fn new(args: &ModelArgs) -> Result<Self> {
+        let model = open("--model", &args.model)?;
+        let precision = *choose("--precision", &args.precision, &Precision::of(&model), |precision| precision.name())?;
+        let target = args.target.as_deref().map_or(Ok(Target::here()), target)?;
+        let build = Build::of(Arc::clone(&model)).precision(precision).target(target);
+        Ok(Self { model, precision, build })
+    }
+
+    /// The place of a class by its name.
+    ///
+    /// # Errors
+    /// When there is no such class.
+    pub fn label(&self, name: &str) -> Result<usize> {
+        let labels = &self.model.header.data.labels;
+        if labels.is_empty() {
+            bail!("--label {name}: the model has no labels; leave the flag out");
+        }
+        choose("--label", name, labels, |label| label)?;
+        labels.iter().position(|label| label == name).context("a label that was found")
+    }
+}
+
+/// A chip, or a kind of desktop, whose networks run here.
+fn target(name: &str) -> Result<Target> {
+    let run: Vec<Target> = Target::ALL.into_iter().filter(|&target| Machine::of(target).is_ok()).collect();
+    let known = name.parse::<Target>();
+    if known.is_ok_and(|target| !run.contains(&target)) {
+        let names: Vec<&str> = run.iter().map(|target| target.name()).collect();
+        bail!("--target {name}: its networks do not run on this machine; give one of {}", names.join(", "));
+    }
+    choose("--target", name, &run, |target| target.name()).copied()
+}
+
+/// The one of that name.
+///
+/// # Errors
+/// Names the flag and all that there are.
+pub fn choose<'a, T>(flag: &str, name: &str, known: &'a [T], name_of: impl Fn(&T) -> &str) -> Result<&'a T> {
+    if let Some(chosen) = known.iter().find(|item| name_of(item) == name) {
+        return Ok(chosen);
+    }
+    let names: Vec<&str> = known.iter().map(name_of).collect();
+    bail!("{flag} {name}: unknown; give one of {}", names.join(", "))
 }

@@ -5,7 +5,7 @@ use grano::shape::Shape;
 use image::GrayImage;
 use image::imageops::FilterType;
 
-use crate::batch::Picture;
+use crate::picture::Picture;
 use crate::sheet;
 
 /// Most pictures that are shown, and in one line of them.

@@ -5,18 +5,31 @@ use grano::shape::Shape;
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, GrayImage, Luma, RgbImage};
 
-use crate::batch::Picture;
+use crate::picture::Picture;
 
 /// Pictures a row.
-pub const COLUMNS: usize = 8;
+const COLUMNS: usize = 8;
 /// Pictures that a sheet may hold; beyond, programs that show pictures give up.
-pub const MOST: usize = 10_000;
+const MOST: usize = 10_000;
+/// Pixels that a sheet may have: more than [`MOST`] pictures of 28 × 28.
+const MOST_PIXELS: usize = 1 << 27;
 /// Pixels a pixel.
 const SCALE: u32 = 3;
 /// Pixels between pictures and around them.
 const GAP: u32 = 2;
 /// Of the gaps: the pictures' own background is black.
 const DARK: Luma<u8> = Luma([48]);
+
+/// Whether pictures are grey or RGB, so that they can be shown.
+pub fn can_show(shape: Shape) -> bool {
+    [1, 3].contains(&shape.channels)
+}
+
+/// How many pictures a sheet may hold; at least one.
+pub fn most(shape: Shape) -> usize {
+    let side = |pixels: usize| pixels * SCALE as usize + GAP as usize;
+    (MOST_PIXELS / (side(shape.width) * side(shape.height))).clamp(1, MOST)
+}
 
 /// All pictures, [`COLUMNS`] a row, in reading order.
 ///

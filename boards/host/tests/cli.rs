@@ -1,35 +1,11 @@
-//! The program as its users meet it: files, checksums, and what it says about bad words.
+//! `grano sample` and `grano inspect` as their users meet them: files, checksums, and what they say about bad words.
+
+mod common;
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::{Command, Output};
 
+use common::{files, folder, grano, model, refused_in, text};
 use ndarray::{Array1, Array3};
-use tempfile::TempDir;
-
-/// Runs `grano` with words, in a folder.
-fn grano(folder: &Path, words: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_grano"));
-    command.current_dir(folder).args(words.split_whitespace()).output().expect("the program starts")
-}
-
-fn folder() -> TempDir {
-    tempfile::tempdir().expect("a folder")
-}
-
-fn files(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).expect("a folder");
-    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
-/// What a request that must succeed prints.
-fn text(folder: &Path, words: &str) -> String {
-    let output = grano(folder, words);
-    assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("text")
-}
 
 /// The lines of `--crc`, which writes no file.
 fn checksums(words: &str) -> Vec<String> {
@@ -39,15 +15,9 @@ fn checksums(words: &str) -> Vec<String> {
     lines.lines().map(str::to_owned).collect()
 }
 
-/// A refusal: names the flag and what there is, says so once, and writes nothing.
+/// As [`refused_in`], in a folder of its own.
 fn refused(words: &str, said: &[&str]) {
-    let folder = folder();
-    let output = grano(folder.path(), words);
-    let error = String::from_utf8(output.stderr).expect("text");
-    assert!(!output.status.success() && output.stdout.is_empty(), "{words}");
-    assert_eq!(error.matches("error:").count(), 1, "{words}: {error}");
-    said.iter().for_each(|said| assert!(error.contains(said), "{words}: {error}"));
-    assert!(files(folder.path()).is_empty(), "{words}");
+    refused_in(folder().path(), words, said);
 }
 
 #[test]
@@ -111,18 +81,16 @@ fn a_picture_depends_on_seed_label_and_index_alone() {
     }
 }
 
-#[cfg(feature = "floats")]
 #[test]
 fn the_fast_network_draws_in_one_two_and_four_evaluations() {
     let folder = folder();
     let drawn = |words: &str| text(folder.path(), &format!("sample --crc --model fashion-fast --count 3 {words}"));
     let [one, two, four] = [1, 2, 4].map(|n| drawn(&format!("--sampler fast-{n}")));
     assert!(one != two && two != four && four == drawn(""), "{one}{two}{four}");
-    refused("sample --model fashion-fast --sampler dpm-8-searched", &["fast-4", "fast-2", "fast-1"]);
+    refused("sample --model fashion-fast --sampler dpm-8-searched", &["--sampler", "fast-4", "fast-2", "fast-1"]);
 }
 
 /// That every flag reaches every network; how close they are is measured elsewhere.
-#[cfg(feature = "floats")]
 #[test]
 fn precisions_draw_nearly_the_same() {
     let pictures = |words: &str| -> Array3<i32> {
@@ -139,10 +107,15 @@ fn precisions_draw_nearly_the_same() {
 
 #[test]
 fn bad_words_are_refused_by_name() {
-    refused("sample --model digits", &["--model digits", "fashion"]);
+    refused("sample --model digits", &["--model digits", "fashion, fashion-fast", "or a file"]);
     refused("sample --label sneakr", &["--label sneakr", "t-shirt", "sneaker", "ankle-boot"]);
-    refused("sample --sampler ddim-3", &["--sampler ddim-3", "ddim-20", "ancestral-250"]);
+    refused("sample --sampler euler-20", &["--sampler euler-20", "ddim-STEPS", "dpm-8-searched"]);
+    refused("sample --sampler ddim-1001", &["--sampler ddim-1001", "T = 1000"]);
     refused("sample --precision int4", &["--precision int4", "int8"]);
+    refused("sample --model fashion-fast --precision mixed", &["--precision mixed", "int8, f16, f32"]);
+    refused("sample --target z80", &["--target z80", "portable", "cortex-m4"]);
+    let other = if cfg!(target_arch = "x86_64") { "aarch64" } else { "x86" };
+    refused(&format!("sample --target {other}"), &["--target", "do not run on this machine", "portable"]);
     refused("sample --count 0", &["--count"]);
     refused("sample --count 10001", &["--count 10001", ".npy"]);
     refused("sample --guidance NaN", &["--guidance", "finite"]);
@@ -153,6 +126,117 @@ fn bad_words_are_refused_by_name() {
     refused("sample -o missing/x.png", &["missing/x.png"]);
     refused("sample --labels-out missing/x.npy", &["missing/x.npy"]);
     refused("smaple", &["smaple"]);
+}
+
+/// The picture that every chip draws.
+#[test]
+fn the_picture_is_the_same_for_every_target() {
+    let folder = folder();
+    let words = "sample --label sneaker --count 1 --seed 0 --crc";
+    for target in ["", "portable", "cortex-m0", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55", "riscv32"] {
+        let target = if target.is_empty() { String::new() } else { format!(" --target {target}") };
+        assert_eq!(text(folder.path(), &format!("{words}{target}")), "0 sneaker 2aac822c\n", "{target}");
+    }
+}
+
+/// Sums that stand alone, gains, attention, group normalisation, strides and enlargement.
+#[test]
+fn networks_of_all_kinds_draw_the_same_for_every_target() {
+    let folder = folder();
+    let models = [grano_networks::toy::model, grano_networks::mixer::model, grano_networks::unet::model];
+    for (number, model) in models.into_iter().enumerate() {
+        let file = format!("{number}.safetensors");
+        std::fs::write(folder.path().join(&file), model().unwrap()).unwrap();
+        let words = format!("sample --model {file} --sampler ddim-3 --count 2 --crc");
+        let here = text(folder.path(), &words);
+        for target in ["portable", "cortex-m0", "cortex-m4", "cortex-m55", "riscv32"] {
+            assert_eq!(text(folder.path(), &format!("{words} --target {target}")), here, "{file} {target}");
+        }
+        for precision in ["f16", "f32"] {
+            assert_eq!(text(folder.path(), &format!("{words} --precision {precision}")).lines().count(), 2);
+        }
+    }
+}
+
+#[test]
+fn samplers_have_any_number_of_steps() {
+    let folder = folder();
+    let mut all = Vec::new();
+    for sampler in ["ddim-37", "ddim-38", "ddim-37-eta0.5", "dpm-37", "ancestral-37-large", "ancestral-1000"] {
+        let said = text(folder.path(), &format!("sample --count 1 --sampler {sampler} -o p.npy"));
+        assert!(said.contains(sampler), "{said}");
+        all.push(std::fs::read(folder.path().join("p.npy")).unwrap());
+    }
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 6);
+}
+
+#[test]
+fn a_file_draws_as_the_model_in_the_program_does() {
+    assert_eq!(
+        checksums("--count 3 --model fashion"),
+        checksums(&format!("--count 3 --model {}", model("fashion.safetensors")))
+    );
+    refused("sample --model nowhere/x.safetensors", &["--model nowhere/x.safetensors", "no such file"]);
+    let folder = folder();
+    std::fs::write(folder.path().join("x.safetensors"), b"not a model").unwrap();
+    refused_in(folder.path(), "sample --model x.safetensors", &["--model x.safetensors: not a whole safetensors file"]);
+    let metadata = model("reference.plain.statistics.safetensors");
+    refused(&format!("sample --model {metadata}"), &["not a grano model"]);
+}
+
+#[test]
+fn a_model_without_labels_draws() {
+    let folder = folder();
+    let bytes = grano_networks::blocks::model().unwrap();
+    std::fs::write(folder.path().join("blocks.safetensors"), bytes).unwrap();
+    let said = text(folder.path(), "sample --model blocks.safetensors --count 2 -o p.npy");
+    assert!(said.contains("2 × blocks.safetensors"), "{said}");
+    let lines = text(folder.path(), "sample --model blocks.safetensors --count 2 --crc");
+    let pictures: Array3<u8> = ndarray_npy::read_npy(folder.path().join("p.npy")).unwrap();
+    let crc32 = |i: usize| crc32fast::hash(pictures.index_axis(ndarray::Axis(0), i).as_slice().unwrap());
+    assert_eq!(lines, format!("0 unlabelled {:08x}\n1 unlabelled {:08x}\n", crc32(0), crc32(1)));
+    for words in ["--label coat", "--labels-out l.npy"] {
+        let flag = words.split(' ').next().unwrap();
+        refused_in(folder.path(), &format!("sample --model blocks.safetensors {words}"), &[flag, "no labels"]);
+    }
+}
+
+/// That the program draws what the README shows.
+#[test]
+fn the_sheet_is_that_of_the_repository() {
+    let folder = folder();
+    text(folder.path(), "");
+    let [drawn, kept] = [folder.path().join("samples.png"), model("fashion.png").into()].map(std::fs::read);
+    assert!(drawn.unwrap() == kept.unwrap());
+}
+
+#[test]
+fn help_names_what_the_models_in_the_program_hold() {
+    let folder = folder();
+    let help = text(folder.path(), "sample --help");
+    for name in ["fashion", "fashion-fast"] {
+        let file = model(&format!("{name}.safetensors"));
+        let model = grano_codegen::load::load(file.as_ref()).unwrap();
+        let precisions: Vec<&str> =
+            grano_codegen::Precision::of(&model).into_iter().map(|precision| precision.name()).collect();
+        let lists = [&model.header.data.labels, &model.header.own_samplers()].map(|list| list.join(", "));
+        for part in lists.iter().map(String::as_str).chain([name, &precisions.join(", ")]) {
+            assert!(help.contains(part), "{part}: {help}");
+        }
+    }
+}
+
+#[test]
+fn inspect_tells_what_a_model_holds() {
+    let folder = folder();
+    let shipped = text(folder.path(), "inspect fashion");
+    for part in ["t-shirt, trouser", "dpm-8-searched", "int8, mixed, f16, f32", "network `denoiser`", "stem"] {
+        assert!(shipped.contains(part), "{part}: {shipped}");
+    }
+    assert_eq!(shipped, text(folder.path(), &format!("inspect {}", model("fashion.safetensors"))));
+    refused("inspect nothing", &["inspect nothing", "fashion"]);
 }
 
 #[test]

@@ -1,238 +1,193 @@
-//! A layer's static and its function.
+//! The function of a layer: its parameters as a static, its buffers, and the call.
 
-use std::collections::BTreeSet;
+use proc_macro2::{Ident, Literal, TokenStream};
+use quote::{ToTokens, quote};
 
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote};
-
-use super::tokens::{describe, shape};
+use super::ident;
 use crate::algorithm::Algorithm;
-use crate::graph::X;
-use crate::kernel::{Element, Kernel, Sums};
-use crate::lower::{Call, Place, Program};
-use crate::target::Target;
-
-/// Names that generated code has for other things or, in capitals, for other statics.
-pub(super) const RESERVED: [&str; 20] = [
-    "arena",
-    "arena_bytes",
-    "condition",
-    "elements",
-    "flash_bytes",
-    "guidance",
-    "index",
-    "input",
-    "input_1",
-    "input_2",
-    "labels",
-    "model",
-    "out",
-    "output",
-    "ram_bytes",
-    "residual",
-    "scratch",
-    "samplers",
-    "taps",
-    "window",
-];
-
-pub(super) struct Emitter<'a> {
-    pub(super) constants: Vec<u8>,
-    pub(super) float: Element,
-    pub(super) target: Target,
-    /// The instruction set's name.
-    pub(super) isa: &'static str,
-    pub(super) program: &'a Program,
-    /// Names to import from the engine.
-    pub(super) used: BTreeSet<&'static str>,
-    /// Names of functions that are taken.
-    pub(super) items: BTreeSet<String>,
-}
+use crate::compile::{CompiledNetwork, Group};
+use crate::kernel::Element;
+use crate::lower::{Call, Residual};
+use crate::pack::{Lens, Names};
 
 /// What a layer's function takes besides the arena.
 #[derive(Clone, Copy)]
 pub(super) struct Arguments {
     condition: bool,
-    x: bool,
-    out: bool,
+    io: bool,
+    isa: bool,
 }
 
 impl Arguments {
-    pub(super) fn of(call: &Call) -> Self {
-        let conv = matches!(
-            call.kernel,
-            Kernel::Conv2dInt8 { .. }
-                | Kernel::Conv2dFine { .. }
-                | Kernel::Conv2dInt8Head { .. }
-                | Kernel::Conv2dFloat { .. }
-                | Kernel::DepthwiseInt8 { .. }
-                | Kernel::DepthwiseFloat { .. }
-        );
-        Self { condition: conv, x: call.inputs.contains(&Place::Outside), out: call.output == Place::Outside }
+    pub(super) fn of(network: &CompiledNetwork, group: &Group) -> Self {
+        let call = network.last_call(group);
+        Self {
+            condition: group.packed.is_conditioned(),
+            io: call.port.is_some() || call.head.is_some(),
+            isa: group.packed.uses_isa(),
+        }
     }
 
-    fn list(self, items: [TokenStream; 3]) -> TokenStream {
-        let chosen =
-            items.into_iter().zip([self.condition, self.x, self.out]).filter_map(|(item, used)| used.then_some(item));
-        quote!(#(#chosen),*)
+    fn list(self, condition: &TokenStream, io: &TokenStream, arena: &TokenStream) -> TokenStream {
+        let items = [Some(arena), self.condition.then_some(condition), self.io.then_some(io)];
+        let items = items.into_iter().flatten();
+        quote!(#(#items),*)
     }
 
     pub(super) fn pass(self) -> TokenStream {
-        self.list([quote!(condition), quote!(x), quote!(out)])
+        self.list(&quote!(condition), &quote!(io), &quote!(arena))
     }
 
-    pub(super) fn declare(self) -> TokenStream {
-        self.list([quote!(condition: Condition), quote!(x: &[f32]), quote!(out: &mut [f32])])
+    fn declare(self) -> TokenStream {
+        self.list(&quote!(condition: g::Condition), &quote!(io: &mut g::Io<'_>), &quote!(arena: &mut [u8]))
+    }
+
+    /// What is generic over the instruction set says so.
+    pub(super) fn generic(self, what: &TokenStream) -> Option<TokenStream> {
+        self.isa.then(|| what.clone())
     }
 }
 
-impl Emitter<'_> {
-    /// A name for a function and, in capitals, a static.
-    pub(super) fn item(&mut self, name: &str) -> Ident {
-        let mut item: String =
-            name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
-        if !item.starts_with(|c: char| c.is_ascii_alphabetic()) {
-            item.insert_str(0, "layer_");
-        }
-        // `x` and `buffer_0` are taken as well; any other name may be a keyword, or like another's.
-        if item == "x" || item.starts_with("buffer") {
-            item.push('_');
-        }
-        while syn::parse_str::<Ident>(&item).is_err() || !self.items.insert(item.clone()) {
-            item.push('_');
-        }
-        Ident::new(&item, Span::call_site())
-    }
+/// A buffer that a function borrows.
+struct Borrowed {
+    variable: Ident,
+    buffer: usize,
+}
 
-    pub(super) fn buffer_name(index: usize) -> Ident {
-        format_ident!("BUFFER_{index}")
-    }
-
-    pub(super) fn buffers(&self) -> TokenStream {
-        let items =
-            self.program.buffers.iter().zip(&self.program.plan.offsets).enumerate().map(|(index, (buffer, offset))| {
-                let (name, len, doc) = (Self::buffer_name(index), buffer.bytes(), format!(" {}.", buffer.name));
-                quote!(#[doc = #doc] const #name: Buffer = Buffer { offset: #offset, len: #len };)
-            });
-        quote!(#(#items)*)
-    }
-
-    pub(super) fn imports(&self) -> (Vec<Ident>, Vec<Ident>) {
-        let ident = |name: &&str| Ident::new(name, Span::call_site());
-        let kernels =
-            self.used.iter().filter(|name| !["f16", "Requantize", "elements"].contains(name)).chain(&["Condition"]);
-        let kernels: BTreeSet<_> = kernels.map(ident).collect();
-        (kernels.into_iter().collect(), ["Arena", "Blob", "Buffer", "elements"].iter().map(ident).collect())
-    }
-
-    /// The static and the function of one layer.
-    pub(super) fn layer(&mut self, call: &Call, function: &Ident) -> TokenStream {
-        let parameters = format_ident!("{}", function.to_string().to_ascii_uppercase());
-        let doc = self.describe(call);
-        self.used.extend(call.residual.is_some().then_some("Residual"));
-        let float = Ident::new(self.float.rust(), Span::call_site());
-        let (kind, value) = self.parameters(call);
-        self.used.insert(kind);
-        let kind_ident = Ident::new(kind, Span::call_site());
-        let generics = ["Conv2dFloat", "DepthwiseFloat", "GroupNormFloat"].contains(&kind).then(|| quote!(<#float>));
-        let generic = Self::uses_isa(&call.kernel).then(|| quote!(<I: Isa>));
-        let to_space = call.block.map(|block| {
-            let name = self.item(&format!("{function}_to_space"));
-            (block, format_ident!("{}", name.to_string().to_ascii_uppercase()))
-        });
-        let to_space_static = to_space.as_ref().map(|(block, name)| self.depth_to_space(call.shape, *block, name));
-        let body = self.body(call, &parameters, to_space.as_ref().map(|(_, name)| name));
-        let declared = Arguments::of(call).declare();
-        let arena = quote!(arena: &mut Arena<ARENA_BYTES>);
-        quote! {
-            static #parameters: #kind_ident #generics = #value;
-            #to_space_static
-
-            #[doc = #doc]
-            fn #function #generic (#arena, #declared) {
-                #body
+/// The function of a group of calls.
+pub(super) fn function(network: &CompiledNetwork, group: &Group, name: &Ident, isa: &Ident) -> TokenStream {
+    let calls = &network.program.calls[group.calls.clone()];
+    let (first, last) = (&calls[0], &calls[calls.len() - 1]);
+    let (borrowed, shared, names) = operands(network, first, last);
+    let [kind, value] = group.packed.declare(&quote!(#isa));
+    let call = group.packed.call(&names);
+    let arguments = Arguments::of(network, group);
+    let (generic, declared) = (arguments.generic(&quote!(<I: g::Isa>)), arguments.declare());
+    let docs = calls.iter().map(describe);
+    let variables = borrowed.iter().map(|borrowed| &borrowed.variable);
+    let buffers: Vec<TokenStream> = borrowed
+        .iter()
+        .map(|Borrowed { buffer, .. }| {
+            let (offset, len) = (network.program.plan.offsets[*buffer], network.program.buffers[*buffer].bytes());
+            quote!(g::Buffer { offset: #offset, len: #len })
+        })
+        .collect();
+    let sized = borrowed.iter().enumerate().map(|(index, Borrowed { buffer, .. })| {
+        let (index, bytes) = (Literal::usize_unsuffixed(index), network.program.buffers[*buffer].element.bytes());
+        quote!((BUFFERS[#index], #bytes))
+    });
+    let count = buffers.len();
+    let lens = lens(network, group);
+    quote! {
+        #(#[doc = #docs])*
+        pub fn #name #generic (#declared) {
+            static KERNEL: #kind = #value;
+            const BUFFERS: [g::Buffer; #count] = [#(#buffers),*];
+            const _: () = assert!(g::are_apart(ARENA_BYTES, &[#(#sized),*]));
+            #lens
+            if let Some([#(#variables),*]) = g::split(arena, BUFFERS) {
+                #shared
+                #call;
             }
         }
     }
+}
 
-    /// A layer's documentation.
-    pub(super) fn describe(&self, call: &Call) -> String {
-        let [c, h, w] = call.shape;
-        let mut doc = format!(" `{}`: {} to {h}×{w}×{c}", call.name, self.from(call));
-        if call.macs > 0 {
-            doc += &format!(", {} multiply–accumulates", call.macs);
+/// That the buffers are as long as the kernel asks for, where it says so at compile time.
+fn lens(network: &CompiledNetwork, group: &Group) -> Option<TokenStream> {
+    let call = network.last_call(group);
+    let len = |buffer: usize| network.program.buffers[buffer].len;
+    let (output, scratch) = (len(call.output), call.scratch.map_or(0, len));
+    let inputs = call.inputs.iter().enumerate().map(|(index, &buffer)| {
+        let (index, len) = (Literal::usize_unsuffixed(index), len(buffer));
+        quote!(KERNEL.input_lens()[#index] <= #len)
+    });
+    let inputs: Vec<TokenStream> = match group.packed.states() {
+        Lens::None => return None,
+        Lens::Map => Vec::new(),
+        Lens::Convolution => inputs.collect(),
+    };
+    Some(quote! {
+        const _: () = assert!(KERNEL.output_len() == #output && KERNEL.scratch_len() <= #scratch #(&& #inputs)*);
+    })
+}
+
+/// The buffers that a function borrows, the names that it gives to those that it reads, and the operands of its call.
+fn operands(network: &CompiledNetwork, first: &Call, last: &Call) -> (Vec<Borrowed>, TokenStream, Names) {
+    let mut borrowed: Vec<Borrowed> = Vec::new();
+    let mut shared = TokenStream::new();
+    let rust = |element: Element| match element {
+        Element::F16 => quote!(g::f16),
+        element => ident(element.rust()).into_token_stream(),
+    };
+    let element = |buffer: usize| rust(network.program.buffers[buffer].element);
+    // Maps that are read, each borrowed once however often it is read; those in the output's buffer not at all.
+    let mut read = |name: &str, buffer: usize| {
+        if buffer == last.output {
+            return quote!(&[]);
         }
-        if call.algorithm() != Algorithm::Direct {
-            doc += &format!(", {}", call.algorithm());
-        }
-        doc + "."
-    }
-
-    /// Whether the kernel has inner loops of the instruction set.
-    pub(super) fn uses_isa(kernel: &Kernel) -> bool {
-        matches!(
-            kernel,
-            Kernel::Conv2dInt8 { .. }
-                | Kernel::Conv2dFine { .. }
-                | Kernel::Conv2dInt8Head { .. }
-                | Kernel::DepthwiseInt8 { .. }
-                | Kernel::GroupNormInt8 { .. }
-                | Kernel::AttentionInt8 { .. }
-                | Kernel::AddInt8 { .. }
-                | Kernel::Conv2dFloat { .. }
-                | Kernel::GroupNormFloat { .. }
-                | Kernel::AttentionFloat { .. }
-        )
-    }
-
-    fn from(&self, call: &Call) -> String {
-        match &call.kernel {
-            Kernel::Conv2dInt8 { sums, .. } | Kernel::Conv2dFine { sums, .. } | Kernel::Conv2dInt8Head { sums, .. } => {
-                describe(&sums.geometry)
+        let known = borrowed.iter().find(|borrowed| borrowed.buffer == buffer);
+        let variable = match known {
+            Some(known) => known.variable.clone(),
+            None => {
+                let (variable, element) = (ident(name), element(buffer));
+                shared.extend(quote!(let #variable: &[#element] = g::elements(#variable);));
+                borrowed.push(Borrowed { variable: variable.clone(), buffer });
+                variable
             }
-            Kernel::Conv2dFloat { geometry, .. } => describe(geometry),
-            Kernel::DepthwiseInt8 { sums: Sums { geometry, .. }, .. } | Kernel::DepthwiseFloat { geometry, .. } => {
-                format!("depthwise {}", describe(geometry))
-            }
-            Kernel::GroupNormInt8 { groups, .. } | Kernel::GroupNormFloat { groups, .. } => {
-                format!("normalisation of {groups} groups")
-            }
-            Kernel::AttentionInt8 { heads, .. } | Kernel::AttentionFloat { heads, .. } => {
-                format!("attention, heads: {heads}")
-            }
-            Kernel::DepthToSpace { block, .. } => format!("depth to space {block}×{block}"),
-            Kernel::Quantize { .. } => "f32 to int16".into(),
-            Kernel::AddInt8 { .. } | Kernel::AddFloat => "sum".into(),
-            Kernel::ActivationInt8 { .. } | Kernel::ActivationFloat { .. } => "activation".into(),
-        }
-    }
-
-    /// The static of a depth_to_space in place.
-    fn depth_to_space(&mut self, [c, h, w]: [usize; 3], block: usize, name: &Ident) -> TokenStream {
-        let input = shape([c * block * block, h / block, w / block]);
-        self.used.insert("DepthToSpace");
-        quote!(static #name: DepthToSpace = DepthToSpace { input: #input, block: #block }.checked();)
-    }
-
-    /// Where a layer's value can be read after it has run.
-    pub(super) fn tap(&self, layer: usize, call: &Call) -> Option<TokenStream> {
-        let Place::Buffer(buffer) = call.output else { return None };
-        let (name, shape) = (&call.value, shape(call.shape));
-        let constant = Self::buffer_name(buffer);
-        let stored = match call.element {
-            Element::I8(affine) => {
-                let (scale, zero_point) = (affine.scale as f32, affine.zero_point);
-                quote!(Stored::I8 { scale: #scale, zero_point: #zero_point })
-            }
-            Element::I16 { affine, .. } => {
-                let (scale, zero_point) = (affine.scale as f32, affine.zero_point);
-                quote!(Stored::I16 { scale: #scale, zero_point: #zero_point })
-            }
-            Element::F16 => quote!(Stored::F16),
-            Element::I32 => return None,
-            Element::F32 => quote!(Stored::F32),
         };
-        debug_assert!(call.value != X || layer == 0);
-        Some(quote!(Tap { name: #name, layer: #layer, shape: #shape, buffer: #constant, stored: #stored }))
+        quote!(#variable)
+    };
+    let maps: Vec<TokenStream> = match first.port {
+        Some(port) => vec![quote!(io.input(#port))],
+        None => {
+            let name = |map: usize| if map == 0 { "input".to_string() } else { format!("input_{map}") };
+            first.inputs.iter().enumerate().map(|(map, &buffer)| read(&name(map), buffer)).collect()
+        }
+    };
+    let residual = match last.residual {
+        None => quote!(g::Residual::None),
+        Some(Residual::InOutput) => quote!(g::Residual::InOutput),
+        Some(Residual::Buffer(buffer)) => {
+            let map = read("residual", buffer);
+            quote!(g::Residual::From(#map))
+        }
+    };
+    let code = match last.residual {
+        Some(Residual::Buffer(buffer)) => element(buffer),
+        _ => rust(last.element),
+    };
+    let source = match (first.inputs.first(), maps.first()) {
+        (Some(&buffer), _) if buffer == last.output => quote!(g::Residual::InOutput),
+        (_, Some(map)) => quote!(g::Residual::From(#map)),
+        _ => quote!(g::Residual::None),
+    };
+    let mut lent = |name: &str, buffer: usize| {
+        let (variable, element) = (ident(name), element(buffer));
+        borrowed.push(Borrowed { variable: variable.clone(), buffer });
+        quote!(g::elements::<#element>(#variable))
+    };
+    let scratch = last.scratch.map_or(quote!(&mut []), |buffer| lent("scratch", buffer));
+    let window = if first.strips.is_some() { lent("window", first.output) } else { TokenStream::new() };
+    let output = lent(if last.head.is_some() { "strip" } else { "output" }, last.output);
+    (borrowed, shared, Names { maps, source, residual, code, scratch, window, output })
+}
+
+/// A call's documentation.
+fn describe(call: &Call) -> String {
+    let [c, h, w] = call.shape;
+    let mut doc = format!(" `{}`: {} to {h}×{w}×{c}", call.name, call.kernel.kernel().describe());
+    if call.macs > 0 {
+        doc += &format!(", {} multiply–accumulates", call.macs);
     }
+    if call.algorithm() != Algorithm::Direct {
+        doc += &format!(", {}", call.algorithm());
+    }
+    if let Some(strips) = call.strips {
+        doc += &format!(", which the next one takes {} rows of its result at a time", strips.rows);
+    }
+    if let Some(head) = &call.head {
+        doc += &format!(", handed out {} rows at a time", head.rows);
+    }
+    doc + "."
 }

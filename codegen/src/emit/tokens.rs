@@ -4,8 +4,6 @@ use proc_macro2::{Group, Literal, TokenStream, TokenTree};
 use quote::quote;
 
 use crate::error::{Error, Result};
-use crate::graph::Function;
-use crate::reference::Geometry;
 use crate::schedule::Table;
 
 /// `3usize` as `3` and `1f32` as `1.0`: the types stand beside them.
@@ -27,36 +25,10 @@ fn plain_literal(text: &str) -> Option<Literal> {
     format!("{digits}{point}").parse().ok()
 }
 
-pub(super) fn float_activation(function: Option<Function>) -> TokenStream {
-    match function {
-        None => quote!(Activation::Identity),
-        Some(Function::Silu) => quote!(Activation::Silu),
-        Some(Function::ClippedSilu { limit }) => {
-            let limit = limit as f32;
-            quote!(Activation::ClippedSilu(#limit))
-        }
-    }
-}
-
-pub(super) fn describe(geometry: &Geometry) -> String {
-    let ([c, h, w], [k_h, k_w]) = (geometry.input, geometry.kernel);
-    let stride = if geometry.stride == [1, 1] {
-        String::new()
-    } else {
-        format!(" stride {}×{}", geometry.stride[0], geometry.stride[1])
-    };
-    let upsample = if geometry.upsample == [1, 1] {
-        String::new()
-    } else {
-        format!(" enlarged {}×{}", geometry.upsample[0], geometry.upsample[1])
-    };
-    format!("convolution {k_h}×{k_w}{stride}, {h}×{w}×{c}{upsample}")
-}
-
-pub(super) fn shape([channels, height, width]: [usize; 3]) -> TokenStream {
-    quote!(Shape { height: #height, width: #width, channels: #channels })
-}
-
+/// A sampler's table, whose steps name the network's rows by their time indices.
+///
+/// # Errors
+/// When a number is not finite, or the network has no row for a step.
 pub(super) fn sampler(table: &Table, times: &[usize]) -> Result<TokenStream> {
     let name = &table.name;
     let clip = table.clip.map_or(quote!(f32::INFINITY), |clip| {
@@ -67,15 +39,15 @@ pub(super) fn sampler(table: &Table, times: &[usize]) -> Result<TokenStream> {
         let network_row = times.iter().position(|&t| t == row.t).and_then(|row| u16::try_from(row).ok());
         let network_row =
             network_row.ok_or_else(|| Error::Model(format!("sampler `{name}`: no network row for t = {}", row.t)))?;
-        let coefficients = [row.c_in, row.k0, row.k1, row.a, row.b, row.c, row.d, row.e].map(|v| v as f32);
+        let coefficients = row.coefficients().map(|v| v as f32);
         if coefficients.iter().any(|v| !v.is_finite()) {
             return Err(Error::Model(format!("sampler `{name}`: a coefficient at t = {} is not finite", row.t)));
         }
         let [c_in, k0, k1, a, b, c, d, e] = coefficients;
         Ok(quote! {
-            StepRow { network_row: #network_row, c_in: #c_in, k0: #k0, k1: #k1, a: #a, b: #b, c: #c, d: #d, e: #e }
+            g::StepRow { network_row: #network_row, c_in: #c_in, k0: #k0, k1: #k1, a: #a, b: #b, c: #c, d: #d, e: #e }
         })
     });
     let rows = rows.collect::<Result<Vec<_>>>()?;
-    Ok(quote!(StepTable { name: #name, clip: #clip, rows: &[#(#rows),*] }))
+    Ok(quote!(g::StepTable { name: #name, clip: #clip, rows: &[#(#rows),*] }))
 }

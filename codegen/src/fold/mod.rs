@@ -1,36 +1,37 @@
 //! *Fold*: rewrites that are equal in real numbers, before any number is rounded.
 //!
-//! [`time`] turns everything that depends only on the step or only on the class into constant rows,
-//! [`linear`] puts per-channel gains and biases into the convolutions before them, [`epilogue`] lets a
-//! convolution add a residual and apply an activation before it writes. What is left is [`Folded`].
+//! [`time`] turns everything that depends only on the step or only on the class into constant rows, [`fuse`] puts
+//! gains and biases a channel, residuals and activations into the layers before them, [`join`] lays maps side by side for
+//! layers that cannot read as many. What is left is [`Folded`].
 
-pub mod epilogue;
-pub mod linear;
+mod fuse;
+mod join;
 mod rows;
-pub mod time;
+mod time;
 
 use std::collections::BTreeMap;
 
-use crate::error::{Error, Result};
-use crate::graph::{Function, X};
+use crate::error::Result;
 use crate::model::Network;
-use crate::reference::{self, Geometry, Values};
+use crate::op::{Evaluation, Function, Kind};
+use crate::reference::Values;
 
 pub use rows::Rows;
+pub use time::Node;
 
-/// A network whose time indices are known: maps in, maps out, one layer after another.
+/// A network whose time indices are known: maps in, maps out, one layer after another. A vector is a map of one pixel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Folded {
-    /// Shape of `x`, `[channels, height, width]`.
-    pub input: [usize; 3],
+    /// The maps that it reads, `[channels, height, width]` by name, in the order of the graph's ports.
+    pub inputs: Vec<(String, [usize; 3])>,
     /// Number of classes; label `classes` means "no class".
     pub classes: usize,
     /// The time index of each row.
     pub times: Vec<usize>,
     /// In an order in which they can be computed.
     pub layers: Vec<Layer>,
-    /// The name of the last layer.
-    pub output: String,
+    /// The values that it gives, each a layer's.
+    pub outputs: Vec<String>,
 }
 
 /// What computes one value.
@@ -44,265 +45,116 @@ pub struct Layer {
     pub kind: Kind,
 }
 
-/// How a value is computed.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Kind {
-    /// A convolution and what was fused into it.
-    Conv2d(Conv2d),
-    /// A group normalisation and what was fused into it.
-    GroupNorm(GroupNorm),
-    /// softmax(qᵀk / √d) · v.
-    Attention {
-        /// q, k and v.
-        inputs: [String; 3],
-        /// Number of heads.
-        heads: usize,
-    },
-    /// Before [`linear`] only: a map times a number per channel.
-    ChannelGain {
-        /// The map.
-        input: String,
-        /// `[channels]`.
-        gain: Vec<f32>,
-    },
-    /// Before [`linear`] only: a map plus rows.
-    ChannelBias {
-        /// The map.
-        input: String,
-        /// What is added.
-        rows: Rows,
-    },
-    /// The sum of two maps.
-    Add {
-        /// The maps.
-        inputs: [String; 2],
-    },
-    /// An element-wise function.
-    Activation {
-        /// The map.
-        input: String,
-        /// The function.
-        function: Function,
-    },
-    /// PyTorch's pixel shuffle.
-    DepthToSpace {
-        /// The map.
-        input: String,
-        /// Enlargement per axis.
-        block: usize,
-    },
-}
-
-/// activation(conv(inputs) + bias rows + residual).
-#[derive(Clone, Debug, PartialEq)]
-pub struct Conv2d {
-    /// The graph's node that the weights come from.
-    pub node: String,
-    /// The maps, and the channels of each.
-    pub inputs: Vec<(String, usize)>,
-    /// Shapes and strides; the input's channels are those of all maps.
-    pub geometry: Geometry,
-    /// `[out_channels, in_channels / groups, k_h, k_w]`.
-    pub weight: Vec<f32>,
-    /// Bias, time and class in one.
-    pub bias: Rows,
-    /// A map of the output's shape that is added.
-    pub residual: Option<String>,
-    /// What is applied last.
-    pub activation: Option<Activation>,
-}
-
-impl Conv2d {
-    /// Channels of the one or two maps that a kernel can read; the second's are 0 where there is one.
-    ///
-    /// # Errors
-    /// Names the layer when there are more.
-    pub fn channels(&self) -> Result<[usize; 2]> {
-        match self.inputs[..] {
-            [(_, a)] => Ok([a, 0]),
-            [(_, a), (_, b)] if self.geometry.groups == 1 => Ok([a, b]),
-            [_, _] => Err(Error::node(&self.node, "a depthwise convolution of two maps; give each its own")),
-            _ => Err(Error::node(&self.node, "more than two inputs; add up convolutions of one or two")),
-        }
-    }
-}
-
-/// activation((input − μ) / √(σ² + eps) · weight + bias).
-#[derive(Clone, Debug, PartialEq)]
-pub struct GroupNorm {
-    /// The graph's node that the weights come from.
-    pub node: String,
-    /// The map.
-    pub input: String,
-    /// Number of groups.
-    pub groups: usize,
-    /// What is added to the variance.
-    pub eps: f64,
-    /// `[channels]`.
-    pub weight: Vec<f32>,
-    /// `[channels]`.
-    pub bias: Vec<f32>,
-    /// What is applied last.
-    pub activation: Option<Activation>,
-}
-
 /// A fused activation.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Activation {
+pub struct FusedActivation {
     /// The function.
     pub function: Function,
     /// The name of the value it is applied to, which is no longer stored.
     pub argument: String,
 }
 
-/// Folds a network for a given list of time indices.
+/// Folds a network for a given list of time indices; one without a time port takes no notice of them.
 ///
 /// # Errors
 /// Names the node that cannot be folded, and why.
 pub fn fold(network: &Network, times: &[usize]) -> Result<Folded> {
-    epilogue::fold(linear::fold(time::fold(network, times)?)?)
+    Ok(join::join(fuse::fuse(time::fold(network, times)?)))
 }
 
 impl Layer {
     /// The values that the layer reads.
     #[must_use]
     pub fn inputs(&self) -> Vec<&str> {
-        match &self.kind {
-            Kind::Conv2d(conv) => {
-                conv.inputs.iter().map(|(input, _)| input.as_str()).chain(conv.residual.as_deref()).collect()
-            }
-            Kind::GroupNorm(norm) => vec![&norm.input],
-            Kind::Attention { inputs, .. } => inputs.iter().map(String::as_str).collect(),
-            Kind::Add { inputs: [a, b] } => vec![a, b],
-            Kind::ChannelGain { input, .. }
-            | Kind::ChannelBias { input, .. }
-            | Kind::Activation { input, .. }
-            | Kind::DepthToSpace { input, .. } => vec![input],
-        }
+        let layer = self.kind.layer();
+        layer.maps().into_iter().chain(layer.second()).collect()
+    }
+
+    /// For people: the graph's node, or else the value.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        self.kind.layer().node().unwrap_or(&self.name)
     }
 
     /// Multiply–accumulates of one evaluation.
     #[must_use]
     pub fn macs(&self) -> usize {
-        match &self.kind {
-            Kind::Conv2d(conv) => conv.geometry.macs(),
-            // Scores and weighted sums: each position meets each.
-            Kind::Attention { .. } => 2 * self.shape.iter().product::<usize>() * self.shape[1] * self.shape[2],
-            _ => 0,
-        }
+        self.kind.layer().macs(self.shape)
     }
 }
 
 impl Folded {
-    /// How often each value is read, the network's output once more than by layers.
+    /// How often each value is read, the network's outputs once more than by layers.
     pub(crate) fn uses(&self) -> BTreeMap<String, usize> {
-        let mut uses = BTreeMap::from([(self.output.clone(), 1)]);
-        for input in self.layers.iter().flat_map(Layer::inputs) {
-            *uses.entry(input.to_string()).or_default() += 1;
+        let mut uses = BTreeMap::new();
+        let outputs = self.outputs.iter().map(String::as_str);
+        for value in self.layers.iter().flat_map(Layer::inputs).chain(outputs) {
+            *uses.entry(value.to_string()).or_default() += 1;
         }
         uses
     }
 
-    /// Every value for one picture `x` `[channels, height, width]`, row and class; as naive as [`reference::run`].
+    /// Every value for the maps `inputs` by name, row and class; as naive as [`crate::reference::evaluate`].
     #[must_use]
-    pub fn run(&self, x: &[f32], step: usize, class: usize) -> Values {
-        let mut values = Values::from([(X.to_string(), x.to_vec())]);
+    pub fn evaluate(&self, inputs: Values, step: usize, class: usize) -> Values {
+        let mut values = inputs;
         for layer in &self.layers {
-            let area = layer.shape[1] * layer.shape[2];
-            let per_channel = |map: &[f32], f: &dyn Fn(f32, usize) -> f32| -> Vec<f32> {
-                map.iter().enumerate().map(|(i, &v)| f(v, i / area)).collect()
-            };
-            let value = match &layer.kind {
-                Kind::Conv2d(conv) => {
-                    let bias: Vec<f32> = conv.bias.at(step, class).iter().map(|&b| b as f32).collect();
-                    let maps = conv.inputs.iter().flat_map(|(input, _)| values[input].iter().copied());
-                    let joined: Vec<f32> = maps.collect();
-                    let mut sum = reference::conv2d(&conv.geometry, &joined, &conv.weight, &bias);
-                    if let Some(residual) = &conv.residual {
-                        sum.iter_mut().zip(&values[residual]).for_each(|(sum, r)| *sum += r);
-                    }
-                    activate(sum, conv.activation.as_ref(), &mut values)
+            let value = layer.kind.layer().evaluate(layer, &Evaluation { values: &values, step, class });
+            let value = match layer.kind.layer().activation() {
+                Some(FusedActivation { function, argument }) => {
+                    let applied = value.iter().map(|&v| function.apply(v.into()) as f32).collect();
+                    values.insert(argument.clone(), value);
+                    applied
                 }
-                Kind::GroupNorm(norm) => {
-                    let GroupNorm { input, groups, eps, weight, bias, activation, .. } = norm;
-                    let value = reference::group_norm(&values[input], *groups, *eps, weight, bias);
-                    activate(value, activation.as_ref(), &mut values)
-                }
-                Kind::Attention { inputs: [q, k, v], heads } => {
-                    reference::attention([&values[q], &values[k], &values[v]], layer.shape[0], *heads)
-                }
-                Kind::ChannelGain { input, gain } => per_channel(&values[input], &|v, c| v * gain[c]),
-                Kind::ChannelBias { input, rows } => {
-                    let bias = rows.at(step, class);
-                    per_channel(&values[input], &|v, c| (f64::from(v) + bias[c]) as f32)
-                }
-                Kind::Add { inputs: [a, b] } => values[a].iter().zip(&values[b]).map(|(a, b)| a + b).collect(),
-                Kind::Activation { input, function } => {
-                    values[input].iter().map(|&v| function.apply(v.into()) as f32).collect()
-                }
-                Kind::DepthToSpace { input, block } => {
-                    let [c, h, w] = layer.shape;
-                    let from = [c * block * block, h / block, w / block];
-                    reference::depth_to_space(&values[input], from, *block)
-                }
+                None => value,
             };
             values.insert(layer.name.clone(), value);
         }
         values
     }
 
+    /// The place of the layer that computes a value.
     pub(crate) fn position(&self, name: &str) -> Option<usize> {
         self.layers.iter().position(|layer| layer.name == name)
     }
 
-    /// A layer left over that no kernel computes.
-    pub(crate) fn unfolded(name: &str) -> Error {
-        Error::node(
-            name,
-            "it does not follow a convolution whose result only it uses, so it cannot be folded; move it there",
-        )
+    /// The layers that read a value.
+    pub(crate) fn readers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Layer> + 'a {
+        self.layers.iter().filter(move |layer| layer.inputs().contains(&name))
     }
-}
-
-/// Applies a fused activation; its argument is kept among the values.
-fn activate(value: Vec<f32>, activation: Option<&Activation>, values: &mut Values) -> Vec<f32> {
-    let Some(Activation { function, argument }) = activation else { return value };
-    let applied = value.iter().map(|&v| function.apply(v.into()) as f32).collect();
-    values.insert(argument.clone(), value);
-    applied
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::graph::{Builder, Graph, LABEL, Op, T};
+    use crate::graph::{
+        Activation, Add, Attention, Builder, ChannelBias, ChannelGain, Conv2d, DepthToSpace, Embedding, Graph,
+        GroupNorm, LABEL, Linear, Sinusoid, T, X,
+    };
+    use crate::reference;
+
+    pub(crate) fn silu() -> Activation {
+        Activation { function: Function::Silu }
+    }
 
     /// A network with every op, a skip, and made-up weights.
     pub(crate) fn network() -> Network {
-        let silu = Op::Activation { function: Function::Silu };
-        let conv = |out_channels, stride: usize, upsample: usize| Op::Conv2d {
-            out_channels,
-            kernel: [3; 2],
-            stride: [stride; 2],
-            padding: [1; 2],
-            upsample: [upsample; 2],
-            groups: 1,
-        };
+        let conv = |out_channels, stride: usize| Conv2d { out_channels, stride: [stride; 2], ..Conv2d::same(3) };
         let mut b = Builder::new([1, 4, 4], 2);
-        b.node("sinusoid", Op::Sinusoid { dim: 4, max_period: 100.0 }, &[T]);
-        b.node("time", silu.clone(), &["sinusoid"]);
-        b.node("class", Op::Embedding { dim: 4 }, &[LABEL]);
-        b.node("both", Op::Add, &["time", "class"]);
-        b.node("rows", Op::Linear { out_features: 5 }, &["both"]);
-        b.node("stem", conv(5, 2, 1), &[X]);
-        b.node("biased", Op::ChannelBias, &["stem", "rows"]);
-        b.node("h", silu.clone(), &["biased"]);
-        b.node("conv", conv(5, 1, 1), &["h"]);
-        b.node("gain", Op::ChannelGain, &["conv"]);
-        b.node("sum", Op::Add, &["h", "gain"]);
-        b.node("block", silu, &["sum"]);
-        b.node("head", conv(4, 1, 1), &["block"]);
-        b.node("out", Op::DepthToSpace { block: 2 }, &["head"]);
+        b.node("sinusoid", Sinusoid { dim: 4, max_period: 100.0 }, &[T]);
+        b.node("time", silu(), &["sinusoid"]);
+        b.node("class", Embedding { dim: 4 }, &[LABEL]);
+        b.node("both", Add {}, &["time", "class"]);
+        b.node("rows", Linear { out_features: 5 }, &["both"]);
+        b.node("stem", conv(5, 2), &[X]);
+        b.node("biased", ChannelBias {}, &["stem", "rows"]);
+        b.node("h", silu(), &["biased"]);
+        b.node("conv", conv(5, 1), &["h"]);
+        b.node("gain", ChannelGain {}, &["conv"]);
+        b.node("sum", Add {}, &["h", "gain"]);
+        b.node("block", silu(), &["sum"]);
+        b.node("head", conv(4, 1), &["block"]);
+        b.node("out", DepthToSpace { block: 2 }, &["head"]);
         with_weights(b.finish("out").unwrap())
     }
 
@@ -328,9 +180,10 @@ pub(crate) mod tests {
     /// That `folded` computes what `network` computes, at every node both have.
     pub(crate) fn assert_equal(network: &Network, folded: &Folded) {
         for (step, &t) in folded.times.iter().enumerate() {
-            for class in 0..=network.graph.classes {
+            for class in 0..=network.graph.classes() {
                 let expected = reference::run(network, &picture(), t, class).unwrap();
-                for (name, value) in folded.run(&picture(), step, class) {
+                let values = folded.evaluate(Values::from([(X.to_string(), picture())]), step, class);
+                for (name, value) in values {
                     let error = value.iter().zip(&expected[&name]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
                     assert!(error < 1e-6, "{name} at t = {t}, class {class}: off by {error}");
                 }
@@ -340,23 +193,16 @@ pub(crate) mod tests {
 
     #[test]
     fn normalisation_attention_and_pairs_of_maps_keep_their_values() {
-        let conv = |out_channels, groups| Op::Conv2d {
-            out_channels,
-            kernel: [3; 2],
-            stride: [1; 2],
-            padding: [1; 2],
-            upsample: [1; 2],
-            groups,
-        };
+        let conv = |out_channels, groups| Conv2d { out_channels, groups, ..Conv2d::same(3) };
         let mut b = Builder::new([1, 4, 4], 0);
         b.node("stem", conv(4, 1), &[X]);
-        b.node("norm", Op::GroupNorm { groups: 2, eps: 1e-5 }, &["stem"]);
-        b.node("silu", Op::Activation { function: Function::Silu }, &["norm"]);
+        b.node("norm", GroupNorm { groups: 2, eps: 1e-5 }, &["stem"]);
+        b.node("silu", silu(), &["norm"]);
         b.node("depthwise", conv(4, 4), &["silu"]);
-        b.node("gain", Op::ChannelGain, &["depthwise"]);
-        b.node("mix", Op::Attention { heads: 2 }, &["silu", "gain", "stem"]);
+        b.node("gain", ChannelGain {}, &["depthwise"]);
+        b.node("mix", Attention { heads: 2 }, &["silu", "gain", "stem"]);
         b.node("pair", conv(4, 1), &["mix", "stem"]);
-        b.node("sum", Op::Add, &["stem", "pair"]);
+        b.node("sum", Add {}, &["stem", "pair"]);
         b.node("out", conv(1, 1), &["sum"]);
         let network = with_weights(b.finish("out").unwrap());
         let folded = fold(&network, &[5]).unwrap();
@@ -367,7 +213,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn folding_keeps_every_value_and_leaves_three_layers() {
+    fn folding_keeps_every_value_and_leaves_four_layers() {
         let network = network();
         let folded = fold(&network, &[0, 7, 99]).unwrap();
         assert_equal(&network, &folded);

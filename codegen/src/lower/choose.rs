@@ -2,6 +2,7 @@
 
 use super::draft::{Draft, groups, steps};
 use crate::algorithm::{Algorithm, Candidate};
+use crate::limits::Effort;
 use crate::order;
 
 /// What a network may take.
@@ -76,24 +77,28 @@ impl Move {
 
 /// Starts from direct convolutions and makes, again and again, the change that saves the most instructions per byte of
 /// flash of those that there is room for. Greedy, as fractional knapsacks are packed: what it misses against the best
-/// packing is less than the saving of one layer.
-pub(super) fn choose(drafts: &mut [Draft<'_>], room: Room) {
+/// packing is less than the saving of one layer. Ends where there is no effort left.
+pub(super) fn choose(drafts: &mut [Draft<'_>], room: Room, effort: &Effort) {
     for draft in drafts.iter_mut() {
         draft.choose(0);
     }
     let mut flash_left = i64::try_from(room.flash_bytes).unwrap_or(i64::MAX);
     // A layer's scratch is what changes the peak, whatever the others do: what did not fit once is not tried again.
     let mut too_large: Vec<(usize, usize, usize)> = Vec::new();
-    loop {
+    while !effort.is_spent() {
+        effort.spend(drafts.len() * drafts.len() / 8);
         let open =
             |at: &Move| !too_large.iter().any(|&(draft, candidate, _)| (draft, candidate) == (at.draft, at.candidate));
         let possible = moves(drafts).filter(|at| at.flash_bytes <= flash_left && open(at));
         let Some(best) = possible.reduce(|best, at| if at.beats(&best) { at } else { best }) else { break };
         let before = drafts[best.draft].choice.as_ref().map_or(0, |choice| choice.chosen);
         drafts[best.draft].choose(best.candidate);
-        let peak_bytes = order::search(&steps(&groups(drafts))).peak_bytes;
-        if peak_bytes > room.arena_bytes {
-            too_large.push((best.draft, best.candidate, peak_bytes - room.arena_bytes));
+        // Where RAM is without end, the peak does not matter.
+        let peak_bytes = || order::search(&steps(&groups(drafts)), effort).peak_bytes;
+        let short_bytes =
+            if room.arena_bytes == usize::MAX { 0 } else { peak_bytes().saturating_sub(room.arena_bytes) };
+        if short_bytes > 0 {
+            too_large.push((best.draft, best.candidate, short_bytes));
             drafts[best.draft].choose(before);
         } else {
             flash_left = flash_left.saturating_sub(best.flash_bytes);
@@ -103,7 +108,7 @@ pub(super) fn choose(drafts: &mut [Draft<'_>], room: Room) {
         let Some(choice) = &mut draft.choice else { continue };
         let used = *choice.candidate();
         let verdict = |(place, candidate): (usize, &Candidate)| {
-            let short_bytes = candidate.flash_bytes as i64 - used.flash_bytes as i64 - flash_left;
+            let short_bytes = (candidate.flash_bytes as i64 - used.flash_bytes as i64).saturating_sub(flash_left);
             let refused = too_large.iter().find(|&&(draft, candidate, _)| (draft, candidate) == (index, place));
             match refused {
                 _ if place == choice.chosen => Verdict::Chosen,

@@ -9,16 +9,18 @@ use std::collections::BTreeMap;
 
 use grano::kernel::Strips;
 
-use crate::algorithm::Algorithm;
 use crate::error::Result;
 use crate::fold::Folded;
-use crate::kernel::{Element, Kernel};
+use crate::kernel::Element;
+use crate::limits::Effort;
+use crate::op::Kernel;
 use crate::order::{self, Order};
 use crate::plan::{Lifetime, Plan, plan};
 use crate::quantize::Kernels;
 use crate::target::Target;
 
 pub use choose::{Choice, Room, Verdict};
+pub use draft::Head;
 pub use stream::{Pair, Streamed};
 
 use draft::{Draft, Group, drafts, groups, last_reads, steps};
@@ -67,14 +69,20 @@ pub struct Call {
     pub macs: usize,
     /// What computes it.
     pub kernel: Kernel,
-    /// Where the maps come from; the first may be where the result goes.
-    pub inputs: Vec<Place>,
-    /// Where the result goes.
-    pub output: Place,
+    /// The number of the network's input that it reads.
+    pub port: Option<usize>,
+    /// Buffers of the maps; the first may be where the result goes.
+    pub inputs: Vec<usize>,
+    /// How the maps are stored.
+    pub reads: Element,
+    /// Buffer of the result, or of the strip of rows that an output is handed out in.
+    pub output: usize,
     /// The second operand of a sum.
     pub residual: Option<Residual>,
-    /// Side of the blocks of pixels that the result's channels become, in place.
-    pub block: Option<usize>,
+    /// How that operand is stored.
+    pub adds: Option<Element>,
+    /// How the result leaves the network.
+    pub head: Option<Head>,
     /// Buffer that the kernel works in.
     pub scratch: Option<usize>,
     /// The algorithms of a convolution on integers, and which of them it uses.
@@ -83,23 +91,8 @@ pub struct Call {
     pub instructions: Option<u64>,
     /// How the next call, which alone reads the result, runs together with this one.
     pub strips: Option<Strips>,
-}
-
-impl Call {
-    /// How it computes a convolution.
-    #[must_use]
-    pub fn algorithm(&self) -> Algorithm {
-        self.choice.as_ref().map_or(Algorithm::Direct, Choice::algorithm)
-    }
-}
-
-/// Where a map lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// In the sampler's hands, f32.
-    Outside,
-    /// A buffer's index.
-    Buffer(usize),
+    /// The chip.
+    pub target: Target,
 }
 
 /// Where the second operand of a sum lies.
@@ -141,26 +134,27 @@ const ATTEMPTS: usize = 8;
 ///
 /// # Errors
 /// When the planner refuses the buffers.
-pub fn lower(folded: &Folded, kernels: &Kernels, target: Target, room: Room) -> Result<Program> {
-    stream(drafts(folded, kernels, target), target, room)
+pub fn lower(folded: &Folded, kernels: &Kernels, target: Target, room: Room, effort: &Effort) -> Result<Program> {
+    stream(drafts(folded, kernels, target), target, room, effort)
 }
 
 /// The same with direct convolutions of whole maps, which take the least flash.
 ///
 /// # Errors
 /// When the planner refuses the buffers.
-pub fn direct(folded: &Folded, kernels: &Kernels, target: Target) -> Result<Program> {
-    arrange(&drafts(folded, kernels, target), target)
+pub fn direct(folded: &Folded, kernels: &Kernels, target: Target, effort: &Effort) -> Result<Program> {
+    arrange(&drafts(folded, kernels, target), target, effort)
 }
 
 /// Orders the calls and lays out their buffers.
-fn arrange(drafts: &[Draft<'_>], target: Target) -> Result<Program> {
+fn arrange(drafts: &[Draft<'_>], target: Target, effort: &Effort) -> Result<Program> {
+    effort.spend(drafts.len() * drafts.len() / 8);
     let groups = groups(drafts);
-    let Order { steps, exact, .. } = order::search(&steps(&groups));
+    let Order { steps, exact, .. } = order::search(&steps(&groups), effort);
     let ordered: Vec<&Group<'_, '_>> = steps.iter().map(|&step| &groups[step]).collect();
     let (calls, buffers) = place(&ordered, target);
     let lifetimes: Vec<Lifetime> = buffers.iter().map(Buffer::lifetime).collect();
-    let plan = plan(&lifetimes)?;
+    let plan = plan(&lifetimes, effort)?;
     Ok(Program { calls, buffers, plan, exact_order: exact, pairs: Vec::new() })
 }
 
@@ -181,49 +175,50 @@ fn place(groups: &[&Group<'_, '_>], target: Target) -> (Vec<Call>, Vec<Buffer>) 
         buffers.push(Buffer { name: name.to_string(), element, len, calls, align });
         buffers.len() - 1
     };
-    // The group that computes a value, and where it puts it.
-    let mut holders: BTreeMap<&str, (usize, Place)> = BTreeMap::new();
+    // The group that computes a value, and the buffer that it puts it in.
+    let mut holders: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     let mut calls = Vec::new();
     for (at, group) in groups.iter().enumerate() {
         let (last, first_call, last_call) = (group.last, calls.len(), ends[last_reads[at]]);
         let donor = group.donors().into_iter().find_map(|value| match holders.get(value) {
-            Some(&(maker, Place::Buffer(buffer))) if last_reads[maker] == at && last.fits(groups[maker].last) => {
-                Some((value, buffer))
-            }
+            Some(&(maker, buffer)) if last_reads[maker] == at && last.fits(groups[maker].last) => Some((value, buffer)),
             _ => None,
         });
-        let output = match donor {
-            _ if last.is_output => Place::Outside,
-            Some((_, buffer)) => {
+        let meanwhile = [first_call, ends[at]];
+        let some_rows = |buffers: &mut Vec<Buffer>, value: &str| {
+            let (element, len) = group.window()?;
+            Some(allot(buffers, &format!("{value}, some rows"), element, len, meanwhile))
+        };
+        let output = match (&last.head, donor) {
+            (Some(_), _) => some_rows(&mut buffers, last.value).unwrap_or_default(),
+            (None, Some((_, buffer))) => {
                 buffers[buffer].calls[1] = last_call;
                 buffers[buffer].name += &format!(" → {}", last.value);
-                Place::Buffer(buffer)
+                buffer
             }
-            None => Place::Buffer(allot(&mut buffers, last.value, last.element, last.len(), [first_call, last_call])),
+            (None, None) => allot(&mut buffers, last.value, last.element, last.len(), [first_call, last_call]),
         };
-        let meanwhile = [first_call, ends[at]];
-        if let Some(((first, _), (element, len))) = group.first.zip(group.window()) {
-            let window = allot(&mut buffers, &format!("{}, some rows", first.value), element, len, meanwhile);
-            holders.insert(first.value, (at, Place::Buffer(window)));
+        if let Some((first, _)) = group.first
+            && let Some(window) = some_rows(&mut buffers, first.value)
+        {
+            holders.insert(first.value, (at, window));
         }
         let scratch = group
             .scratch()
             .map(|(element, len)| allot(&mut buffers, &format!("{} scratch", last.name), element, len, meanwhile));
         for draft in group.drafts() {
-            let holder = |value: &str| holders.get(value).map_or(Place::Outside, |&(_, place)| place);
-            let (mut inputs, mut second, mut kernel) = (draft.inputs.clone(), draft.second, draft.kernel.clone());
+            let holder = |value: &str| holders.get(value).map_or(0, |&(_, buffer)| buffer);
+            let (mut inputs, mut second, mut kernel) = (draft.inputs.clone(), draft.added(), draft.kernel.clone());
             // A sum overwrites its second operand.
-            if let (Some(second), Some((value, _))) = (&mut second, donor)
+            if let (Some(second), Some((value, _)), Some(exchanged)) = (&mut second, donor, kernel.kernel().exchanged())
                 && value == inputs[0]
             {
                 std::mem::swap(second, &mut inputs[0]);
-                if let Kernel::AddInt8 { multipliers, .. } = &mut kernel {
-                    multipliers.reverse();
-                }
+                kernel = exchanged;
             }
-            let residual = second.map(|second| match holder(second) {
-                Place::Buffer(buffer) if donor.is_none_or(|(value, _)| value != second) => Residual::Buffer(buffer),
-                _ => Residual::InOutput,
+            let residual = second.map(|second| match donor {
+                Some((value, _)) if value == second => Residual::InOutput,
+                _ => Residual::Buffer(holder(second)),
             });
             calls.push(Call {
                 name: draft.name.to_string(),
@@ -232,17 +227,23 @@ fn place(groups: &[&Group<'_, '_>], target: Target) -> (Vec<Call>, Vec<Buffer>) 
                 element: draft.element,
                 macs: draft.macs,
                 kernel,
+                port: draft.port,
                 inputs: inputs.into_iter().map(holder).collect(),
+                reads: draft.maps.first().copied().unwrap_or(Element::F32),
                 output: if draft.value == last.value { output } else { holder(draft.value) },
                 residual,
-                block: draft.block,
+                adds: draft.second.map(|(_, element)| element),
+                head: draft.head.clone(),
                 scratch,
                 choice: draft.choice.clone(),
                 instructions: draft.instructions,
                 strips: draft.strips,
+                target,
             });
         }
-        holders.insert(last.value, (at, output));
+        if last.head.is_none() {
+            holders.insert(last.value, (at, output));
+        }
     }
     (calls, buffers)
 }
@@ -259,20 +260,20 @@ impl Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::float;
     use crate::fold::{fold, tests::network};
+    use crate::quantize::{Numbers, kernels};
 
     #[test]
     fn a_residual_block_overwrites_its_residual() {
         let folded = fold(&network(), &[0, 1]).unwrap();
-        let program =
-            lower(&folded, &float::kernels(&folded, Element::F32).unwrap(), Target::default(), Room::default())
-                .unwrap();
-        let block = &program.calls[1];
+        let kernels = kernels(&folded, Numbers::Floats(Element::F32)).unwrap();
+        let program = lower(&folded, &kernels, Target::default(), Room::default(), &Effort::default()).unwrap();
+        let block = &program.calls[2];
         assert_eq!(block.name, "conv");
         // It reads h and adds h: the buffer of h cannot take the result.
         assert!(matches!(block.residual, Some(Residual::Buffer(_))));
-        assert_eq!(program.calls[0].inputs, [Place::Outside]);
-        assert_eq!(program.calls.last().unwrap().output, Place::Outside);
+        assert_eq!(program.calls[0].port, Some(0));
+        let head = program.calls.last().unwrap().head.clone().unwrap();
+        assert_eq!((head.output, head.shape, head.shuffle.unwrap().block), (0, [4, 2, 2], 2));
     }
 }

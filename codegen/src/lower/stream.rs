@@ -11,7 +11,8 @@ use super::choose::{Room, choose};
 use super::draft::Draft;
 use super::{ATTEMPTS, Program, arrange};
 use crate::error::Result;
-use crate::reference::Geometry;
+use crate::geometry::Geometry;
+use crate::limits::Effort;
 use crate::target::Target;
 
 /// Two convolutions that can run strip by strip.
@@ -54,10 +55,10 @@ fn heights(rows: usize) -> impl Iterator<Item = usize> {
 ///
 /// # Errors
 /// When the planner refuses the buffers.
-pub(super) fn stream(mut drafts: Vec<Draft<'_>>, target: Target, room: Room) -> Result<Program> {
+pub(super) fn stream(mut drafts: Vec<Draft<'_>>, target: Target, room: Room, effort: &Effort) -> Result<Program> {
     let mut candidates = candidates(&drafts);
-    let mut program = fit(&mut drafts, target, room)?;
-    while program.plan.arena_bytes > room.arena_bytes {
+    let mut program = fit(&mut drafts, target, room, effort)?;
+    while program.plan.arena_bytes > room.arena_bytes && !effort.is_spent() {
         let live = live_bytes(&program);
         let most = live.iter().copied().max().unwrap_or(0);
         // What is live fits, and the layout does not: the largest are at fault.
@@ -66,44 +67,71 @@ pub(super) fn stream(mut drafts: Vec<Draft<'_>>, target: Target, room: Room) -> 
             let open = candidate.short_bytes.is_none() && candidate.is_free(&drafts);
             open && candidate.live_bytes(&drafts, &program, &live) > threshold
         });
-        let Some(next) = next else { return Ok(program) };
+        let Some(next) = next else { break };
         let candidate = &mut candidates[next];
         let before = candidate.live_bytes(&drafts, &program, &live);
         candidate.short_bytes = Some(before.saturating_sub(room.arena_bytes));
-        candidate.stream(&mut drafts, Some(1), target);
-        let streamed = arrange(&drafts, target)?;
+        candidate.stream(&mut drafts, Some(1), effort);
+        let streamed = arrange(&drafts, target, effort)?;
         if candidate.live_bytes(&drafts, &streamed, &live_bytes(&streamed)) < before {
             program = streamed;
         } else {
-            candidate.stream(&mut drafts, None, target);
+            candidate.stream(&mut drafts, None, effort);
         }
     }
     let streamed: Vec<&Candidate> = candidates.iter().filter(|candidate| candidate.rows(&drafts).is_some()).collect();
     if !streamed.is_empty() {
-        program = fit(&mut drafts, target, room)?;
+        program = fit(&mut drafts, target, room, effort)?;
     }
     for candidate in &streamed {
         let mut best = candidate.rows(&drafts);
         for rows in std::iter::once(None).chain(heights(candidate.geometries[1].output[1]).map(Some)) {
-            candidate.stream(&mut drafts, rows, target);
-            let other = fit(&mut drafts, target, room)?;
+            if effort.is_spent() {
+                break;
+            }
+            candidate.stream(&mut drafts, rows, effort);
+            let other = fit(&mut drafts, target, room, effort)?;
             let fits = other.plan.arena_bytes <= room.arena_bytes;
             if fits && other.instructions() < program.instructions() {
                 (program, best) = (other, rows);
             }
         }
-        candidate.stream(&mut drafts, best, target);
+        candidate.stream(&mut drafts, best, effort);
     }
+    let mut program = enlarge_heads(&mut drafts, program, target, effort)?;
     program.pairs = candidates.iter().map(|candidate| candidate.pair(&drafts)).collect();
     Ok(program)
 }
 
+/// Has heads hand out as many rows at a time as there is room for in the arena as it is: kernels are started less often.
+fn enlarge_heads(drafts: &mut [Draft<'_>], mut program: Program, target: Target, effort: &Effort) -> Result<Program> {
+    let heads: Vec<usize> = (0..drafts.len()).filter(|&at| drafts[at].head.is_some()).collect();
+    for at in heads {
+        let [_, height, _] = drafts[at].head.as_ref().map_or([0; 3], |head| head.shape);
+        for rows in std::iter::once(height).chain(heights(height)) {
+            if effort.is_spent() {
+                break;
+            }
+            effort.spend(drafts[at].trials(height.div_ceil(rows)));
+            let chosen = drafts[at].choice.as_ref().map(|choice| choice.chosen);
+            drafts[at].hand_out(rows);
+            drafts[at].choose(chosen.unwrap_or(0));
+            let other = arrange(drafts, target, effort)?;
+            if other.plan.arena_bytes <= program.plan.arena_bytes {
+                program = other;
+                break;
+            }
+        }
+    }
+    Ok(program)
+}
+
 /// Chooses algorithms whose buffers, as they are laid out, fit the arena; direct ones where none do.
-fn fit(drafts: &mut [Draft<'_>], target: Target, room: Room) -> Result<Program> {
+fn fit(drafts: &mut [Draft<'_>], target: Target, room: Room, effort: &Effort) -> Result<Program> {
     let mut tight = room;
     for _ in 0..ATTEMPTS {
-        choose(drafts, tight);
-        let program = arrange(drafts, target)?;
+        choose(drafts, tight, effort);
+        let program = arrange(drafts, target, effort)?;
         let over = program.plan.arena_bytes.saturating_sub(room.arena_bytes);
         if over == 0 {
             return Ok(program);
@@ -111,8 +139,8 @@ fn fit(drafts: &mut [Draft<'_>], target: Target, room: Room) -> Result<Program> 
         // The choice goes by what is live, which the layout may miss.
         tight.arena_bytes = tight.arena_bytes.saturating_sub(over);
     }
-    choose(drafts, Room::default());
-    arrange(drafts, target)
+    choose(drafts, Room::default(), effort);
+    arrange(drafts, target, effort)
 }
 
 /// Bytes of the buffers that are live, by call.
@@ -129,9 +157,8 @@ fn candidates(drafts: &[Draft<'_>]) -> Vec<Candidate> {
     let mut all = Vec::new();
     for (last, second) in drafts.iter().enumerate() {
         let &[between] = &second.inputs[..] else { continue };
-        let reads =
-            |draft: &Draft<'_>| draft.inputs.iter().chain(&draft.second).filter(|&&value| value == between).count();
-        let Some(first) = drafts.iter().position(|draft| draft.value == between) else { continue };
+        let reads = |draft: &Draft<'_>| draft.reads().filter(|&value| value == between).count();
+        let Some(first) = drafts.iter().position(|draft| draft.makes() == Some(between)) else { continue };
         let Some(geometries) = drafts[first].streamable().zip(second.streamable()).map(<[_; 2]>::from) else {
             continue;
         };
@@ -154,7 +181,7 @@ impl Candidate {
     /// Whether neither of the two is part of a pair that is streamed.
     fn is_free(&self, drafts: &[Draft<'_>]) -> bool {
         let [first, last] = self.drafts.map(|draft| &drafts[draft]);
-        let feeds = |draft: &Draft<'_>| draft.strips.is_some() && draft.value == first.inputs[0];
+        let feeds = |draft: &Draft<'_>| draft.strips.is_some() && draft.makes() == first.inputs.first().copied();
         first.strips.is_none() && last.strips.is_none() && !drafts.iter().any(feeds)
     }
 
@@ -166,14 +193,15 @@ impl Candidate {
     }
 
     /// Has them run so many rows at a time, or each by itself.
-    fn stream(&self, drafts: &mut [Draft<'_>], rows: Option<usize>, target: Target) {
+    fn stream(&self, drafts: &mut [Draft<'_>], rows: Option<usize>, effort: &Effort) {
         let strips = rows.map(|rows| Strips { geometries: self.geometries.map(|geometry| geometry.engine()), rows });
         drafts[self.drafts[0]].strips = strips;
         let parts: [fn(Strip) -> [usize; 2]; 2] = [|strip| strip.made, |strip| strip.rows];
         for ((draft, geometry), part) in self.drafts.into_iter().zip(self.geometries).zip(parts) {
             let rows = strips.iter().flat_map(Strips::strips).map(part).filter(|[from, to]| from < to);
             let parts: Vec<Geometry> = rows.map(|rows| geometry.rows(rows)).collect();
-            drafts[draft].run_in(&parts, target);
+            effort.spend(drafts[draft].trials(parts.len()));
+            drafts[draft].run_in(&parts);
         }
     }
 

@@ -2,8 +2,9 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{Subject, choices, pair_reason, picture, ram_bytes, reason, shape, way};
-use crate::lower::{Buffer, Verdict};
+use super::{Subject, call_bytes, choices, pair_reason, picture, reason, shape, way};
+use crate::compile::CompiledNetwork;
+use crate::lower::{Buffer, Program, Verdict};
 use crate::schedule::{Row, Table};
 
 const STYLE: &str = "
@@ -26,7 +27,9 @@ svg text.left { text-anchor: end; fill: #5b6670; } svg polyline { fill: none; st
 pub fn html(subject: &Subject<'_>) -> String {
     let title = format!("{} in {} for {}", subject.name, subject.precision.name(), subject.target.name());
     let figure = |value: String, what: &str| html! { div { b { (value) } span { (what) } } };
-    let plan = &subject.program.plan;
+    let resources = subject.resources;
+    let macs: usize = resources.networks.iter().map(|network| network.macs).sum();
+    let instructions: Option<u64> = resources.networks.iter().map(|network| network.instructions).sum();
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -38,31 +41,15 @@ pub fn html(subject: &Subject<'_>) -> String {
             body {
                 h1 { (title) }
                 div.figures {
-                    (figure(thousands(subject.generated.constants.len() as u64), "bytes of constants"))
-                    (figure(thousands(ram_bytes(subject.program, subject.samplers) as u64), "bytes of RAM, maps of the picture included"))
-                    (figure(thousands(subject.macs() as u64), "multiply–accumulates an evaluation"))
-                    @if let Some(count) = subject.program.instructions() {
+                    (figure(thousands(resources.flash_bytes as u64), "bytes of constants"))
+                    (figure(thousands(resources.arena_bytes as u64), "bytes of RAM for the networks"))
+                    (figure(thousands(resources.maps_bytes as u64), "bytes of RAM for the sampler's maps"))
+                    (figure(thousands(macs as u64), "multiply–accumulates an evaluation"))
+                    @if let Some(count) = instructions {
                         (figure(thousands(count), "predicted instructions an evaluation"))
                     }
                 }
-                h2 { "Layers" }
-                (layers(subject))
-                h2 { "Arena over time" }
-                p.note {
-                    (thousands(plan.arena_bytes as u64)) " bytes; what is live at once takes "
-                    (thousands(plan.lower_bound as u64)) ". Blue: maps; orange: what a kernel works in. "
-                    @if subject.program.exact_order { "No order of the layers needs less." }
-                    @else { "The order of the layers is the best that was found." }
-                }
-                (picture::arena(subject))
-                @if choices(subject.program).next().is_some() {
-                    h2 { "Algorithms" }
-                    (algorithms(subject))
-                }
-                @if !subject.program.pairs.is_empty() {
-                    h2 { "Maps in strips" }
-                    (pairs(subject))
-                }
+                @for network in &subject.compiled.networks { (network_of(network)) }
                 @for table in subject.samplers { (sampler(table)) }
             }
         }
@@ -70,13 +57,40 @@ pub fn html(subject: &Subject<'_>) -> String {
     page.into_string()
 }
 
+/// A network's layers, its arena and its algorithms.
+fn network_of(network: &CompiledNetwork) -> Markup {
+    let program = &network.program;
+    let plan = &program.plan;
+    html! {
+        h2 { "Network " (network.name) ": layers" }
+        (layers(network))
+        h2 { "Arena over time" }
+        p.note {
+            (thousands(plan.arena_bytes as u64)) " bytes; what is live at once takes "
+            (thousands(plan.lower_bound as u64)) ". Blue: maps; orange: what a kernel works in. "
+            @if program.exact_order { "No order of the layers needs less." }
+            @else { "The order of the layers is the best that was found." }
+        }
+        (picture::arena(program))
+        @if choices(program).next().is_some() {
+            h2 { "Algorithms" }
+            (algorithms(program))
+        }
+        @if !program.pairs.is_empty() {
+            h2 { "Maps in strips" }
+            (pairs(program))
+        }
+    }
+}
+
 /// A row a layer, with bars.
-fn layers(subject: &Subject<'_>) -> Markup {
-    let calls = &subject.program.calls;
-    let bytes = &subject.generated.call_bytes;
+fn layers(network: &CompiledNetwork) -> Markup {
+    let program = &network.program;
+    let calls = &program.calls;
+    let bytes = call_bytes(network);
     let live_at = |index: usize| {
         let lives = |buffer: &&Buffer| (buffer.calls[0]..=buffer.calls[1]).contains(&index);
-        subject.program.buffers.iter().filter(lives).map(Buffer::bytes).sum::<usize>() as u64
+        program.buffers.iter().filter(lives).map(Buffer::bytes).sum::<usize>() as u64
     };
     let live: Vec<u64> = (0..calls.len()).map(live_at).collect();
     let most = |values: &mut dyn Iterator<Item = u64>| values.max().unwrap_or(0);
@@ -95,7 +109,7 @@ fn layers(subject: &Subject<'_>) -> Markup {
                     (bar(live[index], most_live))
                     (bar(call.macs as u64, most_macs))
                     (bar(call.instructions.unwrap_or(0), most_instructions))
-                    td { (way(subject.program, index)) }
+                    td { (way(program, index)) }
                 }
             }
         }
@@ -103,11 +117,11 @@ fn layers(subject: &Subject<'_>) -> Markup {
 }
 
 /// A row an algorithm of each layer that has several.
-fn algorithms(subject: &Subject<'_>) -> Markup {
+fn algorithms(program: &Program) -> Markup {
     html! {
         table {
             tr { th { "layer" } th { "algorithm" } th { "instructions" } th { "weights, bytes" } th { "scratch, bytes" } th { "why" } }
-            @for (call, choice) in choices(subject.program) {
+            @for (call, choice) in choices(program) {
                 @for (index, (candidate, &verdict)) in choice.candidates.iter().zip(&choice.verdicts).enumerate() {
                     tr.used[verdict == Verdict::Chosen] {
                         td { @if index == 0 { (call.name) } }
@@ -124,11 +138,11 @@ fn algorithms(subject: &Subject<'_>) -> Markup {
 }
 
 /// A row a pair of layers that can run strip by strip.
-fn pairs(subject: &Subject<'_>) -> Markup {
+fn pairs(program: &Program) -> Markup {
     html! {
         table {
             tr { th { "map of" } th { "read by" } th { "bytes" } th { "in strips, bytes" } th { "rows at a time" } th { "why" } }
-            @for pair in &subject.program.pairs {
+            @for pair in &program.pairs {
                 tr.used[pair.streamed.is_some()] {
                     @for name in &pair.names { td { (name) } }
                     td.number { (thousands(pair.map_bytes as u64)) }

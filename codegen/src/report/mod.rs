@@ -1,21 +1,24 @@
-//! What a build takes, layer by layer: as text in `plan.txt`, as a page with pictures in `report.html`.
+//! What a build takes, layer by layer: as text in `plan.txt`, as a page with pictures in `report.html`; and what a model
+//! file holds.
 
+mod describe;
 mod html;
 mod picture;
 mod text;
 
-use crate::emit::Generated;
-use crate::kernel::Kernel;
+use crate::compile::{Compiled, CompiledNetwork};
 use crate::lower::{Call, Choice, Pair, Program, Verdict};
 use crate::precision::Precision;
+use crate::resources::Resources;
 use crate::schedule::Table;
 use crate::target::Target;
 
+pub use describe::describe;
 pub use html::html;
 pub use text::text;
 
 /// What a report is about.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Subject<'a> {
     /// The network's name.
     pub name: &'a str,
@@ -23,45 +26,26 @@ pub struct Subject<'a> {
     pub precision: Precision,
     /// The chip.
     pub target: Target,
-    /// Its calls and buffers.
-    pub program: &'a Program,
-    /// Its code.
-    pub generated: &'a Generated,
+    /// Its networks.
+    pub compiled: &'a Compiled,
+    /// What they take.
+    pub resources: &'a Resources,
     /// Its samplers.
     pub samplers: &'a [Table],
 }
 
-/// A sampler's memory: the arena and [`picture_bytes`].
-#[must_use]
-pub fn ram_bytes(program: &Program, samplers: &[Table]) -> usize {
-    program.plan.arena_bytes + picture_bytes(program, samplers)
-}
-
-/// A sampler's f32 maps of the picture: three, and a fourth where one of them draws on x̂0 of the step before.
-#[must_use]
-pub fn picture_bytes(program: &Program, samplers: &[Table]) -> usize {
-    let map: usize = program.calls.last().map_or(0, |call| call.shape.iter().product());
-    let maps = 3 + usize::from(samplers.iter().any(Table::is_multistep));
-    maps * map * 4
-}
-
 impl Subject<'_> {
-    fn macs(&self) -> usize {
-        self.program.calls.iter().map(|call| call.macs).sum()
-    }
-
     /// One line.
     fn summary(&self) -> String {
-        let instructions =
-            self.program.instructions().map_or_else(String::new, |count| format!(", about {count} instructions"));
+        let Resources { flash_bytes, ram_bytes, networks, .. } = self.resources;
+        let macs: usize = networks.iter().map(|network| network.macs).sum();
+        let instructions: Option<u64> = networks.iter().map(|network| network.instructions).sum();
+        let instructions = instructions.map_or_else(String::new, |count| format!(", about {count} instructions"));
         format!(
-            "{} in {} for {}: {} bytes of constants, {} bytes of RAM, {} multiply–accumulates{instructions} an evaluation",
+            "{} in {} for {}: {flash_bytes} bytes of constants, {ram_bytes} bytes of RAM, {macs} multiply–accumulates{instructions} an evaluation",
             self.name,
             self.precision.name(),
             self.target.name(),
-            self.generated.constants.len(),
-            ram_bytes(self.program, self.samplers),
-            self.macs(),
         )
     }
 }
@@ -72,19 +56,15 @@ fn shape(call: &Call) -> String {
     format!("{h}×{w}×{c}")
 }
 
-/// Bytes of bias rows.
+/// Bytes of rows of time and class.
 fn row_bytes(call: &Call, precision: Precision) -> usize {
-    let float = if precision == Precision::F16 { 2 } else { 4 };
-    match &call.kernel {
-        Kernel::Conv2dInt8 { sums, .. }
-        | Kernel::Conv2dFine { sums, .. }
-        | Kernel::Conv2dInt8Head { sums, .. }
-        | Kernel::DepthwiseInt8 { sums, .. } => 4 * (sums.bias[0].len() + sums.bias[1].len()),
-        Kernel::Conv2dFloat { bias, .. } | Kernel::DepthwiseFloat { bias, .. } => {
-            float * (bias[0].len() + bias[1].len())
-        }
-        _ => 0,
-    }
+    let element = if precision == Precision::F16 { 2 } else { 4 };
+    element * call.kernel.kernel().row_elements()
+}
+
+/// Bytes of each call's constants.
+fn call_bytes(network: &CompiledNetwork) -> Vec<usize> {
+    network.groups.iter().flat_map(|group| group.call_bytes.iter().copied()).collect()
 }
 
 /// Calls that have more than one algorithm.

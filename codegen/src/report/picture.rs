@@ -2,9 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::Subject;
 use crate::kernel::Element;
-use crate::lower::Buffer;
+use crate::lower::{Buffer, Program};
 
 /// Width of a picture in user units, with the axis.
 const WIDTH: f64 = 960.0;
@@ -16,8 +15,7 @@ const MARGIN: f64 = 64.0;
 const COLOURS: [&str; 5] = ["#2563a8", "#c2571a", "#3d8b40", "#8a4fa3", "#b8860b"];
 
 /// The arena over time: layers to the right, bytes upwards, a rectangle a buffer.
-pub(super) fn arena(subject: &Subject<'_>) -> Markup {
-    let program = subject.program;
+pub(super) fn arena(program: &Program) -> Markup {
     let (calls, bytes) = (program.calls.len().max(1) as f64, program.plan.arena_bytes.max(1) as f64);
     let column = (WIDTH - MARGIN) / calls;
     let y = |offset: usize| HEIGHT - offset as f64 / bytes * HEIGHT;

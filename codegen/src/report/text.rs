@@ -1,19 +1,46 @@
 //! `plan.txt`: where memory and work go, by layer, and the arena over time.
 
-use super::{Subject, choices, pair_reason, reason, row_bytes, shape, way};
+use super::{Subject, call_bytes, choices, pair_reason, reason, row_bytes, shape, way};
+use crate::compile::CompiledNetwork;
 use crate::lower::Buffer;
 
 /// The report as text.
 #[must_use]
 pub fn text(subject: &Subject<'_>) -> String {
-    let program = subject.program;
     let mut text = subject.summary() + "\n\n";
+    for network in &subject.compiled.networks {
+        if subject.compiled.networks.len() > 1 {
+            text += &format!("network {}\n\n", network.name);
+        }
+        text += &layers(subject, network);
+    }
+    for table in subject.samplers {
+        text += &format!("\nsampler {}: {} steps\n", table.name, table.rows.len());
+        text += &format!("{:>5}", "t");
+        for name in ["k0", "k1", "a", "b", "c", "d", "e"] {
+            text += &format!("  {name:>10}");
+        }
+        for row in &table.rows {
+            text += &format!("\n{:>5}", row.t);
+            for value in [row.k0, row.k1, row.a, row.b, row.c, row.d, row.e] {
+                text += &format!("  {value:>10.5}");
+            }
+        }
+        text += "\n";
+    }
+    text
+}
+
+/// A network's layers, its algorithms and its arena.
+fn layers(subject: &Subject<'_>, network: &CompiledNetwork) -> String {
+    let program = &network.program;
+    let mut text = String::new();
     let width = program.calls.iter().map(|call| call.name.chars().count()).max().unwrap_or(0).max(5);
     text += &format!(
         "{:>3}  {:width$}  {:>11}  {:>10}  {:>12}  {:>9}  {:>9}  algorithm\n",
         "", "layer", "output", "MACs", "instructions", "flash", "bias rows"
     );
-    for (index, (call, bytes)) in program.calls.iter().zip(&subject.generated.call_bytes).enumerate() {
+    for (index, (call, bytes)) in program.calls.iter().zip(call_bytes(network)).enumerate() {
         let instructions = call.instructions.map_or_else(|| "–".into(), |count| count.to_string());
         let algorithm = way(program, index);
         let line = format!(
@@ -71,19 +98,5 @@ pub fn text(subject: &Subject<'_>) -> String {
     text += &format!("{order}\n");
     let lifetimes: Vec<_> = program.buffers.iter().map(Buffer::lifetime).collect();
     text += &program.plan.picture(&lifetimes);
-    for table in subject.samplers {
-        text += &format!("\nsampler {}: {} steps\n", table.name, table.rows.len());
-        text += &format!("{:>5}", "t");
-        for name in ["k0", "k1", "a", "b", "c", "d", "e"] {
-            text += &format!("  {name:>10}");
-        }
-        for row in &table.rows {
-            text += &format!("\n{:>5}", row.t);
-            for value in [row.k0, row.k1, row.a, row.b, row.c, row.d, row.e] {
-                text += &format!("  {value:>10.5}");
-            }
-        }
-        text += "\n";
-    }
     text
 }

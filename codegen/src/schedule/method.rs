@@ -61,6 +61,15 @@ pub struct Row {
     pub e: f64,
 }
 
+impl Row {
+    /// c_in, k0, k1, a, b, c, d and e.
+    #[must_use]
+    pub fn coefficients(&self) -> [f64; 8] {
+        let Self { t: _, c_in, k0, k1, a, b, c, d, e } = *self;
+        [c_in, k0, k1, a, b, c, d, e]
+    }
+}
+
 /// From where to where a step goes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {

@@ -80,7 +80,7 @@ impl SamplerSpec {
     /// The coefficients of every step, in f64, for a network of such predictions.
     ///
     /// # Errors
-    /// As [`Self::time_indices`] and [`NoiseSchedule::betas`]; when η or the clip is out of range.
+    /// As [`Self::time_indices`] and [`NoiseSchedule::betas`]; when η, the clip or a coefficient is out of range.
     pub fn table(&self, schedule: &NoiseSchedule, prediction: Prediction) -> Result<Table> {
         if let Method::Ddim { eta, .. } = self.method
             && !(0.0..=1.0).contains(&eta)
@@ -88,7 +88,7 @@ impl SamplerSpec {
             return Err(self.wrong(format!("η = {eta}; give 0 to 1")));
         }
         if let Some(clip) = self.clip
-            && !(clip > 0.0 && clip.is_finite())
+            && !(clip as f32 > 0.0 && (clip as f32).is_finite())
         {
             return Err(self.wrong(format!("x̂0 clipped to {clip}; give a number above 0, or no clip")));
         }
@@ -109,7 +109,12 @@ impl SamplerSpec {
             };
             self.method.row(&step, prediction)
         });
-        Ok(Table { name: self.name.clone(), clip: self.clip, rows: rows.collect() })
+        let rows: Vec<Row> = rows.collect();
+        let is_finite = |row: &Row| row.coefficients().into_iter().all(|v| (v as f32).is_finite());
+        if let Some(row) = rows.iter().find(|row| !is_finite(row)) {
+            return Err(self.wrong(format!("a coefficient at t = {} leaves f32: {row:?}", row.t)));
+        }
+        Ok(Table { name: self.name.clone(), clip: self.clip, rows })
     }
 
     /// What a build should tell its user about this sampler and its `table`, a line each; most have nothing.

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use super::{Epsilon, Method, SamplerSpec, Spacing, Variance};
 use crate::error::{Error, Result};
+use crate::limits::quoted;
 
 impl FromStr for SamplerSpec {
     type Err = Error;
@@ -14,9 +15,10 @@ impl FromStr for SamplerSpec {
     fn from_str(name: &str) -> Result<Self> {
         let wrong = || {
             Error::Model(format!(
-                "sampler `{name}`: not a name of the form ddim-STEPS, ddim-STEPS-etaETA (0 ≤ ETA ≤ 1), dpm-STEPS, \
+                "sampler {}: not a name of the form ddim-STEPS, ddim-STEPS-etaETA (0 ≤ ETA ≤ 1), dpm-STEPS, \
                  ancestral-STEPS, ancestral-STEPS-large or consistency-STEPS; examples: ddim-20, ddim-20-eta0.5, dpm-10, \
-                 ancestral-100, ancestral-100-large, consistency-2"
+                 ancestral-100, ancestral-100-large, consistency-2",
+                quoted(name)
             ))
         };
         let mut words = name.splitn(3, '-');
@@ -80,7 +82,7 @@ mod tests {
                      |ancestral-x|ancestral-20-eta0.5|ancestral-100-large-2|consistency|consistency-2-eta0.5";
         for name in names.split('|') {
             let error = name.parse::<SamplerSpec>().unwrap_err().to_string();
-            assert!(error.contains(&format!("`{name}`")) && error.contains("ancestral-100-large"), "{error}");
+            assert!(error.contains(&format!("{name:?}")) && error.contains("ancestral-100-large"), "{error}");
         }
     }
 }

@@ -41,7 +41,7 @@ impl Isa for Armv6m {
 
     #[inline(always)]
     fn requantize(
-        epilogue: &Epilogue,
+        epilogue: &Epilogue<'_>,
         sums: &[i32],
         channel: usize,
         index: usize,

@@ -44,8 +44,13 @@ mod weights;
 #[cfg(target_arch = "arm")]
 mod winograd;
 
-use super::{Isa, Packing};
+use super::{Isa, Packing, Scratch};
 use crate::geometry::Geometry;
+
+/// See [`Isa::scratch_words`].
+pub(super) const fn scratch_words(geometry: &Geometry) -> usize {
+    layout::scratch_words(geometry)
+}
 
 /// Cortex-M4, M7, M33: SMLAD.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +60,7 @@ impl Isa for Dsp {
     const NAME: &'static str = "Arm DSP";
     const PACKING: Packing = Packing { channels: 2, pixels: 4, depth: 2, interleave: 2, run: 4, tail: 0 };
     const WIDE: Packing = Packing { channels: 4, pixels: 2, depth: 2, interleave: 1, run: 4, tail: 0 };
+    const SCRATCH: Scratch = Scratch::Dsp;
 
     #[inline]
     fn recode(_: &Geometry, packed: &mut [i8]) {
@@ -65,11 +71,6 @@ impl Isa for Dsp {
     #[inline]
     fn dot(weights: &[i8], columns: &[i16], sums: &mut [i32]) {
         weights::dot(weights, columns, sums);
-    }
-
-    #[inline]
-    fn scratch_words(geometry: &super::Geometry) -> usize {
-        layout::scratch_words(geometry)
     }
 
     #[cfg(target_arch = "arm")]
@@ -86,7 +87,7 @@ impl Isa for Dsp {
     #[cfg(target_arch = "arm")]
     #[inline(always)]
     fn requantize(
-        epilogue: &super::Epilogue,
+        epilogue: &super::Epilogue<'_>,
         sums: &[i32],
         channel: usize,
         index: usize,
@@ -99,7 +100,7 @@ impl Isa for Dsp {
     #[cfg(target_arch = "arm")]
     #[inline(always)]
     fn requantize_fine<R: super::Code, Y: super::Code>(
-        epilogue: &super::FineEpilogue,
+        epilogue: &super::FineEpilogue<'_>,
         sums: &[i32],
         channel: usize,
         index: usize,

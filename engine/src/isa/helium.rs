@@ -8,6 +8,9 @@
 //! - `windows`, `columns`: the loops, from halo or columns and weights to sums;
 //! - `finish`: from sums to int8.
 //!
+//! The predicate P0 (VPR) is no register that a block can name as overwritten: blocks that set it put it back. Tail-predicated
+//! loops (DLSTP, WLSTP, LETP) leave it alone; they set LTPSIZE, and put that back themselves.
+//!
 //! Every block of instructions names its processor (`.cpu`), so that the compiler needs no flags; none is assembled
 //! unless a program uses [`Helium`].
 
@@ -37,7 +40,7 @@ mod requantize;
 #[cfg(target_arch = "arm")]
 mod windows;
 
-use super::{Convolution, Finish, Isa, Packing};
+use super::{Convolution, Finish, Isa, Packing, Scratch};
 use crate::geometry::Geometry;
 use crate::maps::Code;
 use layout::Layout;
@@ -52,6 +55,11 @@ macro_rules! weights {
 #[cfg(target_arch = "arm")]
 use weights;
 
+/// See [`Isa::scratch_words`].
+pub(super) const fn scratch_words(geometry: &Geometry) -> usize {
+    Layout::of(geometry).scratch_words()
+}
+
 /// Cortex-M55, M85.
 #[derive(Clone, Copy, Debug)]
 pub struct Helium;
@@ -59,15 +67,11 @@ pub struct Helium;
 impl Isa for Helium {
     const NAME: &'static str = "Arm Helium";
     const PACKING: Packing = Packing { channels: 2, pixels: 4, depth: 16, interleave: 1, run: 1, tail: 0 };
+    const SCRATCH: Scratch = Scratch::Helium;
 
     #[inline]
     fn place_weight(geometry: &Geometry, channel: usize, tap: usize) -> usize {
         Layout::of(geometry).place(channel, tap)
-    }
-
-    #[inline]
-    fn scratch_words(geometry: &Geometry) -> usize {
-        Layout::of(geometry).scratch_words()
     }
 
     #[inline]
@@ -89,7 +93,7 @@ impl Isa for Helium {
     #[cfg(target_arch = "arm")]
     #[inline]
     fn requantize(
-        epilogue: &crate::epilogue::Epilogue,
+        epilogue: &crate::epilogue::Epilogue<'_>,
         sums: &[i32],
         channel: usize,
         index: usize,

@@ -5,9 +5,11 @@
 //! replaces those that it computes faster, and gives the same bits. On a machine that lacks its instructions it falls
 //! back to the portable methods on its own packing, so that any machine can run any chip's network.
 
+mod finish;
 mod packing;
 mod portable;
 mod portable_float;
+mod scratch;
 pub mod winograd;
 
 mod armv6m;
@@ -21,8 +23,6 @@ mod simd;
 mod simd128;
 mod x86;
 
-use core::marker::PhantomData;
-
 use crate::conditioning::at;
 use crate::epilogue::{AddInt8, Epilogue, FineEpilogue};
 use crate::geometry::Geometry;
@@ -30,15 +30,16 @@ use crate::maps::{Code, Maps};
 use crate::real::Real;
 use crate::requantize::Table;
 use crate::residual::Residual;
-use simd::Vector;
 use winograd::Winograd;
 
 pub use armv6m::Armv6m;
 pub use dsp::Dsp;
+pub use finish::{Channels, Finish, ToCode, ToFloat, ToInt8};
 pub use helium::Helium;
 pub use neon::{Neon, NeonDot};
 pub use packing::Packing;
 pub use riscv32::Riscv32;
+pub use scratch::Scratch;
 pub use simd128::Simd128;
 pub use x86::{Avx2, Avx512Vnni};
 
@@ -53,8 +54,22 @@ pub mod desktop {
     pub use super::{Portable as Best, Portable as Common};
 }
 
-/// An instruction set.
-pub trait Isa: Copy + 'static {
+/// The most of [`Isa::ROWS`].
+pub const MAX_ROWS: usize = 8;
+
+/// What only this crate's instruction sets are.
+mod sealed {
+    pub trait Sealed {}
+}
+pub(crate) use sealed::Sealed;
+
+/// An instruction set; those of this crate and no others.
+///
+/// Whole layers, [`Self::conv2d`], [`Self::winograd`], [`Self::depthwise`] and [`Self::conv2d_float`], come from
+/// [`crate::kernel::Proved`] alone: nobody else can make a [`Convolution`] or its like. So they rely on it: parameters and
+/// geometry agree, maps, a residual of its own and the output are exactly as long as the geometry says, and scratch is no
+/// shorter than the method asks for. Every other method is total.
+pub trait Isa: Sealed + Copy + 'static {
     /// For people.
     const NAME: &'static str;
     /// How it wants convolutions' weights, and how many pixels it works on at once.
@@ -63,8 +78,10 @@ pub trait Isa: Copy + 'static {
     const WIDE: Packing = Packing { channels: 4, pixels: 1, depth: 1, interleave: 1, run: 1, tail: 0 };
     /// Bytes that buffers and constants best begin at multiples of: lines of a cache where vectors are that long.
     const ALIGN: usize = 4;
-    /// Rows of weights that [`Self::weighted_rows`] does best with.
+    /// Rows of weights that [`Self::weighted_rows`] does best with, up to [`MAX_ROWS`].
     const ROWS: usize = 1;
+    /// How much scratch its convolutions take.
+    const SCRATCH: Scratch = Scratch::Tile;
 
     /// Whether this machine has its instructions, so that nothing is left to the portable methods for want of them.
     #[must_use]
@@ -89,7 +106,7 @@ pub trait Isa: Copy + 'static {
     #[inline]
     #[must_use]
     fn scratch_words(geometry: &Geometry) -> usize {
-        Self::PACKING.scratch_words(geometry)
+        Self::SCRATCH.words(&Self::PACKING, geometry)
     }
 
     /// A whole convolution: `finish` is given every pixel's sums, biases included. Scratch: [`Self::scratch_words`].
@@ -146,7 +163,7 @@ pub trait Isa: Copy + 'static {
     /// `index` its place in the map, for the residual.
     #[inline(always)]
     fn requantize(
-        epilogue: &Epilogue,
+        epilogue: &Epilogue<'_>,
         sums: &[i32],
         channel: usize,
         index: usize,
@@ -159,7 +176,7 @@ pub trait Isa: Copy + 'static {
     /// As [`Self::requantize`], to codes of any type, as [`FineEpilogue`] says.
     #[inline(always)]
     fn requantize_fine<R: Code, Y: Code>(
-        epilogue: &FineEpilogue,
+        epilogue: &FineEpilogue<'_>,
         sums: &[i32],
         channel: usize,
         index: usize,
@@ -172,7 +189,7 @@ pub trait Isa: Copy + 'static {
     /// Elements of scratch that [`Self::conv2d_float`] takes.
     #[must_use]
     fn float_scratch(geometry: &Geometry) -> usize {
-        portable_float::scratch(geometry)
+        Self::SCRATCH.floats(geometry)
     }
 
     /// A convolution's sums in f32, from the first tap to the last.
@@ -247,15 +264,15 @@ pub const AFFINE_FRACTION: u32 = 14;
 #[derive(Clone, Copy, Debug)]
 pub struct Depthwise<'a> {
     /// Shapes; as many channels in as out.
-    pub geometry: &'a Geometry,
+    pub(crate) geometry: &'a Geometry,
     /// What padding holds.
-    pub zero_point: i16,
+    pub(crate) zero_point: i16,
     /// `[k_h][k_w][channels]`; −127 to 127.
-    pub weights: &'a [i8],
+    pub(crate) weights: &'a [i8],
     /// Two rows of biases `[channels]`, either of which may be empty.
-    pub biases: [&'a [i32]; 2],
+    pub(crate) biases: [&'a [i32]; 2],
     /// The map.
-    pub input: &'a [i8],
+    pub(crate) input: &'a [i8],
 }
 
 /// A piece of plain code, for [`Isa::vectorize`].
@@ -270,13 +287,13 @@ pub trait Work {
 #[derive(Clone, Copy, Debug)]
 pub struct Convolution<'a, X> {
     /// Shapes; the input's channels are those of all maps.
-    pub geometry: &'a Geometry,
+    pub(crate) geometry: &'a Geometry,
     /// As [`Isa::place_weight`] and [`Isa::recode`] say.
-    pub weights: &'a [i8],
+    pub(crate) weights: &'a [i8],
     /// Two rows of biases `[out_c]`, either of which may be empty.
-    pub biases: [&'a [i32]; 2],
+    pub(crate) biases: [&'a [i32]; 2],
     /// What it reads.
-    pub input: Maps<'a, X>,
+    pub(crate) input: Maps<'a, X>,
 }
 
 /// What takes a floating-point convolution's sums.
@@ -290,11 +307,11 @@ pub trait FinishFloat {
 #[derive(Clone, Copy, Debug)]
 pub struct FloatConvolution<'a, T, X> {
     /// Shapes; the input's channels are those of all maps.
-    pub geometry: &'a Geometry,
+    pub(crate) geometry: &'a Geometry,
     /// `[k_h][k_w][in_c][out_c]`.
-    pub weights: &'a [T],
+    pub(crate) weights: &'a [T],
     /// What it reads.
-    pub input: Maps<'a, X>,
+    pub(crate) input: Maps<'a, X>,
 }
 
 impl<X> Convolution<'_, X> {
@@ -314,180 +331,16 @@ impl<X> Convolution<'_, X> {
     }
 }
 
-/// What takes a convolution's sums.
-pub trait Finish {
-    /// Of the output map.
-    type Element;
-
-    /// Turns the sums of neighbouring channels of one pixel into elements of the output map, `channel` being the number
-    /// of the first channel and `index` its place in the map.
-    fn finish<I: Isa>(&self, sums: &[i32], channel: usize, index: usize, output: &mut [Self::Element]);
-
-    /// The same for some neighbouring pixels, a vector of `channels` of each in `sums`. `output` begins with the first
-    /// pixel's first of these channels, whose place in the map is `index`. Lanes past the last channel, and pixels past the
-    /// output's end, are left out.
-    fn finish_lanes<V: Vector>(
-        &self,
-        v: V,
-        sums: &[V::Lanes],
-        channels: Channels,
-        index: usize,
-        output: &mut [Self::Element],
-    );
-
-    /// Itself, where it is [`ToInt8`]: for instruction sets that finish many pixels at once.
-    #[inline(always)]
-    fn to_int8(&self) -> Option<&ToInt8<'_>> {
-        None
-    }
-
-    /// The output map, where it is int8 that [`ToInt8`] makes.
-    #[inline(always)]
-    fn bytes(_: &mut [Self::Element]) -> Option<&mut [i8]> {
-        None
-    }
-
-    /// Whether it reads what the output holds before, so that no element may be finished twice.
-    fn reads_output(&self) -> bool;
-}
-
-/// Which channels of a pixel a vector holds.
-#[derive(Clone, Copy, Debug)]
-pub struct Channels {
-    /// The number of the first.
-    pub first: usize,
-    /// How many of a vector's there are.
-    pub count: usize,
-    /// From a pixel's to the next one's.
-    pub apart: usize,
-}
-
-impl Channels {
-    /// Those of a vector of `lanes` from channel `first` on, of maps of `channels`.
-    #[inline(always)]
-    pub(crate) fn of(first: usize, lanes: usize, channels: usize) -> Self {
-        Self { first, count: channels.saturating_sub(first).min(lanes), apart: channels.max(1) }
-    }
-}
-
-/// Finishes vectors of channels by arrays.
-#[inline(always)]
-fn finish_arrays<V: Vector, F: Finish>(
-    finish: &F,
-    v: V,
-    sums: &[V::Lanes],
-    channels: Channels,
-    index: usize,
-    output: &mut [F::Element],
-) {
-    let places = (index..).step_by(channels.apart);
-    for ((sums, output), index) in sums.iter().zip(output.chunks_mut(channels.apart)).zip(places) {
-        let mut array = [0; 16];
-        v.store(*sums, &mut array);
-        let count = channels.count.min(output.len());
-        finish.finish::<Portable>(&array, channels.first, index, &mut output[..count]);
-    }
-}
-
-/// int8, as [`Epilogue`] says.
-#[derive(Clone, Copy, Debug)]
-pub struct ToInt8<'a> {
-    /// The parameters.
-    pub epilogue: &'a Epilogue,
-    /// The second summand.
-    pub residual: Residual<'a, i8>,
-}
-
-impl Finish for ToInt8<'_> {
-    type Element = i8;
-
-    #[inline(always)]
-    fn finish<I: Isa>(&self, sums: &[i32], channel: usize, index: usize, output: &mut [i8]) {
-        I::requantize(self.epilogue, sums, channel, index, self.residual, output);
-    }
-
-    #[inline(always)]
-    fn finish_lanes<V: Vector>(&self, v: V, sums: &[V::Lanes], channels: Channels, index: usize, output: &mut [i8]) {
-        simd::to_int8(v, self, sums, channels, index, output);
-    }
-
-    #[inline(always)]
-    fn to_int8(&self) -> Option<&ToInt8<'_>> {
-        Some(self)
-    }
-
-    #[inline(always)]
-    fn bytes(output: &mut [i8]) -> Option<&mut [i8]> {
-        Some(output)
-    }
-
-    #[inline(always)]
-    fn reads_output(&self) -> bool {
-        matches!(self.residual, Residual::InOutput)
-    }
-}
-
-/// Codes Y of a residual of codes R, as [`FineEpilogue`] says.
-#[derive(Clone, Copy, Debug)]
-pub struct ToCode<'a, R, Y> {
-    /// The parameters.
-    pub epilogue: &'a FineEpilogue,
-    /// The second summand.
-    pub residual: Residual<'a, R>,
-    /// The type of the output.
-    pub output: PhantomData<Y>,
-}
-
-impl<R: Code, Y: Code> Finish for ToCode<'_, R, Y> {
-    type Element = Y;
-
-    #[inline(always)]
-    fn finish<I: Isa>(&self, sums: &[i32], channel: usize, index: usize, output: &mut [Y]) {
-        I::requantize_fine(self.epilogue, sums, channel, index, self.residual, output);
-    }
-
-    #[inline(always)]
-    fn finish_lanes<V: Vector>(&self, v: V, sums: &[V::Lanes], channels: Channels, index: usize, output: &mut [Y]) {
-        finish_arrays(self, v, sums, channels, index, output);
-    }
-
-    #[inline(always)]
-    fn reads_output(&self) -> bool {
-        matches!(self.residual, Residual::InOutput)
-    }
-}
-
-/// f32: `out = sum as f32 · scales[channel]`.
-#[derive(Clone, Copy, Debug)]
-pub struct ToFloat<'a> {
-    /// `[out_c]`.
-    pub scales: &'a [f32],
-}
-
-impl Finish for ToFloat<'_> {
-    type Element = f32;
-
-    #[inline(always)]
-    fn finish<I: Isa>(&self, sums: &[i32], channel: usize, _: usize, output: &mut [f32]) {
-        for (offset, (sum, out)) in sums.iter().zip(output).enumerate() {
-            *out = *sum as f32 * at(self.scales, channel + offset);
-        }
-    }
-
-    #[inline(always)]
-    fn finish_lanes<V: Vector>(&self, v: V, sums: &[V::Lanes], channels: Channels, index: usize, output: &mut [f32]) {
-        finish_arrays(self, v, sums, channels, index, output);
-    }
-
-    #[inline(always)]
-    fn reads_output(&self) -> bool {
-        false
-    }
-}
-
 /// Plain Rust, for any chip: the definition.
 #[derive(Clone, Copy, Debug)]
 pub struct Portable;
+
+macro_rules! seal {
+    ($($name:ident)*) => {$(
+        impl Sealed for $name {}
+    )*};
+}
+seal! { Armv6m Avx2 Avx512Vnni Dsp Helium Neon NeonDot Portable Riscv32 Simd128 }
 
 impl Isa for Portable {
     const NAME: &'static str = "portable";

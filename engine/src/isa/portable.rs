@@ -106,7 +106,7 @@ pub(super) fn dot<W: Code + Default>(packing: Packing, weights: &[W], columns: &
 /// See [`Isa::requantize`].
 #[inline(always)]
 pub(super) fn requantize(
-    epilogue: &Epilogue,
+    epilogue: &Epilogue<'_>,
     sums: &[i32],
     channel: usize,
     index: usize,
@@ -123,7 +123,7 @@ pub(super) fn requantize(
 /// See [`Isa::requantize_fine`].
 #[inline(always)]
 pub(super) fn requantize_fine<R: Code, Y: Code>(
-    epilogue: &FineEpilogue,
+    epilogue: &FineEpilogue<'_>,
     sums: &[i32],
     channel: usize,
     index: usize,

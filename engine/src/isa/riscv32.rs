@@ -43,7 +43,7 @@ impl Isa for Riscv32 {
 
     #[inline(always)]
     fn requantize(
-        epilogue: &Epilogue,
+        epilogue: &Epilogue<'_>,
         sums: &[i32],
         channel: usize,
         index: usize,

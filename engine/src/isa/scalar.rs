@@ -11,7 +11,7 @@ const MOST: usize = 4;
 /// [`crate::requantize::requantize`] without the shift.
 #[inline(always)]
 pub(super) fn requantize(
-    epilogue: &Epilogue,
+    epilogue: &Epilogue<'_>,
     sums: &[i32],
     channel: usize,
     index: usize,

@@ -2,8 +2,9 @@
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 use super::portable;
+use super::scratch::larger;
 use super::simd::{self, conv2d, conv2d_pairs};
-use super::{Convolution, Finish, Isa, Packing};
+use super::{Convolution, Finish, Isa, Packing, Scratch};
 use crate::geometry::Geometry;
 use crate::maps::Code;
 use crate::requantize::Table;
@@ -19,18 +20,20 @@ const MORE: usize = 6;
 #[derive(Clone, Copy, Debug)]
 pub struct Simd128;
 
+/// See [`Isa::scratch_words`].
+pub(super) const fn scratch_words(geometry: &Geometry) -> usize {
+    let few = conv2d::scratch_words(geometry, LANES, FEW);
+    let more = conv2d_pairs::scratch_words(geometry, LANES, MORE);
+    larger(simd::packing(LANES).scratch_words(geometry), larger(few, more))
+}
+
 impl Isa for Simd128 {
     const NAME: &'static str = "simd128";
     const PACKING: Packing = simd::packing(LANES);
+    const SCRATCH: Scratch = Scratch::Simd128;
 
     fn is_native() -> bool {
         cfg!(all(target_arch = "wasm32", target_feature = "simd128"))
-    }
-
-    fn scratch_words(geometry: &Geometry) -> usize {
-        let few = conv2d::scratch_words(geometry, LANES, FEW);
-        let more = conv2d_pairs::scratch_words(geometry, LANES, MORE);
-        Self::PACKING.scratch_words(geometry).max(few).max(more)
     }
 
     #[inline]

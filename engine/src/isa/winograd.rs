@@ -34,15 +34,20 @@ pub const MAX_POSITIONS: usize = 16;
 pub(crate) const TAPS: usize = 9;
 
 /// Whether a convolution of codes from −`half` to `half` − 1 is 3×3 with stride 1, padding 1 and no enlargement, or one of
-/// [2, 2]; of codes of no more than 12 bits, and of no more input channels than four times a sum of products fits int32.
+/// [2, 2]; of codes of no more than 12 bits, of no more input channels than four times a sum of products fits int32, and of
+/// no more output rows and columns than the enlarged map has.
 #[must_use]
 #[inline(always)]
 pub const fn fits(geometry: &Geometry, half: i32) -> bool {
-    let Geometry { kernel: [3, 3], stride: [1, 1], padding: [1, 1], upsample, .. } = geometry else { return false };
+    let Geometry { kernel: [3, 3], stride: [1, 1], padding: [1, 1], upsample, input, output } = geometry else {
+        return false;
+    };
     let largest = 4 * TAPS as i64 * 128 * half as i64;
     matches!(upsample, [1, 1] | [2, 2])
         && half <= FINE_HALF
-        && (geometry.input.channels as i64) <= i32::MAX as i64 / largest
+        && (input.channels as i64) <= i32::MAX as i64 / largest
+        && output.height <= input.height * upsample[0]
+        && output.width <= input.width * upsample[1]
 }
 
 /// Elements of v and u: 16, or 9 with an enlargement by 2.
@@ -146,17 +151,17 @@ pub const fn scratch_words(packing: &Packing, geometry: &Geometry, group: Option
 #[derive(Clone, Copy, Debug)]
 pub struct Winograd<'a, X> {
     /// Shapes, as [`fits`] says, or some rows of them, as [`Geometry::rows`] says; the input's channels are those of all maps.
-    pub geometry: &'a Geometry,
+    pub(crate) geometry: &'a Geometry,
     /// The first output channel whose weights are here; a multiple of the packing's channels.
-    pub first: usize,
+    pub(crate) first: usize,
     /// How many there are.
-    pub count: usize,
+    pub(crate) count: usize,
     /// Theirs, packed as [`place`] says.
-    pub weights: &'a [i16],
+    pub(crate) weights: &'a [i16],
     /// Two rows of biases `[out_c]` of all output channels, either of which may be empty.
-    pub biases: [&'a [i32]; 2],
+    pub(crate) biases: [&'a [i32]; 2],
     /// What it reads.
-    pub input: Maps<'a, X>,
+    pub(crate) input: Maps<'a, X>,
 }
 
 impl<X> Winograd<'_, X> {

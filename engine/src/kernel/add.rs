@@ -1,5 +1,7 @@
 //! The sum of two maps, where it cannot be a convolution's residual.
 
+use super::buffers::{Buffers, Lens, fit};
+use super::proved::{Proved, provable, require};
 use crate::epilogue::AddInt8;
 use crate::isa::Isa;
 use crate::real::{Activation, Real};
@@ -7,20 +9,24 @@ use crate::requantize::is_multiplier;
 use crate::residual::Residual;
 
 impl AddInt8 {
-    /// Itself, for a static's initialiser.
-    ///
-    /// # Panics
-    /// At compile time there, when a parameter is out of range.
-    #[must_use]
-    pub const fn checked(self) -> Self {
-        assert!(is_multiplier(self.multiplier) && self.shift < 32, "the multiplier is even and positive");
-        assert!(self.zero_point >= -128 && self.zero_point <= 127, "the zero point is an int8");
-        self
+    const fn check(&self) -> Result<(), &'static str> {
+        require!(
+            is_multiplier(self.multiplier) && self.shift < 32,
+            "the multiplier is even and positive, the shift below 32"
+        );
+        require!(self.zero_point >= -128 && self.zero_point <= 127, "the zero point is an int8");
+        Ok(())
     }
+}
 
-    /// Adds two maps of the same shape. `b` may lie in the output.
+impl Proved<AddInt8> {
+    /// Adds two maps of the output's length. `b` may lie in the output.
     pub fn run<I: Isa>(&self, a: &[i8], b: Residual<'_, i8>, output: &mut [i8]) {
-        I::add(self, a, b, output);
+        let lens = Lens::equal(output.len(), 1);
+        let Some(Buffers { maps: [a, _], residual: b, output }) = fit(lens, [a, &[]], b, [0; 2], output) else {
+            return;
+        };
+        I::add(self.parameters(), a, b, output);
     }
 }
 
@@ -32,13 +38,29 @@ pub struct AddFloat {
 }
 
 impl AddFloat {
-    /// Adds two maps of the same shape. `b` may lie in the output.
+    /// Any parameters will do.
+    const fn check(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+}
+
+impl Proved<AddFloat> {
+    /// Adds two maps of the output's length. `b` may lie in the output.
     pub fn run<T: Real>(&self, a: &[T], b: Residual<'_, T>, output: &mut [T]) {
+        let lens = Lens::equal(output.len(), 1);
+        let Some(Buffers { maps: [a, _], residual: b, output }) = fit(lens, [a, &[]], b, [0; 2], output) else {
+            return;
+        };
         for (index, (out, a)) in output.iter_mut().zip(a).enumerate() {
             let sum = a.to_f32() + b.at(index, *out).to_f32();
-            *out = T::from_f32(self.activation.apply(sum));
+            *out = T::from_f32(self.parameters().activation.apply(sum));
         }
     }
+}
+
+provable! {
+    [] AddInt8;
+    [] AddFloat;
 }
 
 #[cfg(test)]
@@ -82,7 +104,7 @@ mod tests {
         #[test]
         fn floats_equal_the_definition(a in prop::collection::vec(-9.0f32..9.0, 9), b in prop::collection::vec(-9.0f32..9.0, 9)) {
             let mut output = b.clone();
-            AddFloat { activation: Activation::Silu }.run(&a, Residual::InOutput, &mut output);
+            AddFloat { activation: Activation::Silu }.checked().run(&a, Residual::InOutput, &mut output);
             for ((a, b), out) in a.iter().zip(&b).zip(&output) {
                 let sum = f64::from(*a) + f64::from(*b);
                 // Roundings of the sum, of expf, of the denominator and of the quotient.
@@ -95,7 +117,7 @@ mod tests {
     fn halves_round_once() {
         let mut output = [f16::ZERO];
         let [a, b] = [[f16::from_f32(2048.0)], [f16::from_f32(1.5)]];
-        AddFloat { activation: Activation::Identity }.run(&a, Residual::From(&b), &mut output);
+        AddFloat { activation: Activation::Identity }.checked().run(&a, Residual::From(&b), &mut output);
         assert_eq!(output, [f16::from_f32(2050.0)]);
     }
 
@@ -105,7 +127,7 @@ mod tests {
         let mut output = [0; 3];
         add.checked().run::<Portable>(&[127, -128, 0], Residual::From(&[127, -128, 0]), &mut output);
         assert_eq!(output, [127, -128, 0]);
-        assert!(std::panic::catch_unwind(|| AddInt8 { multiplier: 3, ..add }.checked()).is_err());
-        assert!(std::panic::catch_unwind(|| AddInt8 { zero_point: 200, ..add }.checked()).is_err());
+        assert!(AddInt8 { multiplier: 3, ..add }.proved().is_err());
+        assert!(AddInt8 { zero_point: 200, ..add }.proved().is_err());
     }
 }

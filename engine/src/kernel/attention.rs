@@ -1,7 +1,9 @@
 //! Scaled dot-product attention over all positions of a map (Vaswani et al. 2017, section 3.2).
 
+use super::buffers::{Buffers, Lens, fit};
+use super::proved::{Proved, provable, require};
 use crate::conditioning::at;
-use crate::isa::{Isa, Work};
+use crate::isa::{Isa, MAX_ROWS, Work};
 use crate::real::{Real, exp, floor, narrow, widen};
 use crate::requantize::{is_multiplier, requantize, saturate};
 use crate::residual::Residual;
@@ -28,7 +30,7 @@ pub type ExpTable = [i16; EXP_LEN];
 /// generator bounds 2¹⁶ · d · 2^shift and 128 · positions · exp[0] below 2³¹, so that no sum can overflow in any order.
 /// Cost: 2 · positions² · channels MACs.
 #[derive(Clone, Copy, Debug)]
-pub struct AttentionInt8 {
+pub struct AttentionInt8<'a> {
     /// Of all maps.
     pub shape: Shape,
     /// Runs of channels of equal length.
@@ -40,37 +42,57 @@ pub struct AttentionInt8 {
     /// See [`requantize`].
     pub multiplier: i32,
     /// The exponential; falls from its first entry.
-    pub exp: &'static ExpTable,
+    pub exp: &'a ExpTable,
     /// See above.
     pub ratio: f32,
     /// See above.
     pub offset: i32,
 }
 
-impl AttentionInt8 {
-    /// Itself, for a static's initialiser.
-    ///
-    /// # Panics
-    /// At compile time there, when heads and shape disagree or a sum could overflow.
-    #[must_use]
-    pub const fn checked(self) -> Self {
-        let Shape { height, width, channels } = self.shape;
-        assert!(!self.shape.is_empty() && self.heads > 0 && channels.is_multiple_of(self.heads), "whole heads");
-        assert!(is_multiplier(self.multiplier) && self.shift < 16, "the multiplier is even and positive");
-        assert!(channels / self.heads < 1 << (15 - self.shift), "scores fit into 32 bits");
-        assert!(
-            self.exp[0] > 0 && height * width <= i32::MAX as usize / 128 / self.exp[0] as usize,
-            "sums fit as well"
+impl AttentionInt8<'_> {
+    const fn check(&self) -> Result<(), &'static str> {
+        let Self { shape, heads, multiplier, shift, exp, .. } = self;
+        require!(shape.is_valid(), "a dimension is 0, or a map has more elements than 32 bits count");
+        require!(*heads > 0 && shape.channels.is_multiple_of(*heads), "whole heads");
+        require!(is_multiplier(*multiplier) && *shift < 16, "the multiplier is even and positive, the shift below 16");
+        require!(shape.channels / *heads < 1 << (15 - *shift), "scores fit into 32 bits");
+        require!(
+            exp[0] > 0 && shape.height * shape.width <= i32::MAX as usize / 128 / exp[0] as usize,
+            "the exponential is positive, and its sums fit into 32 bits"
         );
-        self
+        Ok(())
     }
 
-    /// Runs the layer, some positions at a time; q may lie in the output. `scratch` has [`Self::scratch_words`] elements.
+    /// 32-bit words of scratch: rows of scores, rows of one head, all of one head's keys.
+    #[must_use]
+    pub const fn scratch_words<I: Isa>(shape: Shape, heads: usize) -> usize {
+        let positions = shape.height * shape.width;
+        let Some(width) = shape.channels.checked_div(heads) else { return positions };
+        I::ROWS * (positions + width) + (positions * width).div_ceil(4)
+    }
+}
+
+impl Proved<AttentionInt8<'_>> {
+    /// 32-bit words of scratch with an instruction set.
+    #[must_use]
+    pub const fn scratch_len<I: Isa>(&self) -> usize {
+        AttentionInt8::scratch_words::<I>(self.parameters().shape, self.parameters().heads)
+    }
+
+    /// Runs the layer, some positions at a time; q may lie in the output.
     #[inline(never)]
     pub fn run<I: Isa>(&self, q: Residual<'_, i8>, k: &[i8], v: &[i8], scratch: &mut [i32], output: &mut [i8]) {
-        let channels = self.shape.channels.max(1);
-        let width = (channels / self.heads.max(1)).max(1);
-        let positions = self.shape.height * self.shape.width;
+        const { assert!(I::ROWS > 0 && I::ROWS <= MAX_ROWS, "so many rows have a place each") };
+        let layer @ AttentionInt8 { shape, heads, .. } = self.parameters();
+        let words = [scratch.len(), self.scratch_len::<I>()];
+        let Some(Buffers { maps: [k, v], residual: q, output }) =
+            fit(Lens::equal(shape.len(), 2), [k, v], q, words, output)
+        else {
+            return;
+        };
+        let channels = shape.channels.max(1);
+        let width = (channels / (*heads).max(1)).max(1);
+        let positions = shape.height * shape.width;
         let Some((scores, rest)) = scratch.split_at_mut_checked(I::ROWS * positions) else { return };
         let Some((words, rest)) = rest.split_at_mut_checked(I::ROWS * width) else { return };
         let keys: &mut [i8] = bytemuck::try_cast_slice_mut(rest).unwrap_or_default();
@@ -93,36 +115,28 @@ impl AttentionInt8 {
                 let (scores, words) = (&mut scores[..count * positions], &mut words[..count * width]);
                 for (queries, row) in words.chunks_exact_mut(width).zip(rows.chunks_exact(channels)) {
                     let row = row.get(first..first + width).unwrap_or_default();
-                    queries.iter_mut().zip(row).for_each(|(query, q)| *query = i32::from(*q) - self.q_zero_point);
+                    queries.iter_mut().zip(row).for_each(|(query, q)| *query = i32::from(*q) - layer.q_zero_point);
                 }
                 I::weighted_rows(count, words, keys, positions, scores);
-                let mut factors = [0; 8];
+                let mut factors = [0; MAX_ROWS];
                 for (factor, scores) in factors.iter_mut().zip(scores.chunks_exact_mut(positions)) {
-                    let total = I::vectorize(Softmax { layer: self, scores });
-                    *factor = floor(self.ratio / total as f32 + 0.5);
+                    let total = I::vectorize(Softmax { layer, scores });
+                    *factor = floor(layer.ratio / total as f32 + 0.5);
                 }
                 I::weighted_rows(count, scores, values, channels, words);
                 let rows = rows.chunks_exact_mut(channels).zip(words.chunks_exact(width)).zip(factors);
                 for ((row, sums), factor) in rows {
                     let row = row.get_mut(first..first + width).unwrap_or_default();
-                    I::vectorize(Normalise { sums, factor, offset: self.offset, row });
+                    I::vectorize(Normalise { sums, factor, offset: layer.offset, row });
                 }
             }
         }
-    }
-
-    /// 32-bit words of scratch: rows of scores, rows of one head, all of one head's keys.
-    #[must_use]
-    pub const fn scratch_words<I: Isa>(shape: Shape, heads: usize) -> usize {
-        let positions = shape.height * shape.width;
-        let Some(width) = shape.channels.checked_div(heads) else { return positions };
-        I::ROWS * (positions + width) + (positions * width).div_ceil(4)
     }
 }
 
 /// Scores become weights; their sum.
 struct Softmax<'a> {
-    layer: &'a AttentionInt8,
+    layer: &'a AttentionInt8<'a>,
     scores: &'a mut [i32],
 }
 
@@ -180,22 +194,53 @@ pub struct AttentionFloat {
 }
 
 impl AttentionFloat {
-    /// Itself, for a static's initialiser.
-    ///
-    /// # Panics
-    /// At compile time there, when heads and shape disagree.
+    const fn check(&self) -> Result<(), &'static str> {
+        require!(self.shape.is_valid(), "a dimension is 0, or a map has more elements than 32 bits count");
+        require!(self.heads > 0 && self.shape.channels.is_multiple_of(self.heads), "whole heads");
+        Ok(())
+    }
+}
+
+impl Proved<AttentionFloat> {
+    /// Elements of scratch: positions · (1 + channels of a head).
     #[must_use]
-    pub const fn checked(self) -> Self {
-        let whole = self.heads > 0 && self.shape.channels.is_multiple_of(self.heads);
-        assert!(!self.shape.is_empty() && whole, "whole heads");
-        self
+    pub const fn scratch_len(&self) -> usize {
+        let AttentionFloat { shape: Shape { height, width, channels }, heads, .. } = *self.parameters();
+        let Some(head) = channels.checked_div(heads) else { return 0 };
+        height * width * (1 + head)
     }
 
-    /// Runs the layer; q may lie in the output. `scratch` has positions · (1 + channels of a head) elements.
+    /// Runs the layer; q may lie in the output.
     pub fn run<I: Isa, T: Real>(&self, q: Residual<'_, T>, k: &[T], v: &[T], scratch: &mut [f32], output: &mut [T]) {
+        let layer = self.parameters();
+        let needed = [scratch.len(), self.scratch_len()];
+        let Some(Buffers { maps: [k, v], residual: q, output }) =
+            fit(Lens::equal(layer.shape.len(), 2), [k, v], q, needed, output)
+        else {
+            return;
+        };
         q.place(output);
-        I::vectorize(AttendFloat { layer: self, k, v, scratch, output });
+        I::vectorize(AttendFloat { layer, k, v, scratch, output });
     }
+}
+
+/// What generated code and programs compare their buffers with.
+macro_rules! lens {
+    ($($kernel:ty)*) => {$(
+        impl Proved<$kernel> {
+            /// Elements of q, k, v and the output.
+            #[must_use]
+            pub const fn output_len(&self) -> usize {
+                self.parameters().shape.len()
+            }
+        }
+    )*};
+}
+lens! { AttentionInt8<'_> AttentionFloat }
+
+provable! {
+    ['a] AttentionInt8<'a>;
+    [] AttentionFloat;
 }
 
 /// A layer at work on q, which lies in the output.
@@ -303,7 +348,7 @@ mod tests {
                 ratio: 2f32.powi(40),
                 offset: 128,
             }.checked();
-            let mut scratch = vec![0; AttentionInt8::scratch_words::<Avx512Vnni>(shape, heads)];
+            let mut scratch = vec![0; attention.scratch_len::<Avx512Vnni>()];
             let mut output = vec![0; shape.len()];
             attention.run::<Portable>(Residual::From(&q), &k, &v, &mut scratch, &mut output);
             let reals = [
@@ -315,7 +360,8 @@ mod tests {
                 // Half a unit; a step of the table is 2 % of a weight, and half of it is rounded away: up to 1 % of ±128.
                 prop_assert!((f64::from(*out) - real).abs() <= 0.55 + 1.28 * 1.1, "{} {}", out, real);
             }
-            for run in [AttentionInt8::run::<Portable>, AttentionInt8::run::<Avx2>, AttentionInt8::run::<Avx512Vnni>] {
+            type Layer = Proved<AttentionInt8<'static>>;
+            for run in [Layer::run::<Portable>, Layer::run::<Avx2>, Layer::run::<Avx512Vnni>] {
                 let mut in_place = q.clone();
                 run(&attention, Residual::InOutput, &k, &v, &mut scratch, &mut in_place);
                 prop_assert_eq!(&in_place, &output);
@@ -326,11 +372,11 @@ mod tests {
         fn floats_equal_the_definition((shape, heads) in shapes(), seed in any::<u64>()) {
             let real = |salt: u64| move |i: usize| ((i as u64 + salt).wrapping_mul(seed | 1) >> 24) as i8 as f32 / 64.0;
             let [q, k, v] = [1, 77, 4321].map(|salt| (0..shape.len()).map(real(salt)).collect::<Vec<f32>>());
-            let attention = AttentionFloat { shape, heads, scale: 1.0 / ((shape.channels / heads) as f32).sqrt() };
-            let mut scratch = vec![0.0; shape.height * shape.width * (1 + shape.channels / heads)];
+            let attention = AttentionFloat { shape, heads, scale: 1.0 / ((shape.channels / heads) as f32).sqrt() }.checked();
+            let mut scratch = vec![0.0; attention.scratch_len()];
             let mut output = q.clone();
-            attention.checked().run::<Portable, _>(Residual::InOutput, &k, &v, &mut scratch, &mut output);
-            for run in [AttentionFloat::run::<Avx2, f32>, AttentionFloat::run::<Avx512Vnni, f32>] {
+            attention.run::<Portable, _>(Residual::InOutput, &k, &v, &mut scratch, &mut output);
+            for run in [Proved::<AttentionFloat>::run::<Avx2, f32>, Proved::<AttentionFloat>::run::<Avx512Vnni, f32>] {
                 let mut same = vec![0.0; q.len()];
                 run(&attention, Residual::From(&q), &k, &v, &mut scratch, &mut same);
                 prop_assert_eq!(&same, &output);
@@ -365,17 +411,15 @@ mod tests {
             &mut output,
         );
         assert_eq!(output, [0, 127]);
-        output = [5, 5];
-        attention.run::<Portable>(Residual::InOutput, &[1, 2], &[3, 4], &mut scratch[..3], &mut output);
-        assert_eq!(output, [5, 5], "too little scratch changes nothing");
         let misfits = [
             AttentionInt8 { heads: 2, ..attention },
             AttentionInt8 { multiplier: 3, ..attention },
             AttentionInt8 { shift: 15, ..attention },
             AttentionInt8 { shape: Shape { height: 513, width: 1, channels: 1 }, ..attention },
+            AttentionInt8 { shape: Shape { height: 0, ..shape }, ..attention },
         ];
         for misfit in misfits {
-            assert!(std::panic::catch_unwind(|| misfit.checked()).is_err(), "{misfit:?}");
+            assert!(misfit.proved().is_err(), "{misfit:?}");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Convolution in floating point: weights stored as f32 or f16, sums in f32.
 
+use super::buffers::{Buffers, Lens, fit};
+use super::proved::{Proved, provable, require};
 use crate::conditioning::{Bias, Condition};
 use crate::geometry::Geometry;
 use crate::isa::{FinishFloat, FloatConvolution, Isa};
@@ -18,35 +20,34 @@ use crate::residual::Residual;
 /// rounded once to the output's type. Cost: [`Geometry::macs`]; scratch:
 /// [`Isa::float_scratch`].
 #[derive(Clone, Copy, Debug)]
-pub struct Conv2dFloat<T: 'static> {
+pub struct Conv2dFloat<'a, T> {
     /// Shapes; the input's channels are those of all maps.
     pub geometry: Geometry,
     /// Channels of each input map; the second's are 0 where there is one.
     pub channels: [usize; 2],
     /// `[k_h][k_w][in_c][out_c]`: neighbouring output channels lie side by side for vector instructions.
-    pub weights: &'static [T],
+    pub weights: &'a [T],
     /// Added to the sum.
-    pub bias: Bias<T>,
+    pub bias: Bias<'a, T>,
     /// The last operation.
     pub activation: Activation,
 }
 
-impl<T: Real> Conv2dFloat<T> {
-    /// Itself, for a static's initialiser.
-    ///
-    /// # Panics
-    /// At compile time there, when lengths and geometry disagree.
-    #[must_use]
-    pub const fn checked(self) -> Self {
-        let out_c = self.geometry.output.channels;
-        let [first, second] = self.channels;
-        assert!(self.geometry.is_valid(), "no dimension is 0");
-        assert!(first > 0 && first + second == self.geometry.input.channels, "the maps' channels add up");
-        assert!(self.weights.len() == out_c * self.geometry.patch_len(), "K rows of a weight a channel");
-        assert!(self.bias.is_valid(out_c), "bias tables are rows of a value a channel");
-        self
+impl<T: Real> Conv2dFloat<'_, T> {
+    const fn check(&self) -> Result<(), &'static str> {
+        let Self { geometry, channels: [first, second], weights, bias, .. } = self;
+        require!(geometry.is_valid(), "a dimension is 0, or a map has more elements than 32 bits count");
+        require!(
+            *first > 0 && *first <= geometry.input.channels && *second == geometry.input.channels - *first,
+            "the maps' channels add up to the geometry's"
+        );
+        require!(weights.len() == geometry.output.channels * geometry.patch_len(), "K rows of a weight a channel");
+        require!(bias.is_valid(geometry.output.channels), "bias tables are rows of a value a channel");
+        Ok(())
     }
+}
 
+impl<T: Real> Proved<Conv2dFloat<'_, T>> {
     /// Runs the layer on one or two maps, the second empty where there is one. Scratch: [`Isa::float_scratch`].
     #[inline(never)]
     pub fn run<I: Isa, X: Real, Y: Real>(
@@ -57,13 +58,48 @@ impl<T: Real> Conv2dFloat<T> {
         scratch: &mut [f32],
         output: &mut [Y],
     ) {
-        let out_c = self.geometry.output.channels.max(1);
-        let [steps, classes] = self.bias.rows(condition, out_c);
-        let input = Maps { maps, channels: self.channels, zero_points: [0; 2] };
-        let convolution = FloatConvolution { geometry: &self.geometry, weights: self.weights, input };
-        let mut finish = Finish { out_c, steps, classes, residual, activation: self.activation, output };
+        let Conv2dFloat { geometry, channels, weights, bias, activation } = *self.parameters();
+        let needed = [scratch.len(), I::float_scratch(&geometry)];
+        let Some(Buffers { maps, residual, output }) = fit(self.lens(), maps, residual, needed, output) else { return };
+        let out_c = geometry.output.channels;
+        let [steps, classes] = bias.rows(condition, out_c);
+        let convolution =
+            FloatConvolution { geometry: &geometry, weights, input: Maps { maps, channels, zero_points: [0; 2] } };
+        let mut finish = Finish { out_c, steps, classes, residual, activation, output };
         I::conv2d_float(&convolution, scratch, &mut finish);
     }
+
+    /// Some rows of it, see [`Geometry::rows`].
+    pub(super) const fn part(&self, geometry: Geometry) -> Self {
+        Self::new(Conv2dFloat { geometry, ..*self.parameters() })
+    }
+
+    /// Elements of its maps.
+    pub(super) const fn lens(&self) -> Lens {
+        Lens::of(&self.parameters().geometry, self.parameters().channels)
+    }
+
+    /// Elements of each map that it reads; 0 for a second that there is not.
+    #[must_use]
+    pub const fn input_lens(&self) -> [usize; 2] {
+        self.lens().inputs
+    }
+
+    /// Elements of its output, and of a residual.
+    #[must_use]
+    pub const fn output_len(&self) -> usize {
+        self.lens().output
+    }
+
+    /// Elements of scratch with an instruction set.
+    #[must_use]
+    pub const fn scratch_len<I: Isa>(&self) -> usize {
+        I::SCRATCH.floats(&self.parameters().geometry)
+    }
+}
+
+provable! {
+    ['a, T: Real] Conv2dFloat<'a, T>;
 }
 
 /// Adds biases and residual, and applies the activation.
@@ -152,11 +188,12 @@ mod tests {
 
     /// The result in f64, and the sum of all summands' magnitudes, which rounding errors are in proportion to.
     fn oracle<T: Real>(
-        conv: &Conv2dFloat<T>,
+        proved: &Proved<Conv2dFloat<'_, T>>,
         condition: Condition,
         input: &[f32],
         residual: Option<&[f32]>,
     ) -> Vec<(f64, f64)> {
+        let conv = proved.parameters();
         let Geometry { output, kernel, input: Shape { channels, .. }, .. } = conv.geometry;
         let mut results = Vec::new();
         for (y, x) in output.positions() {
@@ -186,7 +223,7 @@ mod tests {
         (0..len as u64).map(|i| ((i + 3).wrapping_mul(seed | 1) >> 20) as i16 as f32 / 16384.0).collect()
     }
 
-    fn convolution<T: Real>(geometry: Geometry, seed: u64) -> Conv2dFloat<T> {
+    fn convolution<T: Real>(geometry: Geometry, seed: u64) -> Proved<Conv2dFloat<'static, T>> {
         let stored = |len, salt| random(len, seed ^ salt).into_iter().map(T::from_f32).collect::<Vec<T>>().leak();
         let out_c = geometry.output.channels;
         Conv2dFloat {
@@ -215,7 +252,10 @@ mod tests {
             let mut scratch = vec![f32::NAN; Portable::float_scratch(&geometry)];
             let before = output.clone();
             conv.run::<Portable, X, Y>(condition, [&input, &[]], residual, &mut scratch, output);
-            let others = [Conv2dFloat::run::<Avx2, X, Y>, Conv2dFloat::run::<Avx512Vnni, X, Y>];
+            let others = [
+                Proved::<Conv2dFloat<'_, T>>::run::<Avx2, X, Y>,
+                Proved::<Conv2dFloat<'_, T>>::run::<Avx512Vnni, X, Y>,
+            ];
             for (run, scratch) in others.into_iter().zip([Avx2::float_scratch, Avx512Vnni::float_scratch]) {
                 let (mut scratch, mut same) = (vec![f32::NAN; scratch(&geometry)], before.clone());
                 run(&conv, condition, [&input, &[]], residual, &mut scratch, &mut same);
@@ -273,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn short_buffers_change_nothing_or_less() {
+    fn misfits_are_found() {
         let map = |channels| Shape { height: 2, width: 3, channels };
         let geometry = Geometry {
             input: map(1),
@@ -290,12 +330,9 @@ mod tests {
             bias: Bias { steps: &[0.5, 0.0], classes: &[] },
             activation: Activation::Identity,
         };
-        let condition = Condition { step: 0, class: 0 };
-        let mut output = [9.0f32; 12];
-        conv.run::<Portable, f32, f32>(condition, [&[1.0f32; 6], &[]], Residual::None, &mut [0.0; 3], &mut output);
-        assert_eq!(output, [9.0; 12]);
-        conv.run::<Portable, f32, f32>(condition, [&[1.0f32; 6], &[]], Residual::None, &mut [0.0; 4], &mut output[..5]);
-        assert_eq!(output[..7], [1.5, 2.0, 1.5, 2.0, 9.0, 9.0, 9.0]);
-        assert!(std::panic::catch_unwind(|| Conv2dFloat { weights: &[1.0], ..conv }.checked()).is_err());
+        assert!(conv.proved().is_ok());
+        assert!(Conv2dFloat { weights: &[1.0], ..conv }.proved().is_err());
+        assert!(Conv2dFloat { channels: [0, 1], ..conv }.proved().is_err());
+        assert!(Conv2dFloat { channels: [2, usize::MAX], ..conv }.proved().is_err(), "their sum wraps to 1");
     }
 }

@@ -2,6 +2,8 @@
 
 use core::marker::PhantomData;
 
+use super::buffers::{Buffers, Lens, fit};
+use super::proved::{Proved, provable, require, same_packing};
 use crate::conditioning::{Bias, Condition};
 use crate::epilogue::{Epilogue, FineEpilogue};
 use crate::geometry::Geometry;
@@ -22,7 +24,7 @@ use crate::residual::Residual;
 /// residual, below 2³¹ over all inputs, so that no sum can overflow in any order. Cost: [`Geometry::macs`]; scratch:
 /// [`Isa::scratch_words`].
 #[derive(Clone, Copy, Debug)]
-pub struct Sums {
+pub struct Sums<'a> {
     /// Shapes; the input's channels are those of all maps.
     pub geometry: Geometry,
     /// Channels of each input map; the second's are 0 where there is one.
@@ -30,23 +32,31 @@ pub struct Sums {
     /// What stands for 0 in each input map.
     pub zero_points: [i16; 2],
     /// `[out_c][k_h][k_w][in_c]`, packed as [`Isa::place_weight`] and [`Isa::recode`] say; −127 to 127.
-    pub weights: &'static [i8],
+    pub weights: &'a [i8],
     /// In units of input scale × weight scale.
-    pub bias: Bias<i32>,
+    pub bias: Bias<'a, i32>,
 }
 
-impl Sums {
-    const fn check<I: Isa>(&self) {
-        let Self { geometry, channels, weights, bias, .. } = self;
-        assert!(geometry.is_valid(), "no dimension is 0");
-        assert!(channels[0] > 0 && channels[0] + channels[1] == geometry.input.channels, "the maps' channels add up");
-        let len = I::PACKING.packed_len(geometry);
-        assert!(weights.len() == len, "weights are packed for this instruction set");
-        assert!(bias.is_valid(geometry.output.channels), "bias tables are rows of a value a channel");
+impl Sums<'_> {
+    const fn check<I: Isa>(&self) -> Result<(), &'static str> {
+        let Self { geometry, channels: [first, second], weights, bias, .. } = self;
+        require!(geometry.is_valid(), "a dimension is 0, or a map has more elements than 32 bits count");
+        require!(
+            *first > 0 && *first <= geometry.input.channels && *second == geometry.input.channels - *first,
+            "the maps' channels add up to the geometry's"
+        );
+        require!(weights.len() == I::PACKING.packed_len(geometry), "weights are packed for this instruction set");
+        require!(bias.is_valid(geometry.output.channels), "bias tables are rows of a value a channel");
+        Ok(())
+    }
+
+    /// Elements of its maps.
+    pub(super) const fn lens(&self) -> Lens {
+        Lens::of(&self.geometry, self.channels)
     }
 
     /// With what is known when it runs.
-    fn convolution<'a, X>(&'a self, condition: Condition, maps: [&'a [X]; 2]) -> Convolution<'a, X> {
+    fn convolution<'b, X>(&'b self, condition: Condition, maps: [&'b [X]; 2]) -> Convolution<'b, X> {
         let Self { geometry, channels, zero_points, weights, bias } = self;
         Convolution {
             geometry,
@@ -57,30 +67,30 @@ impl Sums {
     }
 }
 
+/// What is wrong with an epilogue.
+pub(super) const BAD_EPILOGUE: &str =
+    "one even, positive multiplier a channel, one residual multiplier a channel or none; zero point and shift in range";
+
 /// int8 or int16 maps → int8 map: [`Sums`], then [`Epilogue`].
 #[derive(Clone, Copy, Debug)]
-pub struct Conv2dInt8 {
+pub struct Conv2dInt8<'a> {
     /// From maps to sums.
-    pub sums: Sums,
+    pub sums: Sums<'a>,
     /// From sums to int8.
-    pub epilogue: Epilogue,
+    pub epilogue: Epilogue<'a>,
 }
 
-impl Conv2dInt8 {
-    /// Itself, for a static's initialiser.
-    ///
-    /// # Panics
-    /// At compile time there, when lengths and geometry disagree or a multiplier is out of range.
-    #[must_use]
-    pub const fn checked<I: Isa>(self) -> Self {
-        self.sums.check::<I>();
-        assert!(
-            self.epilogue.is_valid(self.sums.geometry.output.channels),
-            "one even, positive multiplier a channel, one residual multiplier a channel or none; zero point and shift in range"
-        );
-        self
+impl Conv2dInt8<'_> {
+    const fn check<I: Isa>(&self) -> Result<(), &'static str> {
+        if let Err(reason) = self.sums.check::<I>() {
+            return Err(reason);
+        }
+        require!(self.epilogue.is_valid(self.sums.geometry.output.channels), BAD_EPILOGUE);
+        Ok(())
     }
+}
 
+impl<P: Isa> Proved<Conv2dInt8<'_>, P> {
     /// Runs the layer on one or two maps of int8 or int16, the second empty where there is one.
     #[inline(never)]
     pub fn run<I: Isa, X: Code>(
@@ -91,36 +101,34 @@ impl Conv2dInt8 {
         scratch: &mut [i32],
         output: &mut [i8],
     ) {
-        let layer = core::hint::black_box(self);
-        let finish = ToInt8 { epilogue: &layer.epilogue, residual };
-        I::conv2d(&layer.sums.convolution(condition, maps), &finish, scratch, output);
+        same_packing!(P, I);
+        let Conv2dInt8 { sums, epilogue } = core::hint::black_box(self).parameters();
+        let words = [scratch.len(), I::scratch_words(&sums.geometry)];
+        let Some(Buffers { maps, residual, output }) = fit(sums.lens(), maps, residual, words, output) else { return };
+        I::conv2d(&sums.convolution(condition, maps), &ToInt8 { epilogue, residual }, scratch, output);
     }
 }
 
 /// int8 or int16 maps → int8 or int16 map, where the result or its residual is int16: [`Sums`], then [`FineEpilogue`].
 #[derive(Clone, Copy, Debug)]
-pub struct Conv2dFine {
+pub struct Conv2dFine<'a> {
     /// From maps to sums.
-    pub sums: Sums,
+    pub sums: Sums<'a>,
     /// From sums to codes.
-    pub epilogue: FineEpilogue,
+    pub epilogue: FineEpilogue<'a>,
 }
 
-impl Conv2dFine {
-    /// Itself, for a static's initialiser.
-    ///
-    /// # Panics
-    /// At compile time there, when lengths and geometry disagree or a multiplier is out of range.
-    #[must_use]
-    pub const fn checked<I: Isa>(self) -> Self {
-        self.sums.check::<I>();
-        assert!(
-            self.epilogue.is_valid(self.sums.geometry.output.channels),
-            "one even, positive multiplier a channel, one residual multiplier a channel or none; zero point and shift in range"
-        );
-        self
+impl Conv2dFine<'_> {
+    const fn check<I: Isa>(&self) -> Result<(), &'static str> {
+        if let Err(reason) = self.sums.check::<I>() {
+            return Err(reason);
+        }
+        require!(self.epilogue.is_valid(self.sums.geometry.output.channels), BAD_EPILOGUE);
+        Ok(())
     }
+}
 
+impl<P: Isa> Proved<Conv2dFine<'_>, P> {
     /// Runs the layer on one or two maps of int8 or int16, the second empty where there is one. A residual in the output's
     /// place is of the output's type.
     #[inline(never)]
@@ -132,38 +140,84 @@ impl Conv2dFine {
         scratch: &mut [i32],
         output: &mut [Y],
     ) {
-        let finish = ToCode { epilogue: &self.epilogue, residual, output: PhantomData };
-        I::conv2d(&self.sums.convolution(condition, maps), &finish, scratch, output);
+        same_packing!(P, I);
+        let Conv2dFine { sums, epilogue } = self.parameters();
+        let words = [scratch.len(), I::scratch_words(&sums.geometry)];
+        let Some(Buffers { maps, residual, output }) = fit(sums.lens(), maps, residual, words, output) else { return };
+        let finish = ToCode { epilogue, residual, output: PhantomData };
+        I::conv2d(&sums.convolution(condition, maps), &finish, scratch, output);
     }
 }
 
 /// int8 or int16 maps → f32 map, for a network's last layer: `out = sum as f32 · scales[oc]`, the sum being that of
 /// [`Sums`]; one f32 rounding in the conversion (none below 2²⁴) and one in the product.
 #[derive(Clone, Copy, Debug)]
-pub struct Conv2dInt8Head {
+pub struct Conv2dInt8Head<'a> {
     /// From maps to sums.
-    pub sums: Sums,
+    pub sums: Sums<'a>,
     /// `[out_c]`, input scale × weight scale.
-    pub scales: &'static [f32],
+    pub scales: &'a [f32],
 }
 
-impl Conv2dInt8Head {
-    /// Itself, for a static's initialiser.
-    ///
-    /// # Panics
-    /// At compile time there, when lengths and geometry disagree.
-    #[must_use]
-    pub const fn checked<I: Isa>(self) -> Self {
-        self.sums.check::<I>();
-        assert!(self.scales.len() == self.sums.geometry.output.channels, "one scale a channel");
-        self
+impl Conv2dInt8Head<'_> {
+    const fn check<I: Isa>(&self) -> Result<(), &'static str> {
+        if let Err(reason) = self.sums.check::<I>() {
+            return Err(reason);
+        }
+        require!(self.scales.len() == self.sums.geometry.output.channels, "one scale a channel");
+        Ok(())
     }
+}
 
+impl<P: Isa> Proved<Conv2dInt8Head<'_>, P> {
     /// Runs the layer on one or two maps of int8 or int16, the second empty where there is one.
     #[inline(never)]
     pub fn run<I: Isa, X: Code>(&self, condition: Condition, maps: [&[X]; 2], scratch: &mut [i32], output: &mut [f32]) {
-        I::conv2d(&self.sums.convolution(condition, maps), &ToFloat { scales: self.scales }, scratch, output);
+        same_packing!(P, I);
+        let Conv2dInt8Head { sums, scales } = self.parameters();
+        let words = [scratch.len(), I::scratch_words(&sums.geometry)];
+        let none = Residual::<f32>::None;
+        let Some(Buffers { maps, output, .. }) = fit(sums.lens(), maps, none, words, output) else { return };
+        I::conv2d(&sums.convolution(condition, maps), &ToFloat { scales }, scratch, output);
     }
+
+    /// Some rows of it, see [`Geometry::rows`].
+    pub(super) const fn part(&self, geometry: Geometry) -> Self {
+        let Conv2dInt8Head { sums, scales } = *self.parameters();
+        Self::new(Conv2dInt8Head { sums: Sums { geometry, ..sums }, scales })
+    }
+}
+
+/// What generated code and programs compare their buffers with.
+macro_rules! lens {
+    ($($kernel:ident)*) => {$(
+        impl<P: Isa> Proved<$kernel<'_>, P> {
+            /// Elements of each map that it reads; 0 for a second that there is not.
+            #[must_use]
+            pub const fn input_lens(&self) -> [usize; 2] {
+                self.parameters().sums.lens().inputs
+            }
+
+            /// Elements of its output, and of a residual.
+            #[must_use]
+            pub const fn output_len(&self) -> usize {
+                self.parameters().sums.lens().output
+            }
+
+            /// 32-bit words of scratch.
+            #[must_use]
+            pub const fn scratch_len(&self) -> usize {
+                P::SCRATCH.words(&P::PACKING, &self.parameters().sums.geometry)
+            }
+        }
+    )*};
+}
+lens! { Conv2dInt8 Conv2dFine Conv2dInt8Head }
+
+provable! {
+    ['a] Conv2dInt8<'a>, packed for I;
+    ['a] Conv2dFine<'a>, packed for I;
+    ['a] Conv2dInt8Head<'a>, packed for I;
 }
 
 #[cfg(test)]
@@ -178,29 +232,30 @@ mod tests {
     use std::{vec, vec::Vec};
 
     fn check<I: Isa>(plain: Plain, seed: u64) -> Result<(), TestCaseError> {
-        let conv = plain.pack::<I>();
+        let proved = plain.pack::<I>();
+        let conv = proved.parameters();
         let condition = Condition { step: (seed % 3) as usize, class: (seed % 2) as usize };
         let (input, wide) = (maps(&conv.sums, bytes(seed, 1)), maps(&conv.sums, |i| i16::from(bytes(seed, 5)(i)) * 40));
         let (input, wide) = ([&input[0][..], &input[1]], [&wide[0][..], &wide[1]]);
         let residual: Vec<i8> = (0..conv.sums.geometry.output.len()).map(bytes(seed, 9)).collect();
-        let mut scratch = vec![i32::MIN; I::scratch_words(&conv.sums.geometry)];
+        let mut scratch = vec![i32::MIN; proved.scratch_len()];
 
         let mut output = vec![0; residual.len()];
-        conv.run::<I, _>(condition, input, Residual::None, &mut scratch, &mut output);
+        proved.run::<I, _>(condition, input, Residual::None, &mut scratch, &mut output);
         prop_assert_eq!(&output, &finish(&conv.epilogue, &plain.oracle(condition, input, None)));
 
         let expected = finish(&conv.epilogue, &plain.oracle(condition, input, Some(&residual)));
-        conv.run::<I, _>(condition, input, Residual::From(&residual), &mut scratch, &mut output);
+        proved.run::<I, _>(condition, input, Residual::From(&residual), &mut scratch, &mut output);
         prop_assert_eq!(&output, &expected);
         output.copy_from_slice(&residual);
-        conv.run::<I, _>(condition, input, Residual::InOutput, &mut scratch, &mut output);
+        proved.run::<I, _>(condition, input, Residual::InOutput, &mut scratch, &mut output);
         prop_assert_eq!(&output, &expected);
 
-        check_fine::<I, _>(&plain, &conv, condition, input, &mut scratch, seed)?;
-        check_fine::<I, _>(&plain, &conv, condition, wide, &mut scratch, seed)?;
+        check_fine::<I, _>(&plain, conv, condition, input, &mut scratch, seed)?;
+        check_fine::<I, _>(&plain, conv, condition, wide, &mut scratch, seed)?;
 
         let sums = plain.oracle(condition, wide, None);
-        conv.run::<I, _>(condition, wide, Residual::None, &mut scratch, &mut output);
+        proved.run::<I, _>(condition, wide, Residual::None, &mut scratch, &mut output);
         prop_assert_eq!(&output, &finish(&conv.epilogue, &sums));
         let scales: Vec<f32> = (0..conv.sums.geometry.output.channels).map(|c| 0.001 + c as f32 / 300.0).collect();
         let head = Conv2dInt8Head { sums: conv.sums, scales: leak(&scales) }.checked::<I>();
@@ -215,7 +270,7 @@ mod tests {
     /// Every type of output with every residual.
     fn check_fine<I: Isa, X: Code + Into<i64>>(
         plain: &Plain,
-        conv: &Conv2dInt8,
+        conv: &Conv2dInt8<'_>,
         condition: Condition,
         input: [&[X]; 2],
         scratch: &mut [i32],
@@ -229,7 +284,8 @@ mod tests {
             requantize: conv.epilogue.requantize,
             table: conv.epilogue.table.map(|_| leak(&[table]).first().unwrap()),
         };
-        let conv = Conv2dFine { sums: conv.sums, epilogue }.checked::<I>();
+        let layer = Conv2dFine { sums: conv.sums, epilogue };
+        let conv = layer.checked::<I>();
         let narrow: Vec<i8> = (0..sums.len()).map(bytes(seed, 9)).collect();
         let wide: Vec<i16> = narrow.iter().map(|code| i16::from(*code) * 13).collect();
         let codes = |residual: &dyn Fn(usize) -> Option<i32>| -> Vec<i32> {
@@ -250,7 +306,7 @@ mod tests {
         let from_fine = |codes: &[i32]| codes.iter().map(|code| i16::from_fine(*code)).collect::<Vec<i16>>();
         let without = FineEpilogue { residual_multipliers: &[], ..epilogue };
         let mut output = vec![0i16; sums.len()];
-        let bare = Conv2dFine { epilogue: without, ..conv }.checked::<I>();
+        let bare = Conv2dFine { epilogue: without, ..layer }.checked::<I>();
         bare.run::<I, _, i16, _>(condition, input, Residual::None, scratch, &mut output);
         prop_assert_eq!(&output, &from_fine(&plain));
         conv.run::<I, _, _, _>(condition, input, Residual::From(&narrow), scratch, &mut output);
@@ -284,7 +340,7 @@ mod tests {
     }
 
     /// 1×1, one channel, a factor of ½; packed for [`Pairs`] but for its weights' length.
-    static SMALL: Conv2dInt8 = Conv2dInt8 {
+    static SMALL: Proved<Conv2dInt8> = Conv2dInt8 {
         sums: Sums {
             geometry: Geometry {
                 input: Shape { height: 1, width: 4, channels: 1 },
@@ -316,22 +372,8 @@ mod tests {
     }
 
     #[test]
-    fn short_buffers_change_nothing_or_less() {
-        let condition = Condition { step: 7, class: 7 };
-        let mut output = [5; 4];
-        let run = |scratch: &mut [i32], input: &[i8], output: &mut [i8]| {
-            SMALL.run::<Portable, i8>(condition, [input, &[]], Residual::From(&[]), scratch, output);
-        };
-        run(&mut [], &[1; 4], &mut output);
-        run(&mut [0; 8], &[1; 4], &mut output);
-        assert_eq!(output, [5; 4]);
-        run(&mut [0; 9], &[1; 4], &mut output[..2]);
-        assert_eq!(output, [64, 64, 5, 5]);
-    }
-
-    #[test]
     fn misfits_are_found() {
-        let Conv2dInt8 { sums, epilogue } = SMALL;
+        let Conv2dInt8 { sums, epilogue } = *SMALL.parameters();
         let misfits = [
             Conv2dInt8 { sums: Sums { weights: &[1, 2], ..sums }, epilogue },
             Conv2dInt8 { sums: Sums { channels: [1, 1], ..sums }, epilogue },
@@ -344,8 +386,9 @@ mod tests {
             },
         ];
         for misfit in misfits {
-            assert!(std::panic::catch_unwind(|| misfit.checked::<Portable>()).is_err(), "{misfit:?}");
+            assert!(misfit.proved::<Portable>().is_err(), "{misfit:?}");
         }
-        assert!(std::panic::catch_unwind(|| SMALL.checked::<Quads>()).is_err());
+        assert_eq!(SMALL.parameters().proved::<Quads>().err(), Some("weights are packed for this instruction set"));
+        assert!(std::panic::catch_unwind(|| SMALL.parameters().checked::<Quads>()).is_err());
     }
 }

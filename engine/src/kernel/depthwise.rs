@@ -1,5 +1,8 @@
 //! Convolution with a kernel of its own for every channel.
 
+use super::buffers::{Buffers, Lens, fit};
+use super::conv2d_int8::BAD_EPILOGUE;
+use super::proved::{Proved, provable, require};
 use crate::conditioning::{Bias, Condition, at};
 use crate::epilogue::Epilogue;
 use crate::geometry::Geometry;
@@ -19,45 +22,42 @@ const LANES: usize = 4;
 /// then [`Epilogue`]. Taps outside the map meet `zero_point`; every zero point's product is in the bias. The code
 /// generator bounds the sums as it does those of [`super::Sums`]. Cost: output elements · k_h · k_w MACs; no scratch.
 #[derive(Clone, Copy, Debug)]
-pub struct DepthwiseInt8 {
+pub struct DepthwiseInt8<'a> {
     /// Shapes.
     pub geometry: Geometry,
     /// What stands for 0 in the input.
     pub zero_point: i16,
     /// `[k_h][k_w][channels]`; −127 to 127.
-    pub weights: &'static [i8],
+    pub weights: &'a [i8],
     /// In units of input scale × weight scale.
-    pub bias: Bias<i32>,
+    pub bias: Bias<'a, i32>,
     /// From sums to int8.
-    pub epilogue: Epilogue,
+    pub epilogue: Epilogue<'a>,
 }
 
-impl DepthwiseInt8 {
-    /// Itself, for a static's initialiser.
-    ///
-    /// # Panics
-    /// At compile time there, when lengths and geometry disagree or a multiplier is out of range.
-    #[must_use]
-    pub const fn checked(self) -> Self {
-        check(&self.geometry, self.weights.len(), &self.bias);
-        assert!(
-            self.epilogue.is_valid(self.geometry.output.channels),
-            "one even, positive multiplier a channel, one residual multiplier a channel or none; zero point and shift in range"
-        );
-        self
+impl DepthwiseInt8<'_> {
+    const fn check(&self) -> Result<(), &'static str> {
+        if let Err(reason) = check(&self.geometry, self.weights.len(), &self.bias) {
+            return Err(reason);
+        }
+        require!(self.epilogue.is_valid(self.geometry.output.channels), BAD_EPILOGUE);
+        Ok(())
     }
+}
 
+impl Proved<DepthwiseInt8<'_>> {
     /// Runs the layer.
     #[inline(never)]
     pub fn run<I: Isa>(&self, condition: Condition, input: &[i8], residual: Residual<'_, i8>, output: &mut [i8]) {
-        let depthwise = Depthwise {
-            geometry: &self.geometry,
-            zero_point: self.zero_point,
-            weights: self.weights,
-            biases: self.bias.rows(condition, self.geometry.output.channels),
-            input,
+        let DepthwiseInt8 { geometry, zero_point, weights, bias, epilogue } = self.parameters();
+        let Some(Buffers { maps: [input, _], residual, output }) =
+            fit(self.lens(), [input, &[]], residual, [0; 2], output)
+        else {
+            return;
         };
-        I::depthwise(&depthwise, &ToInt8 { epilogue: &self.epilogue, residual }, output);
+        let biases = bias.rows(condition, geometry.output.channels);
+        let depthwise = Depthwise { geometry, zero_point: *zero_point, weights, biases, input };
+        I::depthwise(&depthwise, &ToInt8 { epilogue, residual }, output);
     }
 }
 
@@ -66,28 +66,24 @@ impl DepthwiseInt8 {
 ///
 /// Taps outside the map meet 0. All in f32 without FMA, from the first tap to the last; the result is rounded once.
 #[derive(Clone, Copy, Debug)]
-pub struct DepthwiseFloat<T: 'static> {
+pub struct DepthwiseFloat<'a, T> {
     /// Shapes.
     pub geometry: Geometry,
     /// `[k_h][k_w][channels]`.
-    pub weights: &'static [T],
+    pub weights: &'a [T],
     /// Added to the sum.
-    pub bias: Bias<T>,
+    pub bias: Bias<'a, T>,
     /// The last operation.
     pub activation: Activation,
 }
 
-impl<T: Real> DepthwiseFloat<T> {
-    /// Itself, for a static's initialiser.
-    ///
-    /// # Panics
-    /// At compile time there, when lengths and geometry disagree.
-    #[must_use]
-    pub const fn checked(self) -> Self {
-        check(&self.geometry, self.weights.len(), &self.bias);
-        self
+impl<T: Real> DepthwiseFloat<'_, T> {
+    const fn check(&self) -> Result<(), &'static str> {
+        check(&self.geometry, self.weights.len(), &self.bias)
     }
+}
 
+impl<T: Real> Proved<DepthwiseFloat<'_, T>> {
     /// Runs the layer.
     pub fn run<X: Real, Y: Real>(
         &self,
@@ -96,15 +92,21 @@ impl<T: Real> DepthwiseFloat<T> {
         residual: Residual<'_, Y>,
         output: &mut [Y],
     ) {
-        let channels = self.geometry.output.channels.max(1);
-        let [steps, classes] = self.bias.rows(condition, channels);
-        let pixels = self.geometry.output.positions().zip(output.chunks_exact_mut(channels));
+        let Some(Buffers { maps: [input, _], residual, output }) =
+            fit(self.lens(), [input, &[]], residual, [0; 2], output)
+        else {
+            return;
+        };
+        let DepthwiseFloat { geometry, weights, bias, activation } = self.parameters();
+        let channels = geometry.output.channels.max(1);
+        let [steps, classes] = bias.rows(condition, channels);
+        let pixels = geometry.output.positions().zip(output.chunks_exact_mut(channels));
         for (index, (position, pixel)) in pixels.enumerate() {
             for (block, outs) in pixel.chunks_mut(LANES).enumerate() {
                 let first = block * LANES;
                 let mut sums = [0.0; LANES];
-                let mut weights = self.weights.chunks_exact(channels);
-                self.geometry.taps(position, |pixel| {
+                let mut weights = weights.chunks_exact(channels);
+                geometry.taps(position, |pixel| {
                     let weights = weights.next().and_then(|weights| weights.get(first..)).unwrap_or_default();
                     let values = pixel.and_then(|pixel| input.get(pixel * channels + first..)).unwrap_or_default();
                     for ((sum, value), weight) in sums.iter_mut().zip(values).zip(weights) {
@@ -114,18 +116,53 @@ impl<T: Real> DepthwiseFloat<T> {
                 for ((channel, sum), out) in (first..).zip(sums).zip(outs) {
                     let bias = at(steps, channel).to_f32() + at(classes, channel).to_f32();
                     let residual = residual.at(index * channels + channel, *out).to_f32();
-                    *out = Y::from_f32(self.activation.apply(sum + bias + residual));
+                    *out = Y::from_f32(activation.apply(sum + bias + residual));
                 }
             }
         }
     }
 }
 
-const fn check<T>(geometry: &Geometry, weights: usize, bias: &Bias<T>) {
+const fn check<T>(geometry: &Geometry, weights: usize, bias: &Bias<'_, T>) -> Result<(), &'static str> {
     let channels = geometry.output.channels;
-    assert!(geometry.is_valid() && geometry.input.channels == channels, "as many channels out as in, and none is 0");
-    assert!(weights == geometry.kernel[0] * geometry.kernel[1] * channels, "a kernel a channel");
-    assert!(bias.is_valid(channels), "bias tables are rows of a value a channel");
+    require!(geometry.is_valid(), "a dimension is 0, or a map has more elements than 32 bits count");
+    require!(geometry.input.channels == channels, "as many channels out as in");
+    require!(weights == geometry.patch_len(), "a kernel a channel");
+    require!(bias.is_valid(channels), "bias tables are rows of a value a channel");
+    Ok(())
+}
+
+/// What generated code and programs compare their buffers with.
+macro_rules! lens {
+    ($([$($generics:tt)*] $kernel:ty;)*) => {$(
+        impl<$($generics)*> Proved<$kernel> {
+            const fn lens(&self) -> Lens {
+                let geometry = &self.parameters().geometry;
+                Lens::of(geometry, [geometry.input.channels, 0])
+            }
+
+            /// Elements of the map that it reads.
+            #[must_use]
+            pub const fn input_len(&self) -> usize {
+                self.lens().inputs[0]
+            }
+
+            /// Elements of its output, and of a residual.
+            #[must_use]
+            pub const fn output_len(&self) -> usize {
+                self.lens().output
+            }
+        }
+    )*};
+}
+lens! {
+    ['a] DepthwiseInt8<'a>;
+    ['a, T: Real] DepthwiseFloat<'a, T>;
+}
+
+provable! {
+    ['a] DepthwiseInt8<'a>;
+    ['a, T: Real] DepthwiseFloat<'a, T>;
 }
 
 #[cfg(test)]
@@ -168,9 +205,10 @@ mod tests {
                     },
                     table: None,
                 },
-            }.checked();
+            };
             let (input, residual) = (bytes(geometry.input.len(), 17), bytes(geometry.output.len(), 19));
             let condition = Condition { step: 2, class: 1 };
+            let proved = conv.checked();
             let mut expected = Vec::new();
             for (y, x) in geometry.output.positions() {
                 for c in 0..channels {
@@ -185,10 +223,10 @@ mod tests {
                 }
             }
             let mut output = vec![0; expected.len()];
-            conv.run::<Portable>(condition, &input, Residual::From(&residual), &mut output);
+            proved.run::<Portable>(condition, &input, Residual::From(&residual), &mut output);
             prop_assert_eq!(&output, &expected);
             output.copy_from_slice(&residual);
-            conv.run::<Portable>(condition, &input, Residual::InOutput, &mut output);
+            proved.run::<Portable>(condition, &input, Residual::InOutput, &mut output);
             prop_assert_eq!(&output, &expected);
         }
 
@@ -203,10 +241,10 @@ mod tests {
                 weights: leak(&reals(k_h * k_w * channels, 3)),
                 bias: Bias { steps: leak(&reals(channels, 5)), classes: &[] },
                 activation: Activation::Identity,
-            }.checked();
+            };
             let (input, residual) = (reals(geometry.input.len(), 17), reals(geometry.output.len(), 19));
             let mut output = vec![0.0; residual.len()];
-            conv.run(Condition { step: 0, class: 0 }, &input, Residual::From(&residual), &mut output);
+            conv.checked().run(Condition { step: 0, class: 0 }, &input, Residual::From(&residual), &mut output);
             for (i, (y, x)) in geometry.output.positions().enumerate() {
                 for c in 0..channels {
                     let mut sum = f64::from(conv.bias.steps[c]) + f64::from(residual[i * channels + c]);

@@ -1,23 +1,23 @@
 //! Group normalisation: statistics of runs of channels, then a factor and an offset a channel (Wu & He 2018).
 
-use crate::conditioning::at;
-use crate::isa::{AFFINE_FRACTION, Isa, Work};
-use crate::real::{Activation, Real, floor, narrow, widen};
+use super::buffers::{Buffers, Lens, fit};
+use super::proved::{Proved, provable, require};
+use super::scale_shift::{Chosen, LANES, LARGEST_GAIN, Round};
+use crate::conditioning::{Bias, Condition, at};
+use crate::isa::{Isa, Work};
+use crate::real::{Activation, Real, narrow, widen};
 use crate::requantize::Table;
 use crate::residual::Residual;
 use crate::shape::Shape;
-
-/// Units of the index a unit of the input: a group that needs more is constant but for a code or two.
-const LARGEST_GAIN: f32 = 512.0;
 
 /// int8 map → int8 map. Per group of N values q, with the integers S = Σ q and S₂ = Σ q²:
 ///
 /// ```text
 /// mean     = S / N
 /// variance = (N·S₂ − S²) / N²                                       the numerator exactly, in 64 bits
-/// gain[c]  = clamp(gains[c] · (1 / √(variance + eps)), ±512)
+/// gain[c]  = clamp((gains[step][c] + gains[class][c]) · (1 / √(variance + eps)), ±512)
 /// m[c]     = ⌊gain[c] · 2¹⁴ + ½⌋
-/// o[c]     = clamp(⌊(offsets[c] − mean · gain[c]) · 2¹⁴ + ½⌋, ±(2³⁰ − 2¹⁴)) + 2¹³
+/// o[c]     = clamp(⌊((offsets[step][c] + offsets[class][c]) − mean · gain[c]) · 2¹⁴ + ½⌋, ±(2³⁰ − 2¹⁴)) + 2¹³
 /// index    = (q · m[c] + o[c]) >> 14
 /// out      = table ? table[clamp(index, −512, 511) + 512] : clamp(index, −128, 127)
 /// ```
@@ -26,81 +26,64 @@ const LARGEST_GAIN: f32 = 512.0;
 /// input's scale and zero point cancel, but for `eps`. |q · m| ≤ 2³⁰ and |o| < 2³⁰, so that no index overflows; N below
 /// 2¹⁷ keeps S₂ in int32. Scratch: 2 · channels.
 #[derive(Clone, Copy, Debug)]
-pub struct GroupNormInt8 {
+pub struct GroupNormInt8<'a> {
     /// Of input and output.
     pub shape: Shape,
     /// Runs of channels of equal length.
     pub groups: usize,
     /// In squared units of the input.
     pub eps: f32,
-    /// `[channels]`, in units of the output or of the table's index.
-    pub gains: &'static [f32],
-    /// `[channels]`, in the same units; the output's zero point is in it.
-    pub offsets: &'static [f32],
+    /// Rows `[2][channels]`: gains in units of the output or of the table's index; then offsets in the same units, with
+    /// the output's zero point in them. Adaptive normalisation has a row a step and a class, any other one row.
+    pub rows: Bias<'a, f32>,
     /// An activation.
-    pub table: Option<&'static Table>,
+    pub table: Option<&'a Table>,
 }
 
-impl GroupNormInt8 {
-    /// Itself, for a static's initialiser.
-    ///
-    /// # Panics
-    /// At compile time there, when lengths disagree or the sums could overflow.
-    #[must_use]
-    pub const fn checked(self) -> Self {
-        let channels = self.shape.channels;
-        assert!(!self.shape.is_empty() && self.groups > 0 && channels.is_multiple_of(self.groups), "whole groups");
-        assert!(self.gains.len() == channels && self.offsets.len() == channels, "a gain and an offset a channel");
-        assert!(self.shape.len() / self.groups < 1 << 17, "the sum of squares fits into 32 bits");
-        assert!(self.eps > 0.0, "what is added to the variance is above 0");
-        self
+impl GroupNormInt8<'_> {
+    const fn check(&self) -> Result<(), &'static str> {
+        let Self { shape, groups, eps, rows, .. } = self;
+        require!(shape.is_valid(), "a dimension is 0, or a map has more elements than 32 bits count");
+        require!(*groups > 0 && shape.channels.is_multiple_of(*groups), "whole groups");
+        require!(rows.is_valid(2 * shape.channels), "rows of a gain and an offset a channel");
+        require!(shape.len() / *groups < 1 << 17, "the sum of squares fits into 32 bits");
+        require!(*eps > 0.0, "what is added to the variance is above 0");
+        Ok(())
     }
+}
 
-    /// Runs the layer on `input`, which may lie in the output. `scratch` has 2 · channels elements.
+impl Proved<GroupNormInt8<'_>> {
+    /// Runs the layer on `input`, which may lie in the output.
     #[inline(never)]
-    pub fn run<I: Isa>(&self, input: Residual<'_, i8>, scratch: &mut [i32], output: &mut [i8]) {
-        let channels = self.shape.channels.max(1);
-        let len = (channels / self.groups.max(1)).max(1);
+    pub fn run<I: Isa>(&self, condition: Condition, input: Residual<'_, i8>, scratch: &mut [i32], output: &mut [i8]) {
+        let GroupNormInt8 { shape, groups, eps, rows, table } = *self.parameters();
+        let words = [scratch.len(), self.scratch_len()];
+        let Some(Buffers { residual: input, output, .. }) =
+            fit(Lens::equal(shape.len(), 0), [&[0i8; 0]; 2], input, words, output)
+        else {
+            return;
+        };
+        let channels = shape.channels.max(1);
+        let len = (channels / groups.max(1)).max(1);
         input.place(output);
         // First the channels' sums, then what they are turned into.
         let Some((factors, rest)) = scratch.split_at_mut_checked(channels) else { return };
         let Some(offsets) = rest.get_mut(..channels) else { return };
         I::channel_sums(output, factors, offsets);
-        let count = self.shape.len() / self.groups.max(1);
-        let parameters = self.gains.chunks(len).zip(self.offsets.chunks(len));
+        let count = shape.len() / groups.max(1);
+        let rows = Chosen::of(&rows, condition, channels);
         let groups = factors.chunks_mut(len).zip(offsets.chunks_mut(len));
-        for ((gains, biases), (factors, offsets)) in parameters.zip(groups) {
+        for (first, (factors, offsets)) in (0..channels).step_by(len).zip(groups) {
             let total = |sums: &[i32]| sums.iter().fold(0i32, |total, sum| total.wrapping_add(*sum));
-            let (mean, reciprocal) = statistics([total(factors), total(offsets)], count, self.eps);
-            for ((gain, bias), (factor, offset)) in gains.iter().zip(biases).zip(factors.iter_mut().zip(offsets)) {
+            let (mean, reciprocal) = statistics([total(factors), total(offsets)], count, eps);
+            for (channel, (factor, offset)) in (first..).zip(factors.iter_mut().zip(offsets)) {
+                let [gain, bias] = rows.channel(channel);
                 let gain = (gain * reciprocal).clamp(-LARGEST_GAIN, LARGEST_GAIN);
                 [*factor, *offset] = bytemuck::must_cast([gain, bias - mean * gain]);
             }
         }
         I::vectorize(Round { factors, offsets });
-        I::affine(factors, offsets, self.table, output);
-    }
-}
-
-/// Factors and offsets from the bits of f32 to fixed point.
-struct Round<'a> {
-    factors: &'a mut [i32],
-    offsets: &'a mut [i32],
-}
-
-impl Work for Round<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        const LIMIT: i32 = (1 << 30) - (1 << AFFINE_FRACTION);
-        for factor in self.factors {
-            *factor = fixed_point(f32::from_bits(*factor as u32));
-        }
-        for offset in self.offsets {
-            let rounded = fixed_point(f32::from_bits(*offset as u32));
-            *offset = rounded.clamp(-LIMIT, LIMIT) + (1 << (AFFINE_FRACTION - 1));
-        }
+        I::affine(factors, offsets, table, output);
     }
 }
 
@@ -112,56 +95,89 @@ fn statistics([sum, squares]: [i32; 2], count: usize, eps: f32) -> (f32, f32) {
     (sum as f32 / n, 1.0 / libm::sqrtf(variance + eps))
 }
 
-/// The nearest multiple of 2⁻¹⁴, ties up, in these units; saturates.
-#[inline(always)]
-fn fixed_point(value: f32) -> i32 {
-    floor(value * (1 << AFFINE_FRACTION) as f32 + 0.5)
-}
-
-/// f32 or f16 map → map of the same type: `out = activation((x − mean) / √(variance + eps) · weight[c] + bias[c])`, the
-/// variance being the mean of (x − mean)².
+/// f32 or f16 map → map of the same type: `out = activation((x − mean) / √(variance + eps) · gain[c] + offset[c])`, the
+/// variance being the mean of (x − mean)², gain and offset the sums of their rows of step and class.
 ///
 /// All in f32 without FMA; sums are taken channel by channel: along a row, over the rows, then over the group's channels.
 /// The result is rounded once. Scratch: 2 · channels.
 #[derive(Clone, Copy, Debug)]
-pub struct GroupNormFloat<T: 'static> {
+pub struct GroupNormFloat<'a, T> {
     /// Of input and output.
     pub shape: Shape,
     /// Runs of channels of equal length.
     pub groups: usize,
     /// Added to the variance.
     pub eps: f32,
-    /// `[channels]`.
-    pub weight: &'static [T],
-    /// `[channels]`.
-    pub bias: &'static [T],
+    /// Rows `[2][channels]`: gains, then offsets.
+    pub rows: Bias<'a, T>,
     /// The last operation.
     pub activation: Activation,
 }
 
-impl<T: Real> GroupNormFloat<T> {
-    /// Itself, for a static's initialiser.
-    ///
-    /// # Panics
-    /// At compile time there, when lengths disagree.
-    #[must_use]
-    pub const fn checked(self) -> Self {
-        let channels = self.shape.channels;
-        assert!(!self.shape.is_empty() && self.groups > 0 && channels.is_multiple_of(self.groups), "whole groups");
-        assert!(self.weight.len() == channels && self.bias.len() == channels, "a weight and a bias a channel");
-        self
-    }
-
-    /// Runs the layer on `input`, which may lie in the output. `scratch` has 2 · channels elements.
-    pub fn run<I: Isa, X: Real>(&self, input: Residual<'_, X>, scratch: &mut [f32], output: &mut [X]) {
-        input.place(output);
-        I::vectorize(Normalise { layer: self, scratch, output });
+impl<T: Real> GroupNormFloat<'_, T> {
+    const fn check(&self) -> Result<(), &'static str> {
+        let Self { shape, groups, rows, .. } = self;
+        require!(shape.is_valid(), "a dimension is 0, or a map has more elements than 32 bits count");
+        require!(*groups > 0 && shape.channels.is_multiple_of(*groups), "whole groups");
+        require!(rows.is_valid(2 * shape.channels), "rows of a gain and an offset a channel");
+        Ok(())
     }
 }
 
+impl<T: Real> Proved<GroupNormFloat<'_, T>> {
+    /// Runs the layer on `input`, which may lie in the output.
+    pub fn run<I: Isa, X: Real>(
+        &self,
+        condition: Condition,
+        input: Residual<'_, X>,
+        scratch: &mut [f32],
+        output: &mut [X],
+    ) {
+        let layer = self.parameters();
+        let needed = [scratch.len(), self.scratch_len()];
+        let Some(Buffers { residual: input, output, .. }) =
+            fit(Lens::equal(layer.shape.len(), 0), [&[0i8; 0]; 2], input, needed, output)
+        else {
+            return;
+        };
+        input.place(output);
+        let rows = Chosen::of(&layer.rows, condition, layer.shape.channels);
+        I::vectorize(Normalise { layer, rows, scratch, output });
+    }
+}
+
+/// What generated code and programs compare their buffers with.
+macro_rules! lens {
+    ($([$($generics:tt)*] $kernel:ty;)*) => {$(
+        impl<$($generics)*> Proved<$kernel> {
+            /// Elements of input and output.
+            #[must_use]
+            pub const fn output_len(&self) -> usize {
+                self.parameters().shape.len()
+            }
+
+            /// Elements of scratch.
+            #[must_use]
+            pub const fn scratch_len(&self) -> usize {
+                2 * self.parameters().shape.channels
+            }
+        }
+    )*};
+}
+lens! {
+    ['a] GroupNormInt8<'a>;
+    ['a, T: Real] GroupNormFloat<'a, T>;
+}
+
+provable! {
+    ['a] GroupNormInt8<'a>;
+    ['a, T: Real] GroupNormFloat<'a, T>;
+}
+
 /// A layer at work on what lies in the output.
-struct Normalise<'a, T: 'static, X> {
-    layer: &'a GroupNormFloat<T>,
+struct Normalise<'a, T, X> {
+    layer: &'a GroupNormFloat<'a, T>,
+    rows: Chosen<'a, T>,
     scratch: &'a mut [f32],
     output: &'a mut [X],
 }
@@ -171,7 +187,7 @@ impl<T: Real, X: Real> Work for Normalise<'_, T, X> {
 
     #[inline(always)]
     fn run(self) {
-        let Self { layer, scratch, output } = self;
+        let Self { layer, rows, scratch, output } = self;
         let channels = layer.shape.channels.max(1);
         let len = (channels / layer.groups.max(1)).max(1);
         let count = (layer.shape.len() / layer.groups.max(1)) as f32;
@@ -193,7 +209,7 @@ impl<T: Real, X: Real> Work for Normalise<'_, T, X> {
         }
         for first in (0..channels).step_by(LANES) {
             let [means, factors] = [&*means, &*factors].map(|values| widen::<f32, LANES>(values.get(first..)));
-            let [weight, bias] = [layer.weight, layer.bias].map(|values| widen::<T, LANES>(values.get(first..)));
+            let [weight, bias] = rows.lanes(first);
             for pixel in output.chunks_exact_mut(channels) {
                 let pixel = pixel.get_mut(first..).unwrap_or_default();
                 let mut values = widen::<X, LANES>(Some(pixel));
@@ -205,9 +221,6 @@ impl<T: Real, X: Real> Work for Normalise<'_, T, X> {
         }
     }
 }
-
-/// Channels that are worked on together.
-const LANES: usize = 16;
 
 /// `sums[c] = Σ_rows Σ_columns f(x, parameter(c))` of every channel of a map.
 #[inline(always)]
@@ -245,6 +258,13 @@ mod tests {
     use proptest::prelude::*;
     use std::{vec, vec::Vec};
 
+    const FIRST: Condition = Condition { step: 0, class: 0 };
+
+    /// One row for all steps and classes.
+    fn constant<T: Clone>(gains: &[T], offsets: &[T]) -> Bias<'static, T> {
+        Bias { steps: leak(&[gains, offsets].concat()), classes: &[] }
+    }
+
     fn leak<T: Clone>(values: &[T]) -> &'static [T] {
         values.to_vec().leak()
     }
@@ -280,21 +300,22 @@ mod tests {
             let offsets: Vec<f32> = (0..shape.channels).map(random(9)).map(|q| f32::from(q) * 0.3).collect();
             let table: Table = core::array::from_fn(|i| (i as i32 / 4 - 128) as i8);
             let norm = GroupNormInt8 {
-                shape, groups, eps, gains: leak(&gains), offsets: leak(&offsets),
+                shape, groups, eps, rows: constant(&gains, &offsets),
                 table: fused.then(|| &leak(&[table])[0]),
             }.checked();
             let mut scratch = vec![0; 2 * shape.channels];
             let mut output = vec![0; input.len()];
-            norm.run::<Portable>(Residual::From(&input), &mut scratch, &mut output);
+            norm.run::<Portable>(FIRST, Residual::From(&input), &mut scratch, &mut output);
             let wide: Vec<f64> = input.iter().map(|q| f64::from(*q)).collect();
             for (out, real) in output.iter().zip(oracle(shape, groups, eps.into(), &wide, &gains, &offsets)) {
                 let real = if fused { real.clamp(-512.0, 511.0) / 4.0 - 0.375 } else { real.clamp(-128.0, 127.0) };
                 // Half a unit, and what f32 and 14 bits of fraction lose.
                 prop_assert!((f64::from(*out) - real).abs() <= 0.53, "{} {}", out, real);
             }
-            for run in [GroupNormInt8::run::<Portable>, GroupNormInt8::run::<Avx2>, GroupNormInt8::run::<Avx512Vnni>] {
+            type Layer = Proved<GroupNormInt8<'static>>;
+            for run in [Layer::run::<Portable>, Layer::run::<Avx2>, Layer::run::<Avx512Vnni>] {
                 let mut in_place = input.clone();
-                run(&norm, Residual::InOutput, &mut scratch, &mut in_place);
+                run(&norm, FIRST, Residual::InOutput, &mut scratch, &mut in_place);
                 prop_assert_eq!(&in_place, &output);
             }
         }
@@ -305,14 +326,15 @@ mod tests {
             let input: Vec<f32> = (0..shape.len()).map(random(1)).collect();
             let [weight, bias] = [3, 5].map(|salt| (0..shape.channels).map(random(salt)).collect::<Vec<f32>>());
             let norm = GroupNormFloat {
-                shape, groups, eps: 0.01, weight: leak(&weight), bias: leak(&bias), activation: Activation::Identity,
+                shape, groups, eps: 0.01, rows: constant(&weight, &bias), activation: Activation::Identity,
             }.checked();
             let mut output = vec![0.0; input.len()];
             let mut scratch = vec![0.0; 2 * shape.channels];
-            norm.run::<Portable, _>(Residual::From(&input), &mut scratch, &mut output);
-            for run in [GroupNormFloat::run::<Avx2, f32>, GroupNormFloat::run::<Avx512Vnni, f32>] {
+            norm.run::<Portable, _>(FIRST, Residual::From(&input), &mut scratch, &mut output);
+            type Layer = Proved<GroupNormFloat<'static, f32>>;
+            for run in [Layer::run::<Avx2, f32>, Layer::run::<Avx512Vnni, f32>] {
                 let mut in_place = input.clone();
-                run(&norm, Residual::InOutput, &mut scratch, &mut in_place);
+                run(&norm, FIRST, Residual::InOutput, &mut scratch, &mut in_place);
                 prop_assert_eq!(&in_place, &output);
             }
             let wide: Vec<f64> = input.iter().map(|x| f64::from(*x)).collect();
@@ -329,19 +351,16 @@ mod tests {
             shape,
             groups: 2,
             eps: 1e-9,
-            gains: leak(&[f32::MAX, -1e30]),
-            offsets: leak(&[0.0, -40.0]),
+            rows: constant(&[f32::MAX, -1e30], &[0.0, -40.0]),
             table: None,
         };
         let mut output = [0; 4];
-        norm.checked().run::<Portable>(Residual::From(&[-128, 127, 127, -128]), &mut [0; 4], &mut output);
+        norm.checked().run::<Portable>(FIRST, Residual::From(&[-128, 127, 127, -128]), &mut [0; 4], &mut output);
         assert_eq!(output, [-128, -128, 127, 127], "gains saturate");
         // A constant group has no variance: what is left is the offset.
-        let flat = GroupNormInt8 { gains: &[50.0, 50.0], offsets: &[3.0, -4.6], ..norm };
-        flat.run::<Portable>(Residual::From(&[9, -128, 9, -128]), &mut [0; 4], &mut output);
+        let flat = GroupNormInt8 { rows: constant(&[50.0, 50.0], &[3.0, -4.6]), ..norm };
+        flat.checked().run::<Portable>(FIRST, Residual::From(&[9, -128, 9, -128]), &mut [0; 4], &mut output);
         assert_eq!(output, [3, -5, 3, -5]);
-        flat.run::<Portable>(Residual::InOutput, &mut [0; 3], &mut output);
-        assert_eq!(output, [3, -5, 3, -5], "too little scratch changes nothing");
     }
 
     #[test]
@@ -358,25 +377,41 @@ mod tests {
     #[test]
     fn halves_round_once_and_activations_apply() {
         let shape = Shape { height: 1, width: 2, channels: 1 };
-        let one = leak(&[f16::ONE]);
-        let norm = GroupNormFloat { shape, groups: 1, eps: 1e-6, weight: one, bias: one, activation: Activation::Silu };
+        let rows = constant(&[f16::ONE], &[f16::ONE]);
+        let norm = GroupNormFloat { shape, groups: 1, eps: 1e-6, rows, activation: Activation::Silu };
         let mut map = [f16::from_f32(2.0), f16::from_f32(4.0)];
-        norm.checked().run::<Portable, _>(Residual::InOutput, &mut [0.0; 4], &mut map);
+        norm.checked().run::<Portable, _>(FIRST, Residual::InOutput, &mut [0.0; 4], &mut map);
         let expected = [0.0, 2.0].map(|x| f16::from_f32(Activation::Silu.apply(x)));
         assert!(map.iter().zip(expected).all(|(a, b)| (a.to_f32() - b.to_f32()).abs() < 2e-3), "{map:?}");
     }
 
     #[test]
+    fn rows_of_step_and_class_add_up() {
+        let shape = Shape { height: 1, width: 2, channels: 2 };
+        let steps = leak(&[9.0, 9.0, 9.0, 9.0, 10.0, 20.0, 1.0, 0.0]);
+        let rows = Bias { steps, classes: leak(&[0.0, 0.0, 0.0, 0.0, 5.0, -40.0, 2.0, 7.0]) };
+        let condition = Condition { step: 1, class: 1 };
+        let norm = GroupNormInt8 { shape, groups: 2, eps: 1e-9, rows, table: None }.checked();
+        let mut output = [-1, 3, 1, 5];
+        norm.run::<Portable>(condition, Residual::InOutput, &mut [0; 4], &mut output);
+        assert_eq!(output, [-12, 27, 18, -13]);
+        let floats = GroupNormFloat { shape, groups: 2, eps: 1e-9, rows, activation: Activation::Identity }.checked();
+        let mut map = [-1.0f32, 3.0, 1.0, 5.0];
+        floats.run::<Portable, _>(condition, Residual::InOutput, &mut [0.0; 4], &mut map);
+        assert!(map.iter().zip(output).all(|(x, q)| (x - f32::from(q)).abs() < 1e-3), "{map:?}");
+    }
+
+    #[test]
     fn misfits_are_found() {
         let shape = Shape { height: 1, width: 1, channels: 2 };
-        let norm = GroupNormInt8 { shape, groups: 1, eps: 1.0, gains: &[1.0; 2], offsets: &[0.0; 2], table: None };
+        let norm = GroupNormInt8 { shape, groups: 1, eps: 1.0, rows: constant(&[1.0; 2], &[0.0; 2]), table: None };
         for misfit in [
             GroupNormInt8 { groups: 3, ..norm },
-            GroupNormInt8 { gains: &[1.0], ..norm },
+            GroupNormInt8 { rows: constant(&[1.0], &[1.0]), ..norm },
             GroupNormInt8 { eps: 0.0, ..norm },
             GroupNormInt8 { shape: Shape { height: 1 << 16, ..shape }, ..norm },
         ] {
-            assert!(std::panic::catch_unwind(|| misfit.checked()).is_err(), "{misfit:?}");
+            assert!(misfit.proved().is_err(), "{misfit:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Convolutions as their documentation defines them, in 64 bits, on random parameters: what kernels are held to.
 
-use super::{Bias, Condition, Conv2dInt8, Epilogue, FineEpilogue, Geometry, Sums};
-use crate::isa::{Isa, Packing};
+use super::{Bias, Condition, Conv2dInt8, Epilogue, FineEpilogue, Geometry, Proved, Sums};
+use crate::isa::{Isa, Packing, Sealed};
 use crate::requantize::{Requantize, Table};
 use crate::shape::Shape;
 use proptest::prelude::*;
@@ -17,6 +17,7 @@ macro_rules! packings {
     ($($name:ident: $packing:expr;)*) => {$(
         #[derive(Clone, Copy, Debug)]
         pub(crate) struct $name;
+        impl Sealed for $name {}
         impl Isa for $name {
             const NAME: &'static str = stringify!($name);
             const PACKING: Packing = $packing;
@@ -31,10 +32,10 @@ packings! {
 
 /// A convolution before its weights are packed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Plain(pub(super) Conv2dInt8);
+pub(super) struct Plain(pub(super) Conv2dInt8<'static>);
 
 impl Plain {
-    pub(super) fn pack<I: Isa>(self) -> Conv2dInt8 {
+    pub(super) fn pack<I: Isa>(self) -> Proved<Conv2dInt8<'static>, I> {
         let Sums { geometry, weights, .. } = self.0.sums;
         let taps = geometry.patch_len();
         let mut packed = vec![0; I::PACKING.packed_len(&geometry)];
@@ -85,7 +86,7 @@ impl Plain {
 }
 
 /// The epilogue as the documentation defines it.
-pub(super) fn finish(epilogue: &Epilogue, accs: &[i64]) -> Vec<i8> {
+pub(super) fn finish(epilogue: &Epilogue<'_>, accs: &[i64]) -> Vec<i8> {
     let Requantize { shift, multipliers, zero_point } = epilogue.requantize;
     let index = |(i, acc): (usize, &i64)| {
         let product = i128::from(*acc) * (1 << shift) * i128::from(multipliers[i % multipliers.len()]);
@@ -100,7 +101,7 @@ pub(super) fn finish(epilogue: &Epilogue, accs: &[i64]) -> Vec<i8> {
 }
 
 /// The fine code of element `i` as the documentation defines it.
-pub(super) fn fine(epilogue: &FineEpilogue, sum: i64, i: usize, residual: Option<i32>) -> i32 {
+pub(super) fn fine(epilogue: &FineEpilogue<'_>, sum: i64, i: usize, residual: Option<i32>) -> i32 {
     let Requantize { shift, multipliers, zero_point } = epilogue.requantize;
     let channel = i % multipliers.len();
     let residual = residual.map_or(0, |residual| {
@@ -148,7 +149,7 @@ prop_compose! {
 }
 
 /// Both maps of a convolution.
-pub(super) fn maps<X>(sums: &Sums, value: impl Fn(usize) -> X + Copy) -> [Vec<X>; 2] {
+pub(super) fn maps<X>(sums: &Sums<'_>, value: impl Fn(usize) -> X + Copy) -> [Vec<X>; 2] {
     let pixels = sums.geometry.input.height * sums.geometry.input.width;
     sums.channels.map(|channels| (channels..channels * (pixels + 1)).map(value).collect())
 }

@@ -1,5 +1,7 @@
 //! Two convolutions as one, so that the map between them is never whole.
 
+use super::buffers::{Buffers, Lens, fit};
+use super::proved::{Proved, provable, require};
 use super::{Conv2dInt8, Sums, WinogradInRamInt8, WinogradInt8, WinogradSums};
 use crate::conditioning::Condition;
 use crate::geometry::Geometry;
@@ -9,11 +11,11 @@ use crate::shape::Shape;
 
 /// A convolution of one int8 map, which can compute some of its rows alone.
 pub trait Rows {
-    /// Runs it with the geometry of some rows of its own, see [`Geometry::rows`]: `map` holds those that they read,
-    /// `output` takes them. Scratch: what the instruction set says for that geometry.
+    /// Computes rows `from` up to `to` of its output, which [splits](Geometry::splits): `map` holds the rows that they read,
+    /// see [`Geometry::rows`], `output` takes them. Scratch: what the instruction set says for those rows' geometry.
     fn rows<I: Isa>(
         &self,
-        geometry: Geometry,
+        rows: [usize; 2],
         condition: Condition,
         map: &[i8],
         residual: Residual<'_, i8>,
@@ -22,20 +24,33 @@ pub trait Rows {
     );
 }
 
+/// Some rows of a proved geometry; none where it does not split or has no such rows.
+///
+/// What is proved of the whole holds for them: weights and biases have no rows, the rows' maps are parts of the whole ones,
+/// and as the geometry splits each row reads at least one of the input's.
+#[inline]
+pub(super) const fn rows_of(geometry: &Geometry, [from, to]: [usize; 2]) -> Option<Geometry> {
+    let exist = from < to && to <= geometry.output.height && geometry.splits();
+    debug_assert!(exist, "the geometry splits and has these rows");
+    if exist { Some(geometry.rows([from, to]).0) } else { None }
+}
+
 /// The kernels differ in their sums' type alone.
 macro_rules! rows {
     ($($kernel:ident: $sums:ident;)*) => {$(
-        impl Rows for $kernel {
+        impl<P: Isa> Rows for Proved<$kernel<'_>, P> {
             fn rows<I: Isa>(
                 &self,
-                geometry: Geometry,
+                rows: [usize; 2],
                 condition: Condition,
                 map: &[i8],
                 residual: Residual<'_, i8>,
                 scratch: &mut [i32],
                 output: &mut [i8],
             ) {
-                let part = Self { sums: $sums { geometry, ..self.sums }, ..*self };
+                let whole = *self.parameters();
+                let Some(geometry) = rows_of(&whole.sums.geometry, rows) else { return };
+                let part = Self::new($kernel { sums: $sums { geometry, ..whole.sums }, ..whole });
                 part.run::<I, i8>(condition, [map, &[]], residual, scratch, output);
             }
         }
@@ -73,14 +88,9 @@ pub struct Strip {
 }
 
 impl Strips {
-    /// Itself, for a static's initialiser.
-    ///
-    /// # Panics
-    /// At compile time there, when the convolutions do not [fit](Self::fits) each other.
-    #[must_use]
-    pub const fn checked(self) -> Self {
-        assert!(self.fits(), "one convolution reads the other's map, and every strip reads some of its rows");
-        self
+    const fn check(&self) -> Result<(), &'static str> {
+        require!(self.fits(), "one convolution reads the other's map, and every strip reads some of its rows");
+        Ok(())
     }
 
     /// Whether the convolutions can run so.
@@ -90,9 +100,9 @@ impl Strips {
         self.rows > 0
             && first.is_valid()
             && second.is_valid()
-            && are_equal(first.output, second.input)
-            && reads_rows(first)
-            && reads_rows(second)
+            && first.output.equals(second.input)
+            && first.splits()
+            && second.splits()
     }
 
     /// The strip whose first row of the result is `from`.
@@ -131,7 +141,7 @@ impl Strips {
     pub const fn may_overwrite(&self) -> bool {
         let [first, second] = &self.geometries;
         let last = self.strip(second.output.height - 1).read[1];
-        let (mut from, mut safe) = (0, are_equal(first.input, second.output));
+        let (mut from, mut safe) = (0, first.input.equals(second.output));
         while from < second.output.height {
             let Strip { made: [_, made], rows: [_, written], .. } = self.strip(from);
             let (_, [next, _]) = first.rows([made, made + 1]);
@@ -140,9 +150,30 @@ impl Strips {
         }
         safe
     }
+}
+
+impl Proved<Strips> {
+    /// Elements of the map that the first convolution reads.
+    #[must_use]
+    pub const fn input_len(&self) -> usize {
+        self.parameters().geometries[0].input.len()
+    }
+
+    /// Elements of the result, and of what the second convolution adds.
+    #[must_use]
+    pub const fn output_len(&self) -> usize {
+        self.parameters().geometries[1].output.len()
+    }
+
+    /// Elements of the window.
+    #[must_use]
+    pub const fn window_len(&self) -> usize {
+        let Shape { width, channels, .. } = self.parameters().geometries[0].output;
+        self.parameters().window_rows() * width * channels
+    }
 
     /// Runs both layers. `operands` are the map that the first reads, in the output if the result
-    /// [may overwrite](Self::may_overwrite) it, and what the second adds.
+    /// [may overwrite](Strips::may_overwrite) it, and what the second adds.
     #[inline(never)]
     pub fn run<I: Isa, A: Rows, B: Rows>(
         &self,
@@ -153,51 +184,49 @@ impl Strips {
         window: &mut [i8],
         output: &mut [i8],
     ) {
-        let geometries = &self.geometries;
+        let strips = self.parameters();
+        let geometries = &strips.geometries;
+        let (input, reads) = match source {
+            Residual::From(map) => (map, self.input_len()),
+            Residual::None | Residual::InOutput => (&[][..], 0),
+        };
+        let lens = Lens { inputs: [reads, 0], output: self.output_len() };
+        let windows = [window.len(), self.window_len()];
+        let Some(Buffers { maps: [input, _], residual, output }) = fit(lens, [input, &[]], residual, windows, output)
+        else {
+            return;
+        };
         let [source_len, row_len, out_len] =
             [geometries[0].input, geometries[0].output, geometries[1].output].map(|map| map.width * map.channels);
         let mut held = 0;
-        for Strip { read, made, rows } in self.strips() {
+        for Strip { read, made, rows } in strips.strips() {
             let passed = (read[0] - held) * row_len;
             if (1..window.len()).contains(&passed) {
                 window.copy_within(passed.., 0);
             }
             held = read[0];
             if made[0] < made[1] {
-                let (geometry, from) = geometries[0].rows(made);
+                let (_, from) = geometries[0].rows(made);
                 let map = match source {
-                    Residual::From(map) => map,
+                    Residual::From(_) => input,
                     Residual::None | Residual::InOutput => &*output,
                 };
                 let map = map.get(from[0] * source_len..from[1] * source_len).unwrap_or_default();
                 let window = window.get_mut((made[0] - held) * row_len..).unwrap_or_default();
-                first.rows::<I>(geometry, condition, map, Residual::None, scratch, window);
+                first.rows::<I>(made, condition, map, Residual::None, scratch, window);
             }
-            let (geometry, _) = geometries[1].rows(rows);
             let part = rows[0] * out_len..rows[1] * out_len;
             let residual = match residual {
                 Residual::From(map) => Residual::From(map.get(part.clone()).unwrap_or_default()),
                 other => other,
             };
-            second.rows::<I>(geometry, condition, window, residual, scratch, output.get_mut(part).unwrap_or_default());
+            second.rows::<I>(rows, condition, window, residual, scratch, output.get_mut(part).unwrap_or_default());
         }
     }
 }
 
-const fn are_equal(a: Shape, b: Shape) -> bool {
-    a.height == b.height && a.width == b.width && a.channels == b.channels
-}
-
-/// Whether any rows of the output read rows of the input, with none between them and those of the rows before, and the
-/// weights lie for them as for all rows: instruction sets may place those of a single pixel elsewhere.
-const fn reads_rows(geometry: &Geometry) -> bool {
-    let Geometry { input, output, kernel, stride, padding, upsample } = geometry;
-    let last = (output.height - 1) * stride[0];
-    output.width > 1
-        && upsample[0] == 1
-        && padding[0] < kernel[0]
-        && stride[0] <= kernel[0]
-        && last < input.height + padding[0]
+provable! {
+    [] Strips;
 }
 
 #[cfg(test)]
@@ -260,7 +289,7 @@ mod tests {
 
     /// A pair and what it must give: without and with a residual, without and with the source as residual.
     struct Case {
-        strips: Strips,
+        strips: Proved<Strips>,
         condition: Condition,
         source: Vec<i8>,
         residual: Vec<i8>,
@@ -284,8 +313,7 @@ mod tests {
 
         /// With exactly as much scratch and window as is said to be needed.
         fn check<I: Isa, A: Rows, B: Rows>(&self, kernels: (&A, &B), words: usize) -> Result<(), TestCaseError> {
-            let between = self.strips.geometries[0].output;
-            let mut window = vec![77; self.strips.window_rows() * between.width * between.channels];
+            let mut window = vec![77; self.strips.window_len()];
             let mut run = |operands, output: &mut Vec<i8>| {
                 let mut scratch = vec![i32::MIN; words];
                 self.strips.run::<I, _, _>(kernels, self.condition, operands, &mut scratch, &mut window, output);
@@ -302,7 +330,7 @@ mod tests {
             let Some(of_block) = &self.of_block else { return Ok(()) };
             run([source, source], &mut output);
             prop_assert_eq!(&output, of_block);
-            if self.strips.may_overwrite() {
+            if self.strips.parameters().may_overwrite() {
                 let all = [
                     (Residual::None, &self.expected[0]),
                     (Residual::From(&self.residual[..]), &self.expected[1]),
@@ -318,15 +346,16 @@ mod tests {
         }
 
         fn check_direct<I: Isa>(&self, [first, second]: &[Plain; 2]) -> Result<(), TestCaseError> {
-            let [a, b] = self.strips.geometries;
-            let words = self.strips.strips().flat_map(|strip| {
-                [a.rows(strip.made).0, b.rows(strip.rows).0].map(|geometry| I::scratch_words(&geometry))
+            let [a, b] = self.strips.parameters().geometries;
+            let words = self.strips.parameters().strips().flat_map(|strip| {
+                let made = (strip.made[0] < strip.made[1]).then(|| a.rows(strip.made).0);
+                made.into_iter().chain([b.rows(strip.rows).0]).map(|geometry| I::scratch_words(&geometry))
             });
             self.check::<I, _, _>((&first.pack::<I>(), &second.pack::<I>()), words.max().unwrap_or(0))
         }
 
         fn check_winograd<I: Isa>(&self, [first, second]: &[Plain; 2]) -> Result<(), TestCaseError> {
-            let words = self.strips.geometries.iter().flat_map(|geometry| {
+            let words = self.strips.parameters().geometries.iter().flat_map(|geometry| {
                 let in_ram = winograd::scratch_words(&I::WIDE, geometry, Some(I::WIDE.channels));
                 [in_ram, I::scratch_words(geometry)]
             });
@@ -352,7 +381,7 @@ mod tests {
         #[test]
         fn winograd_too(plains in plains(blocks()), rows in 1usize..=9, seed in any::<u64>()) {
             let case = Case::new(&plains, rows, seed);
-            prop_assert!(case.strips.may_overwrite());
+            prop_assert!(case.strips.parameters().may_overwrite());
             case.check_direct::<Pairs>(&plains)?;
             case.check_winograd::<Portable>(&plains)?;
             case.check_winograd::<Pairs>(&plains)?;
@@ -364,15 +393,16 @@ mod tests {
     fn a_block_keeps_two_rows_and_overwrites_its_input() {
         let map = Shape { height: 7, width: 4, channels: 8 };
         let same = |kernel: usize| convolution(map, [kernel; 2], 1, kernel / 2, 8);
-        let strips = Strips { geometries: [same(3); 2], rows: 3 }.checked();
+        let strips = Strips { geometries: [same(3); 2], rows: 3 };
+        assert_eq!(strips.checked().window_len(), 5 * 4 * 8);
         assert!(strips.may_overwrite());
         assert_eq!(strips.window_rows(), 5);
         let all: Vec<Strip> = strips.strips().collect();
         let expected = [([0, 4], [0, 4], [0, 3]), ([2, 7], [4, 7], [3, 6]), ([5, 7], [7, 7], [6, 7])];
         assert_eq!(all, expected.map(|(read, made, rows)| Strip { read, made, rows }));
         // What reads no row below its own is not ahead of the first by enough.
-        assert!(!Strips { geometries: [same(3), same(1)], rows: 3 }.checked().may_overwrite());
-        assert!(Strips { geometries: [same(1), same(3)], rows: 3 }.checked().may_overwrite());
+        assert!(!Strips { geometries: [same(3), same(1)], rows: 3 }.may_overwrite());
+        assert!(Strips { geometries: [same(1), same(3)], rows: 3 }.may_overwrite());
         // All rows at once are no strips: nothing is read any more when the result is written.
         assert!(Strips { geometries: [same(3), same(1)], rows: 7 }.may_overwrite());
     }
@@ -388,7 +418,7 @@ mod tests {
             Strips { geometries: [same, Geometry { stride: [4, 1], ..same }], rows: 1 },
         ];
         for misfit in misfits {
-            assert!(!misfit.fits() && std::panic::catch_unwind(|| misfit.checked()).is_err(), "{misfit:?}");
+            assert!(!misfit.fits() && misfit.proved().is_err(), "{misfit:?}");
         }
     }
 }

@@ -3,6 +3,9 @@
 
 use core::marker::PhantomData;
 
+use super::buffers::{Buffers, Lens, fit};
+use super::conv2d_int8::BAD_EPILOGUE;
+use super::proved::{Proved, provable, require, same_packing};
 use crate::conditioning::{Bias, Condition};
 use crate::epilogue::{Epilogue, FineEpilogue};
 use crate::geometry::Geometry;
@@ -15,7 +18,7 @@ use crate::residual::Residual;
 ///
 /// Cost: 16 products of int16 for four outputs, 9 with an enlargement by 2, and the transforms.
 #[derive(Clone, Copy, Debug)]
-pub struct WinogradSums<W: 'static> {
+pub struct WinogradSums<'a, W> {
     /// Shapes; the input's channels are those of all maps.
     pub geometry: Geometry,
     /// Channels of each input map; the second's are 0 where there is one.
@@ -23,32 +26,41 @@ pub struct WinogradSums<W: 'static> {
     /// What stands for 0 in each input map.
     pub zero_points: [i16; 2],
     /// int16: transformed and packed as [`winograd::place`] says; int8: as [`winograd::plain_place`] says.
-    pub weights: &'static [W],
+    pub weights: &'a [W],
     /// In units of input scale × weight scale.
-    pub bias: Bias<i32>,
+    pub bias: Bias<'a, i32>,
 }
 
-impl<W> WinogradSums<W> {
-    const fn check(&self, weights: usize) {
-        let Self { geometry, channels, bias, .. } = self;
-        assert!(geometry.is_valid(), "no dimension is 0");
-        assert!(
+impl<W> WinogradSums<'_, W> {
+    const fn check(&self, weights: usize) -> Result<(), &'static str> {
+        let Self { geometry, channels: [first, second], bias, .. } = self;
+        require!(geometry.is_valid(), "a dimension is 0, or a map has more elements than 32 bits count");
+        require!(
             winograd::fits(geometry, 128),
-            "3×3, stride 1, padding 1, an enlargement of 1 or 2, no more channels than int32 holds"
+            "3×3, stride 1, padding 1, an enlargement of 1 or 2, no output beyond the map, no more channels than int32 holds"
         );
-        assert!(channels[0] > 0 && channels[0] + channels[1] == geometry.input.channels, "the maps' channels add up");
-        assert!(self.weights.len() == weights, "weights are packed for this instruction set");
-        assert!(bias.is_valid(geometry.output.channels), "bias tables are rows of a value a channel");
+        require!(
+            *first > 0 && *first <= geometry.input.channels && *second == geometry.input.channels - *first,
+            "the maps' channels add up to the geometry's"
+        );
+        require!(self.weights.len() == weights, "weights are packed for this instruction set");
+        require!(bias.is_valid(geometry.output.channels), "bias tables are rows of a value a channel");
+        Ok(())
+    }
+
+    /// Elements of its maps.
+    const fn lens(&self) -> Lens {
+        Lens::of(&self.geometry, self.channels)
     }
 
     /// With what is known when it runs: `count` output channels from `first`, and their transformed weights.
-    fn part<'a, X>(
-        &'a self,
+    fn part<'b, X>(
+        &'b self,
         [first, count]: [usize; 2],
-        weights: &'a [i16],
+        weights: &'b [i16],
         condition: Condition,
-        maps: [&'a [X]; 2],
-    ) -> Winograd<'a, X> {
+        maps: [&'b [X]; 2],
+    ) -> Winograd<'b, X> {
         let Self { geometry, channels, zero_points, bias, .. } = self;
         Winograd {
             geometry,
@@ -61,9 +73,9 @@ impl<W> WinogradSums<W> {
     }
 }
 
-impl WinogradSums<i16> {
-    const fn check_packed<I: Isa>(&self) {
-        self.check(winograd::packed_len(&I::WIDE, &self.geometry));
+impl WinogradSums<'_, i16> {
+    const fn check_packed<I: Isa>(&self) -> Result<(), &'static str> {
+        self.check(winograd::packed_len(&I::WIDE, &self.geometry))
     }
 
     #[inline(always)]
@@ -80,10 +92,14 @@ impl WinogradSums<i16> {
     }
 }
 
-impl WinogradSums<i8> {
-    const fn check_plain<I: Isa>(&self, group: usize) {
-        self.check(winograd::plain_len(&self.geometry));
-        assert!(group > 0 && group.is_multiple_of(I::WIDE.channels), "groups are whole blocks of channels");
+impl WinogradSums<'_, i8> {
+    const fn check_plain<I: Isa>(&self, group: usize) -> Result<(), &'static str> {
+        let blocks = self.geometry.output.channels.div_ceil(I::WIDE.channels);
+        require!(
+            group > 0 && group.is_multiple_of(I::WIDE.channels) && group / I::WIDE.channels <= blocks,
+            "groups are whole blocks of channels, and no more than there are"
+        );
+        self.check(winograd::plain_len(&self.geometry))
     }
 
     /// `group` output channels at a time: their weights are transformed into scratch.
@@ -118,20 +134,20 @@ impl WinogradSums<i8> {
 ///
 /// Scratch: [`winograd::scratch_words`] without a group.
 #[derive(Clone, Copy, Debug)]
-pub struct WinogradInt8 {
+pub struct WinogradInt8<'a> {
     /// From maps to sums.
-    pub sums: WinogradSums<i16>,
+    pub sums: WinogradSums<'a, i16>,
     /// From sums to int8.
-    pub epilogue: Epilogue,
+    pub epilogue: Epilogue<'a>,
 }
 
 /// The same where the result or its residual is fine.
 #[derive(Clone, Copy, Debug)]
-pub struct WinogradFine {
+pub struct WinogradFine<'a> {
     /// From maps to sums.
-    pub sums: WinogradSums<i16>,
+    pub sums: WinogradSums<'a, i16>,
     /// From sums to codes.
-    pub epilogue: FineEpilogue,
+    pub epilogue: FineEpilogue<'a>,
 }
 
 /// int8 or fine map(s) → int8 map with int8 weights in flash, which it transforms into scratch, `group` output channels at
@@ -139,59 +155,32 @@ pub struct WinogradFine {
 ///
 /// Scratch: [`winograd::scratch_words`] with the group.
 #[derive(Clone, Copy, Debug)]
-pub struct WinogradInRamInt8 {
+pub struct WinogradInRamInt8<'a> {
     /// From maps to sums.
-    pub sums: WinogradSums<i8>,
+    pub sums: WinogradSums<'a, i8>,
     /// From sums to int8.
-    pub epilogue: Epilogue,
+    pub epilogue: Epilogue<'a>,
     /// Output channels at a time, a multiple of [`Isa::WIDE`]'s channels.
     pub group: usize,
 }
 
 /// The same where the result or its residual is fine.
 #[derive(Clone, Copy, Debug)]
-pub struct WinogradInRamFine {
+pub struct WinogradInRamFine<'a> {
     /// From maps to sums.
-    pub sums: WinogradSums<i8>,
+    pub sums: WinogradSums<'a, i8>,
     /// From sums to codes.
-    pub epilogue: FineEpilogue,
+    pub epilogue: FineEpilogue<'a>,
     /// Output channels at a time, a multiple of [`Isa::WIDE`]'s channels.
     pub group: usize,
 }
 
-const fn check_multipliers(valid: bool) {
-    assert!(
-        valid,
-        "one even, positive multiplier a channel, one residual multiplier a channel or none; zero point and shift in range"
-    );
-}
+macro_rules! layers {
+    ($($int8:ident, $fine:ident: $check:ident $(, $group:ident)?;)*) => {$(
+        layers!(@proof $int8: $check $(, $group)?);
+        layers!(@proof $fine: $check $(, $group)?);
 
-macro_rules! checked {
-    ($($layer:ident: $check:ident $(, $group:ident)?;)*) => {$(
-        impl $layer {
-            /// Itself, for a static's initialiser.
-            ///
-            /// # Panics
-            /// At compile time there, when lengths and geometry disagree or a multiplier is out of range.
-            #[must_use]
-            pub const fn checked<I: Isa>(self) -> Self {
-                self.sums.$check::<I>($(self.$group)?);
-                check_multipliers(self.epilogue.is_valid(self.sums.geometry.output.channels));
-                self
-            }
-        }
-    )*};
-}
-checked! {
-    WinogradInt8: check_packed;
-    WinogradFine: check_packed;
-    WinogradInRamInt8: check_plain, group;
-    WinogradInRamFine: check_plain, group;
-}
-
-macro_rules! run {
-    ($($int8:ident, $fine:ident $(, $group:ident)?;)*) => {$(
-        impl $int8 {
+        impl<P: Isa> Proved<$int8<'_>, P> {
             /// Runs the layer on one or two maps, the second empty where there is one.
             #[inline(never)]
             pub fn run<I: Isa, X: Code>(
@@ -202,12 +191,17 @@ macro_rules! run {
                 scratch: &mut [i32],
                 output: &mut [i8],
             ) {
-                let finish = ToInt8 { epilogue: &self.epilogue, residual };
-                self.sums.run::<I, X, _>($(self.$group,)? condition, maps, &finish, scratch, output);
+                same_packing!(P, I);
+                let $int8 { sums, epilogue $(, $group)? } = self.parameters();
+                let words = [scratch.len(), self.scratch_len()];
+                let Some(Buffers { maps, residual, output }) = fit(sums.lens(), maps, residual, words, output) else {
+                    return;
+                };
+                sums.run::<I, X, _>($(*$group,)? condition, maps, &ToInt8 { epilogue, residual }, scratch, output);
             }
         }
 
-        impl $fine {
+        impl<P: Isa> Proved<$fine<'_>, P> {
             /// Runs the layer on one or two maps, the second empty where there is one. A residual in the output's place is
             /// of the output's type.
             #[inline(never)]
@@ -219,15 +213,64 @@ macro_rules! run {
                 scratch: &mut [i32],
                 output: &mut [Y],
             ) {
-                let finish = ToCode { epilogue: &self.epilogue, residual, output: PhantomData };
-                self.sums.run::<I, X, _>($(self.$group,)? condition, maps, &finish, scratch, output);
+                same_packing!(P, I);
+                let $fine { sums, epilogue $(, $group)? } = self.parameters();
+                let words = [scratch.len(), self.scratch_len()];
+                let Some(Buffers { maps, residual, output }) = fit(sums.lens(), maps, residual, words, output) else {
+                    return;
+                };
+                let finish = ToCode { epilogue, residual, output: PhantomData };
+                sums.run::<I, X, _>($(*$group,)? condition, maps, &finish, scratch, output);
             }
         }
     )*};
+    (@proof $layer:ident: $check:ident $(, $group:ident)?) => {
+        impl $layer<'_> {
+            const fn check<I: Isa>(&self) -> Result<(), &'static str> {
+                if let Err(reason) = self.sums.$check::<I>($(self.$group)?) {
+                    return Err(reason);
+                }
+                require!(self.epilogue.is_valid(self.sums.geometry.output.channels), BAD_EPILOGUE);
+                Ok(())
+            }
+        }
+
+        provable! {
+            ['a] $layer<'a>, packed for I;
+        }
+
+        impl<P: Isa> Proved<$layer<'_>, P> {
+            /// Elements of each map that it reads; 0 for a second that there is not.
+            #[must_use]
+            pub const fn input_lens(&self) -> [usize; 2] {
+                self.parameters().sums.lens().inputs
+            }
+
+            /// Elements of its output, and of a residual.
+            #[must_use]
+            pub const fn output_len(&self) -> usize {
+                self.parameters().sums.lens().output
+            }
+
+            /// 32-bit words of scratch.
+            #[must_use]
+            #[inline]
+            pub const fn scratch_len(&self) -> usize {
+                let layer = self.parameters();
+                winograd::scratch_words(&P::WIDE, &layer.sums.geometry, layers!(@group layer $(, $group)?))
+            }
+        }
+    };
+    (@group $layer:ident) => {
+        None
+    };
+    (@group $layer:ident, $group:ident) => {
+        Some($layer.$group)
+    };
 }
-run! {
-    WinogradInt8, WinogradFine;
-    WinogradInRamInt8, WinogradInRamFine, group;
+layers! {
+    WinogradInt8, WinogradFine: check_packed;
+    WinogradInRamInt8, WinogradInRamFine: check_plain, group;
 }
 
 #[cfg(test)]
@@ -256,13 +299,15 @@ mod tests {
     }
 
     impl Plain {
-        fn sums<W>(&self, weights: &'static [W]) -> WinogradSums<W> {
+        fn sums<W>(&self, weights: &'static [W]) -> WinogradSums<'static, W> {
             let Sums { geometry, channels, zero_points, bias, .. } = self.0.sums;
             WinogradSums { geometry, channels, zero_points, weights, bias }
         }
 
         /// Weights as the code generator places them.
-        pub(in super::super) fn winograd<I: Isa>(self) -> (WinogradInt8, WinogradInRamInt8) {
+        pub(in super::super) fn winograd<I: Isa>(
+            self,
+        ) -> (Proved<WinogradInt8<'static>, I>, Proved<WinogradInRamInt8<'static>, I>) {
             let Conv2dInt8 { sums: Sums { geometry, weights, .. }, epilogue } = self.0;
             let mut transformed = vec![0; winograd::packed_len(&I::WIDE, &geometry)];
             let mut plain = vec![0; winograd::plain_len(&geometry)];
@@ -298,11 +343,12 @@ mod tests {
         let geometry = &plain.0.sums.geometry;
         let condition = Condition { step: (seed % 3) as usize, class: (seed % 2) as usize };
         let residual: Vec<i8> = (0..geometry.output.len()).map(bytes(seed, 9)).collect();
-        let mut scratch = vec![i32::MIN; winograd::scratch_words(&I::WIDE, geometry, None)];
-        let mut more = vec![i32::MIN; winograd::scratch_words(&I::WIDE, geometry, Some(in_ram.group))];
+        let mut scratch = vec![i32::MIN; in_flash.scratch_len()];
+        let mut more = vec![i32::MIN; in_ram.scratch_len()];
 
-        let sums = plain.oracle(condition, input, None);
-        let expected = finish(&in_flash.epilogue, &sums);
+        let accs = plain.oracle(condition, input, None);
+        let epilogue = &in_flash.parameters().epilogue;
+        let expected = finish(epilogue, &accs);
         let mut output = vec![0; residual.len()];
         in_flash.run::<I, X>(condition, input, Residual::None, &mut scratch, &mut output);
         prop_assert_eq!(&output, &expected);
@@ -310,7 +356,7 @@ mod tests {
         in_ram.run::<I, X>(condition, input, Residual::None, &mut more, &mut output);
         prop_assert_eq!(&output, &expected);
 
-        let expected = finish(&in_flash.epilogue, &plain.oracle(condition, input, Some(&residual)));
+        let expected = finish(epilogue, &plain.oracle(condition, input, Some(&residual)));
         in_flash.run::<I, X>(condition, input, Residual::From(&residual), &mut scratch, &mut output);
         prop_assert_eq!(&output, &expected);
         output.copy_from_slice(&residual);
@@ -319,14 +365,15 @@ mod tests {
 
         let table: FineTable = core::array::from_fn(|knot| i16::from(bytes(seed, 21)(knot)) * 15);
         let epilogue = FineEpilogue {
-            residual_multipliers: in_flash.epilogue.residual_multipliers,
+            residual_multipliers: epilogue.residual_multipliers,
             residual_zero_point: (seed % 99) as i32,
-            requantize: in_flash.epilogue.requantize,
-            table: in_flash.epilogue.table.map(|_| leak(&[table]).first().unwrap()),
+            requantize: epilogue.requantize,
+            table: epilogue.table.map(|_| leak(&[table]).first().unwrap()),
         };
-        let in_flash = WinogradFine { sums: in_flash.sums, epilogue }.checked::<I>();
-        let in_ram = WinogradInRamFine { sums: in_ram.sums, epilogue, group: in_ram.group }.checked::<I>();
-        let codes = sums.iter().zip(&residual).enumerate();
+        let in_flash = WinogradFine { sums: in_flash.parameters().sums, epilogue }.checked::<I>();
+        let WinogradInRamInt8 { sums, group, .. } = *in_ram.parameters();
+        let in_ram = WinogradInRamFine { sums, epilogue, group }.checked::<I>();
+        let codes = accs.iter().zip(&residual).enumerate();
         let codes: Vec<i32> = codes.map(|(i, (sum, r))| fine(&epilogue, *sum, i, Some(i32::from(*r) * 13))).collect();
         let residual: Vec<i16> = residual.iter().map(|code| i16::from(*code) * 13).collect();
         let mut output = residual.clone();
@@ -364,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn short_buffers_and_misfits() {
+    fn misfits_are_found() {
         let geometry = Geometry {
             input: Shape { height: 2, width: 2, channels: 1 },
             output: Shape { height: 2, width: 2, channels: 1 },
@@ -383,26 +430,18 @@ mod tests {
         let requantize = crate::requantize::Requantize { shift: 4, multipliers: &[1 << 28], zero_point: 0 };
         let epilogue = Epilogue { residual_multipliers: &[], requantize, table: None };
         let layer = WinogradInt8 { sums, epilogue };
-        let mut output = [5; 4];
-        let condition = Condition { step: 0, class: 0 };
-        layer.checked::<Portable>().run::<Portable, i8>(
-            condition,
-            [&[1; 4], &[]],
-            Residual::None,
-            &mut [],
-            &mut output,
-        );
-        assert_eq!(output, [5; 4]);
+        assert!(layer.proved::<Portable>().is_ok());
         let misfit = |geometry| WinogradInt8 { sums: WinogradSums { geometry, ..sums }, epilogue };
-        for geometry in [Geometry { stride: [2; 2], ..geometry }, Geometry { upsample: [2; 2], ..geometry }] {
-            assert!(std::panic::catch_unwind(|| misfit(geometry).checked::<Portable>()).is_err());
+        let wide = Geometry { output: Shape { width: 3, ..geometry.output }, ..geometry };
+        for geometry in [Geometry { stride: [2; 2], ..geometry }, Geometry { upsample: [2; 2], ..geometry }, wide] {
+            assert!(misfit(geometry).proved::<Portable>().is_err());
         }
-        assert!(std::panic::catch_unwind(|| layer.checked::<Quads>()).is_err());
+        assert!(layer.proved::<Quads>().is_err());
         let WinogradSums { channels, zero_points, bias, .. } = sums;
         let sums = WinogradSums { geometry, channels, zero_points, weights: &[1; 36], bias };
-        for group in [0, 3] {
+        for group in [0, 3, 8] {
             let layer = WinogradInRamInt8 { sums, epilogue, group };
-            assert!(std::panic::catch_unwind(|| layer.checked::<Portable>()).is_err());
+            assert!(layer.proved::<Portable>().is_err());
         }
     }
 }

@@ -32,6 +32,14 @@ pub struct Function {
     apply: fn(&mut [f32]),
 }
 
+impl Function {
+    /// Its constant's name in small letters, such as `gelu_tanh`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
 impl PartialEq for Function {
     /// Names are enough: one function, one name.
     fn eq(&self, other: &Self) -> bool {

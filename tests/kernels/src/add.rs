@@ -3,15 +3,15 @@
 use grano::isa::{Isa, Portable};
 use grano::kernel::{AddInt8, Residual};
 
-use crate::compare;
 use crate::random::Random;
 use crate::room::{MAP, Room};
+use crate::{Difference, UNPROVED, compare};
 
 /// Maps of any length and alignment, in place and not.
 ///
 /// # Errors
 /// The first element that differs.
-pub fn check<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), (usize, i32, i32)> {
+pub fn check<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), Difference> {
     let factor = |random: &mut Random| random.within(0, 60_000) as i32 - 30_000;
     let add = AddInt8 {
         multipliers: [factor(random), factor(random)],
@@ -20,6 +20,7 @@ pub fn check<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), (usize,
         multiplier: (random.bits() >> random.within(1, 18)) as i32 & !1 | 2,
         zero_point: random.below(256) as i32 - 128,
     };
+    let add = add.proved().map_err(|_| UNPROVED)?;
     let [a, b] = &mut room.maps;
     random.fill_bytes(a);
     random.fill_bytes(b);
@@ -31,9 +32,9 @@ pub fn check<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), (usize,
         output.iter_mut().zip(b).for_each(|(out, b)| *out = *b);
         let b = if in_place == 0 { Residual::From(b) } else { Residual::InOutput };
         if portable {
-            Portable::add(&add, a, b, output);
+            add.run::<Portable>(a, b, output);
         } else {
-            I::add(&add, a, b, output);
+            add.run::<I>(a, b, output);
         }
     }
     compare(expected.get(..len).unwrap_or_default(), found, i32::from)

@@ -1,29 +1,32 @@
 //! Convolutions to int8, of int16 and to f32.
 
-use core::marker::PhantomData;
-
-use grano::isa::{Convolution, Finish, Isa, Portable, ToCode, ToFloat, ToInt8};
-use grano::kernel::{Epilogue, FineEpilogue, Geometry, Residual};
+use grano::isa::{Isa, Portable};
+use grano::kernel::{
+    Bias, Condition, Conv2dFine, Conv2dInt8, Conv2dInt8Head, Epilogue, FineEpilogue, Geometry, Residual, Sums,
+};
 use grano::maps::{Code, Maps};
 use grano::requantize::Requantize;
 
-use crate::compare;
 use crate::random::Random;
 use crate::room::{CHANNELS, FINE_TABLE, MAP, MULTIPLIERS, RESIDUAL_MULTIPLIERS, Room, TABLE};
 use crate::shapes::{self, Draw};
+use crate::{Difference, UNPROVED, compare};
+
+/// The only step and class of the checks' biases.
+pub(crate) const CONDITION: Condition = Condition { step: 0, class: 0 };
 
 /// int8 to int8, with one map or two, without a residual, and with one in its own place and in the output's.
 ///
 /// # Errors
 /// The first element that differs.
-pub fn check<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), (usize, i32, i32)> {
+pub fn check<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), Difference> {
     let geometry = draw_weights::<I>(random, room, draw);
     let epilogue = epilogue(random, geometry.output.channels);
     random.fill_bytes(room.maps.as_flattened_mut());
     random.fill_bytes(&mut room.residual);
     let Room { weights, packed, maps, residual: added, biases, scratch, outputs: [expected, found], .. } = room;
-    let input = Input::Int8(narrow_input(random, maps, &geometry));
-    let mut operands = Operands { geometry: &geometry, input, weights, packed, biases, scratch };
+    let input = narrow_input(random, maps, &geometry);
+    let mut operands = Operands { geometry: &geometry, weights, packed, biases, scratch };
     let len = geometry.output.len();
     let residuals = random.below(3);
     for (output, portable) in [(&mut *expected, true), (&mut *found, false)] {
@@ -33,8 +36,12 @@ pub fn check<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result
             _ => Residual::From(added.get(..len).unwrap_or_default()),
         };
         output.copy_from_slice(added);
-        let finish = ToInt8 { epilogue: &epilogue, residual };
-        operands.run::<I, _>(portable, &finish, output.get_mut(..len).unwrap_or_default());
+        let output = output.get_mut(..len).unwrap_or_default();
+        if portable {
+            operands.int8::<Portable, _>(input, &epilogue, residual, output)?;
+        } else {
+            operands.int8::<I, _>(input, &epilogue, residual, output)?;
+        }
     }
     compare(expected, found, i32::from)
 }
@@ -43,26 +50,24 @@ pub fn check<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result
 ///
 /// # Errors
 /// The first element that differs.
-pub fn check_wide<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), (usize, i32, i32)> {
+pub fn check_wide<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), Difference> {
     let geometry = draw_weights::<I>(random, room, draw);
     let epilogue = epilogue(random, geometry.output.channels);
     random.fill(&mut room.wide_map, [-i16::MAX, i16::MAX], |bits| (bits >> 16) as i16);
     let Room { weights, packed, wide_map, biases, scratch, outputs: [expected, found], .. } = room;
-    let input = Input::Int16(wide_input(random, wide_map, &geometry));
-    let mut operands = Operands { geometry: &geometry, input, weights, packed, biases, scratch };
-    let len = geometry.output.len();
-    for (output, portable) in [(&mut *expected, true), (&mut *found, false)] {
-        let finish = ToInt8 { epilogue: &epilogue, residual: Residual::None };
-        operands.run::<I, _>(portable, &finish, output.get_mut(..len).unwrap_or_default());
-    }
-    compare(expected.get(..len).unwrap_or_default(), found, i32::from)
+    let input = wide_input(random, wide_map, &geometry);
+    let mut operands = Operands { geometry: &geometry, weights, packed, biases, scratch };
+    let [expected, found] = [expected, found].map(|map| map.get_mut(..geometry.output.len()).unwrap_or_default());
+    operands.int8::<Portable, _>(input, &epilogue, Residual::None, expected)?;
+    operands.int8::<I, _>(input, &epilogue, Residual::None, found)?;
+    compare(expected, found, i32::from)
 }
 
 /// int8 or int16 to int16, without a residual, and with one of int8, of int16 and in the output's place.
 ///
 /// # Errors
 /// The first element that differs.
-pub fn check_fine<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), (usize, i32, i32)> {
+pub fn check_fine<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), Difference> {
     let geometry = draw_weights::<I>(random, room, draw);
     let epilogue = fine_epilogue(random, geometry.output.channels);
     random.fill_bytes(room.maps.as_flattened_mut());
@@ -70,15 +75,14 @@ pub fn check_fine<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> R
     random.fill(&mut room.wide_map, [-2048, 2047], |bits| (bits >> 20) as i16 - 2048);
     let Room { weights, packed, maps, wide_map, residual, biases, scratch, codes: [expected, found], .. } = room;
     let input = either_input(random, maps, wide_map, &geometry);
-    let mut operands = Operands { geometry: &geometry, input, weights, packed, biases, scratch };
+    let mut operands = Operands { geometry: &geometry, weights, packed, biases, scratch };
     let len = geometry.output.len();
     let residuals = random.below(4);
     for (output, portable) in [(&mut *expected, true), (&mut *found, false)] {
         output.copy_from_slice(wide_map);
         let output = output.get_mut(..len).unwrap_or_default();
         if residuals == 0 {
-            let residual = Residual::From(&residual[..]);
-            operands.run::<I, _>(portable, &ToCode { epilogue: &epilogue, residual, output: PhantomData }, output);
+            operands.fine::<I, _>(portable, &input, &epilogue, Residual::From(&residual[..]), output)?;
             continue;
         }
         let residual = match residuals {
@@ -86,7 +90,7 @@ pub fn check_fine<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> R
             2 => Residual::From(&wide_map[..]),
             _ => Residual::None,
         };
-        operands.run::<I, _>(portable, &ToCode { epilogue: &epilogue, residual, output: PhantomData }, output);
+        operands.fine::<I, _>(portable, &input, &epilogue, residual, output)?;
     }
     compare(expected.get(..len).unwrap_or_default(), found, i32::from)
 }
@@ -95,21 +99,28 @@ pub fn check_fine<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> R
 ///
 /// # Errors
 /// The first element that differs.
-pub fn check_float<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), (usize, i32, i32)> {
+pub fn check_float<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), Difference> {
     let geometry = draw_weights::<I>(random, room, draw);
     random.fill_bytes(room.maps.as_flattened_mut());
     random.fill(&mut room.wide_map, [-i16::MAX, i16::MAX], |bits| (bits >> 16) as i16);
     let mut scales = [0.0; CHANNELS];
     scales.iter_mut().for_each(|scale| *scale = random.bits() as f32 / 1e12);
-    let finish = ToFloat { scales: &scales };
+    let scales = scales.get(..geometry.output.channels).unwrap_or_default();
     let Room { weights, packed, maps, wide_map, biases, scratch, floats: [expected, found], .. } = room;
     let input = either_input(random, maps, wide_map, &geometry);
-    let mut operands = Operands { geometry: &geometry, input, weights, packed, biases, scratch };
-    let len = geometry.output.len();
-    for (output, portable) in [(&mut *expected, true), (&mut *found, false)] {
-        operands.run::<I, _>(portable, &finish, output.get_mut(..len).unwrap_or_default());
+    let mut operands = Operands { geometry: &geometry, weights, packed, biases, scratch };
+    let [expected, found] = [expected, found].map(|map| map.get_mut(..geometry.output.len()).unwrap_or_default());
+    match input {
+        Input::Int8(input) => {
+            operands.float::<Portable, _>(input, scales, expected)?;
+            operands.float::<I, _>(input, scales, found)?;
+        }
+        Input::Int16(input) => {
+            operands.float::<Portable, _>(input, scales, expected)?;
+            operands.float::<I, _>(input, scales, found)?;
+        }
     }
-    compare(expected.get(..len).unwrap_or_default(), found, |value| value.to_bits() as i32)
+    compare(expected, found, |value| value.to_bits() as i32)
 }
 
 /// Fills weights and biases for a random geometry.
@@ -173,7 +184,7 @@ fn either_input<'a>(
 }
 
 /// A random epilogue.
-pub(crate) fn epilogue(random: &mut Random, out_c: usize) -> Epilogue {
+pub(crate) fn epilogue(random: &mut Random, out_c: usize) -> Epilogue<'static> {
     let start = random.below(CHANNELS);
     let window = |values: &'static [i32]| values.get(start..start + out_c).unwrap_or_default();
     let table = random.one_in(2).then_some(&TABLE);
@@ -188,7 +199,7 @@ pub(crate) fn epilogue(random: &mut Random, out_c: usize) -> Epilogue {
 }
 
 /// The same to fine codes.
-pub(crate) fn fine_epilogue(random: &mut Random, out_c: usize) -> FineEpilogue {
+pub(crate) fn fine_epilogue(random: &mut Random, out_c: usize) -> FineEpilogue<'static> {
     let Epilogue { residual_multipliers, requantize, table } = epilogue(random, out_c);
     let residual_zero_point = random.below(4096) as i32 - 2048;
     FineEpilogue { residual_multipliers, residual_zero_point, requantize, table: table.map(|_| &FINE_TABLE) }
@@ -200,10 +211,9 @@ enum Input<'a> {
     Int16(Maps<'a, i16>),
 }
 
-/// A convolution but for its last step, and the room that it takes.
+/// A convolution but for its maps and its last step, and the room that it takes.
 struct Operands<'a> {
     geometry: &'a Geometry,
-    input: Input<'a>,
     weights: &'a [i8],
     packed: &'a mut [i8],
     biases: &'a [[i32; CHANNELS]; 2],
@@ -211,27 +221,72 @@ struct Operands<'a> {
 }
 
 impl Operands<'_> {
-    /// Runs the convolution, by the definition or with the instruction set.
-    fn run<I: Isa, F: Finish>(&mut self, portable: bool, finish: &F, output: &mut [F::Element]) {
-        match (&self.input, portable) {
-            (&Input::Int8(input), true) => self.compute::<Portable, _, F>(input, finish, output),
-            (&Input::Int8(input), false) => self.compute::<I, _, F>(input, finish, output),
-            (&Input::Int16(input), true) => self.compute::<Portable, _, F>(input, finish, output),
-            (&Input::Int16(input), false) => self.compute::<I, _, F>(input, finish, output),
+    /// Packs the weights, and gives the convolution's sums and scratch.
+    fn sums<I: Isa, X: Code>(&mut self, input: &Maps<'_, X>) -> (Sums<'_>, &mut [i32]) {
+        let geometry = self.geometry;
+        let packed = self.packed.get_mut(..I::PACKING.packed_len(geometry)).unwrap_or_default();
+        pack::<I>(geometry, self.weights, packed);
+        let [steps, classes] =
+            self.biases.each_ref().map(|row| row.get(..geometry.output.channels).unwrap_or_default());
+        self.scratch.fill(i32::MIN);
+        let scratch = self.scratch.get_mut(..I::scratch_words(geometry)).unwrap_or_default();
+        let Maps { channels, zero_points, .. } = *input;
+        (Sums { geometry: *geometry, channels, zero_points, weights: packed, bias: Bias { steps, classes } }, scratch)
+    }
+
+    fn int8<I: Isa, X: Code>(
+        &mut self,
+        input: Maps<'_, X>,
+        epilogue: &Epilogue<'_>,
+        residual: Residual<'_, i8>,
+        output: &mut [i8],
+    ) -> Result<(), Difference> {
+        let (sums, scratch) = self.sums::<I, X>(&input);
+        let layer = Conv2dInt8 { sums, epilogue: *epilogue }.proved::<I>().map_err(|_| UNPROVED)?;
+        layer.run::<I, X>(CONDITION, input.maps, residual, scratch, output);
+        Ok(())
+    }
+
+    /// By the definition or with the instruction set.
+    fn fine<I: Isa, R: Code>(
+        &mut self,
+        portable: bool,
+        input: &Input<'_>,
+        epilogue: &FineEpilogue<'_>,
+        residual: Residual<'_, R>,
+        output: &mut [i16],
+    ) -> Result<(), Difference> {
+        match (input, portable) {
+            (Input::Int8(input), true) => self.compute_fine::<Portable, _, R>(input, epilogue, residual, output),
+            (Input::Int8(input), false) => self.compute_fine::<I, _, R>(input, epilogue, residual, output),
+            (Input::Int16(input), true) => self.compute_fine::<Portable, _, R>(input, epilogue, residual, output),
+            (Input::Int16(input), false) => self.compute_fine::<I, _, R>(input, epilogue, residual, output),
         }
     }
 
-    /// Packs the weights and runs the convolution.
-    fn compute<I: Isa, X: Code, F: Finish>(&mut self, input: Maps<'_, X>, finish: &F, output: &mut [F::Element]) {
-        let geometry = self.geometry;
-        let len = I::PACKING.packed_len(geometry);
-        let packed = self.packed.get_mut(..len).unwrap_or_default();
-        pack::<I>(geometry, self.weights, packed);
-        let biases = self.biases.each_ref().map(|row| row.get(..geometry.output.channels).unwrap_or_default());
-        let convolution = Convolution { geometry, weights: packed, biases, input };
-        self.scratch.fill(i32::MIN);
-        let scratch = self.scratch.get_mut(..I::scratch_words(geometry)).unwrap_or_default();
-        I::conv2d(&convolution, finish, scratch, output);
+    fn compute_fine<I: Isa, X: Code, R: Code>(
+        &mut self,
+        input: &Maps<'_, X>,
+        epilogue: &FineEpilogue<'_>,
+        residual: Residual<'_, R>,
+        output: &mut [i16],
+    ) -> Result<(), Difference> {
+        let (sums, scratch) = self.sums::<I, X>(input);
+        let layer = Conv2dFine { sums, epilogue: *epilogue }.proved::<I>().map_err(|_| UNPROVED)?;
+        layer.run::<I, X, R, i16>(CONDITION, input.maps, residual, scratch, output);
+        Ok(())
+    }
+
+    fn float<I: Isa, X: Code>(
+        &mut self,
+        input: Maps<'_, X>,
+        scales: &[f32],
+        output: &mut [f32],
+    ) -> Result<(), Difference> {
+        let (sums, scratch) = self.sums::<I, X>(&input);
+        let layer = Conv2dInt8Head { sums, scales }.proved::<I>().map_err(|_| UNPROVED)?;
+        layer.run::<I, X>(CONDITION, input.maps, scratch, output);
+        Ok(())
     }
 }
 

@@ -1,19 +1,19 @@
 //! Depthwise convolutions.
 
-use grano::isa::{Depthwise, Isa, Portable, ToInt8};
-use grano::kernel::Residual;
+use grano::isa::{Isa, Portable};
+use grano::kernel::{Bias, DepthwiseInt8, Residual};
 
-use crate::compare;
-use crate::conv2d::{epilogue, fill_biases, zero_points};
+use crate::conv2d::{CONDITION, epilogue, fill_biases, zero_points};
 use crate::random::Random;
 use crate::room::{MAP, Room};
 use crate::shapes::{self, Draw};
+use crate::{Difference, UNPROVED, compare};
 
 /// With and without a residual.
 ///
 /// # Errors
 /// The first element that differs.
-pub fn check<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), (usize, i32, i32)> {
+pub fn check<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), Difference> {
     let mut geometry = shapes::fitting(random, draw, |geometry| {
         let pixels = geometry.output.height * geometry.output.width;
         geometry.input.len() <= MAP && pixels * geometry.input.channels <= MAP
@@ -25,24 +25,26 @@ pub fn check<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result
     random.fill_bytes(&mut room.maps[0]);
     random.fill_bytes(&mut room.residual);
     let epilogue = epilogue(random, channels);
-    let depthwise = Depthwise {
-        geometry: &geometry,
+    let [steps, classes] = room.biases.each_ref().map(|row| row.get(..channels).unwrap_or_default());
+    let depthwise = DepthwiseInt8 {
+        geometry,
         zero_point: zero_points(random)[0],
         weights: room.weights.get(..geometry.patch_len()).unwrap_or_default(),
-        biases: room.biases.each_ref().map(|row| row.get(..channels).unwrap_or_default()),
-        input: room.maps[0].get(..geometry.input.len()).unwrap_or_default(),
+        bias: Bias { steps, classes },
+        epilogue,
     };
+    let depthwise = depthwise.proved().map_err(|_| UNPROVED)?;
+    let input = room.maps[0].get(..geometry.input.len()).unwrap_or_default();
     let with_residual = random.one_in(3);
     let [expected, found] = &mut room.outputs;
     for (output, portable) in [(&mut *expected, true), (&mut *found, false)] {
         let output = output.get_mut(..len).unwrap_or_default();
         let map = room.residual.get(..len).unwrap_or_default();
         let residual = if with_residual { Residual::From(map) } else { Residual::None };
-        let finish = ToInt8 { epilogue: &epilogue, residual };
         if portable {
-            Portable::depthwise(&depthwise, &finish, output);
+            depthwise.run::<Portable>(CONDITION, input, residual, output);
         } else {
-            I::depthwise(&depthwise, &finish, output);
+            depthwise.run::<I>(CONDITION, input, residual, output);
         }
     }
     compare(expected.get(..len).unwrap_or_default(), found, i32::from)

@@ -3,15 +3,15 @@
 
 use grano::isa::{Isa, Portable};
 
-use crate::compare;
 use crate::random::Random;
 use crate::room::{CHANNELS, MAP, Room, TABLE};
+use crate::{Difference, compare};
 
 /// Sums and squares, weighted sums of some channels, then factors and offsets, saturating or through a table.
 ///
 /// # Errors
 /// The first element that differs.
-pub fn check<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), (usize, i32, i32)> {
+pub fn check<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), Difference> {
     let channels = random.within(1, CHANNELS);
     let len = channels * random.below(MAP / channels + 1);
     random.fill_bytes(&mut room.residual);

@@ -1,23 +1,23 @@
 //! Winograd's method.
 
-use core::marker::PhantomData;
-
-use grano::isa::winograd::{self, Winograd};
-use grano::isa::{Finish, Isa, Portable, ToCode, ToInt8};
-use grano::kernel::{Geometry, Residual};
+use grano::isa::{Isa, Portable, winograd};
+use grano::kernel::{
+    Bias, Epilogue, FineEpilogue, Geometry, Residual, Rows, WinogradFine, WinogradInRamFine, WinogradInRamInt8,
+    WinogradInt8, WinogradSums,
+};
 use grano::maps::{Code, Maps};
 
-use crate::compare;
-use crate::conv2d::{epilogue, fill_biases, fine_epilogue, input_of, split, zero_points};
+use crate::conv2d::{CONDITION, epilogue, fill_biases, fine_epilogue, input_of, split, zero_points};
 use crate::random::Random;
 use crate::room::{CHANNELS, Room};
 use crate::shapes;
+use crate::{Difference, UNPROVED, compare};
 
-/// int8 to int8: transformed weights, all output channels or two groups of them.
+/// int8 to int8: transformed weights, or plain ones in two groups; of some rows alone where there is one map.
 ///
 /// # Errors
 /// The first element that differs.
-pub fn check<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), (usize, i32, i32)> {
+pub fn check<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), Difference> {
     let geometry = draw_weights::<I>(random, room);
     fill_biases(random, room);
     let channels = split(random, &geometry);
@@ -27,7 +27,12 @@ pub fn check<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), (usize,
     let Room { weights, wide, maps, residual: added, biases, scratch, outputs: [expected, found], .. } = room;
     let maps = Maps { maps: maps.each_ref().map(|map| &map[..]), channels, zero_points: zero_points(random) };
     let input = input_of(maps, &geometry);
-    let (len, residuals, groups) = (geometry.output.len(), random.below(3), random.within(1, 2));
+    let (residuals, groups) = (random.below(3), random.within(1, 2));
+    let from = random.below(geometry.output.height);
+    let to = random.within(from + 1, geometry.output.height);
+    let alone = geometry.splits() && channels[1] == 0 && random.one_in(2);
+    let rows = if alone { [from, to] } else { [0, geometry.output.height] };
+    let len = (rows[1] - rows[0]) * geometry.output.width * geometry.output.channels;
     let mut operands = Operands { geometry: &geometry, weights, packed: wide, biases, scratch, groups };
     for (output, portable) in [(&mut *expected, true), (&mut *found, false)] {
         let residual = match residuals {
@@ -36,8 +41,13 @@ pub fn check<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), (usize,
             _ => Residual::From(added.get(..len).unwrap_or_default()),
         };
         output.copy_from_slice(added);
-        let finish = ToInt8 { epilogue: &epilogue, residual };
-        operands.run::<I, _, _>(portable, input, &finish, output.get_mut(..len).unwrap_or_default())?;
+        let output = output.get_mut(..len).unwrap_or_default();
+        let rows = alone.then_some(rows);
+        if portable {
+            operands.int8::<Portable, _>(input, &epilogue, residual, rows, output)?;
+        } else {
+            operands.int8::<I, _>(input, &epilogue, residual, rows, output)?;
+        }
     }
     compare(expected, found, i32::from)
 }
@@ -46,7 +56,7 @@ pub fn check<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), (usize,
 ///
 /// # Errors
 /// The first element that differs.
-pub fn check_of_fine<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), (usize, i32, i32)> {
+pub fn check_of_fine<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), Difference> {
     let geometry = draw_weights::<I>(random, room);
     fill_biases(random, room);
     let epilogue = epilogue(random, geometry.output.channels);
@@ -55,19 +65,18 @@ pub fn check_of_fine<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(),
     let input = fine_input(random, wide_map, &geometry);
     let (len, adds, groups) = (geometry.output.len(), random.one_in(2), random.within(1, 2));
     let mut operands = Operands { geometry: &geometry, weights, packed: wide, biases, scratch, groups };
-    for (output, portable) in [(&mut *expected, true), (&mut *found, false)] {
-        let residual = if adds { Residual::From(&added[..]) } else { Residual::None };
-        let finish = ToInt8 { epilogue: &epilogue, residual };
-        operands.run::<I, _, _>(portable, input, &finish, output.get_mut(..len).unwrap_or_default())?;
-    }
-    compare(expected.get(..len).unwrap_or_default(), found, i32::from)
+    let residual = if adds { Residual::From(&added[..]) } else { Residual::None };
+    let [expected, found] = [expected, found].map(|map| map.get_mut(..len).unwrap_or_default());
+    operands.int8::<Portable, _>(input, &epilogue, residual, None, expected)?;
+    operands.int8::<I, _>(input, &epilogue, residual, None, found)?;
+    compare(expected, found, i32::from)
 }
 
 /// int8 or fine codes to fine codes, without a residual, and with one of int8, of int16 and in the output's place.
 ///
 /// # Errors
 /// The first element that differs.
-pub fn check_to_fine<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), (usize, i32, i32)> {
+pub fn check_to_fine<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), Difference> {
     let geometry = draw_weights::<I>(random, room);
     fill_biases(random, room);
     let epilogue = fine_epilogue(random, geometry.output.channels);
@@ -81,13 +90,11 @@ pub fn check_to_fine<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(),
     let (len, residuals, groups, reads_fine) =
         (geometry.output.len(), random.below(4), random.within(1, 2), random.one_in(2));
     let mut operands = Operands { geometry: &geometry, weights, packed: wide, biases, scratch, groups };
-    let mut run = |portable: bool, residual: Residual<'_, i16>, output: &mut [i16]| {
-        let finish = ToCode { epilogue: &epilogue, residual, output: PhantomData };
-        if reads_fine {
-            operands.run::<I, _, _>(portable, fine, &finish, output)
-        } else {
-            operands.run::<I, _, _>(portable, narrow, &finish, output)
-        }
+    let mut run = |portable: bool, residual: Residual<'_, i16>, output: &mut [i16]| match (reads_fine, portable) {
+        (true, true) => operands.fine::<Portable, _, _, _>(fine, &epilogue, residual, output),
+        (true, false) => operands.fine::<I, _, _, _>(fine, &epilogue, residual, output),
+        (false, true) => operands.fine::<Portable, _, _, _>(narrow, &epilogue, residual, output),
+        (false, false) => operands.fine::<I, _, _, _>(narrow, &epilogue, residual, output),
     };
     for (output, portable) in [(&mut *expected, true), (&mut *found, false)] {
         output.copy_from_slice(wide_map);
@@ -100,63 +107,92 @@ pub fn check_to_fine<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(),
     }
     compare(expected.get(..len).unwrap_or_default(), found, i32::from)?;
     // Of int8, to int8.
-    let [expected, found] = &mut room.outputs;
-    for (output, portable) in [(&mut *expected, true), (&mut *found, false)] {
-        let finish = ToCode { epilogue: &epilogue, residual: Residual::From(&residual[..]), output: PhantomData };
-        let output: &mut [i8] = output.get_mut(..len).unwrap_or_default();
-        operands.run::<I, _, _>(portable, fine, &finish, output)?;
-    }
-    compare(expected.get(..len).unwrap_or_default(), found, i32::from)
+    let [expected, found] = room.outputs.each_mut().map(|map| map.get_mut(..len).unwrap_or_default());
+    let residual = Residual::From(&residual[..]);
+    operands.fine::<Portable, _, _, i8>(fine, &epilogue, residual, expected)?;
+    operands.fine::<I, _, _, i8>(fine, &epilogue, residual, found)?;
+    compare(expected, found, i32::from)
 }
 
 /// A convolution but for its maps and its last step, and the room that it takes.
 struct Operands<'a> {
     geometry: &'a Geometry,
+    /// As [`winograd::plain_place`] says.
     weights: &'a [i8],
     packed: &'a mut [i16],
     biases: &'a [[i32; CHANNELS]; 2],
     scratch: &'a mut [i32],
-    /// Of output channels, one or two.
+    /// Of output channels: one, of weights that are transformed beforehand, or two, of those that are when they are used.
     groups: usize,
 }
 
 impl Operands<'_> {
-    /// By the definition or with the instruction set.
-    fn run<I: Isa, X: Code, F: Finish>(
+    /// Both kinds of sums, a group's channels, and scratch.
+    fn sums<I: Isa, X>(
         &mut self,
-        portable: bool,
-        input: Maps<'_, X>,
-        finish: &F,
-        output: &mut [F::Element],
-    ) -> Result<(), (usize, i32, i32)> {
-        if portable {
-            self.compute::<Portable, X, F>(input, finish, output)
-        } else {
-            self.compute::<I, X, F>(input, finish, output)
-        }
+        input: &Maps<'_, X>,
+    ) -> (WinogradSums<'_, i16>, WinogradSums<'_, i8>, usize, &mut [i32]) {
+        let (geometry, packing) = (*self.geometry, I::WIDE);
+        let out_c = geometry.output.channels;
+        let packed = self.packed.get_mut(..winograd::packed_len(&packing, &geometry)).unwrap_or_default();
+        transform::<I>(&geometry, self.weights, packed);
+        let [steps, classes] = self.biases.each_ref().map(|row| row.get(..out_c).unwrap_or_default());
+        let (bias, channels, zero_points) = (Bias { steps, classes }, input.channels, input.zero_points);
+        let plain = self.weights.get(..winograd::plain_len(&geometry)).unwrap_or_default();
+        let group = out_c.div_ceil(packing.channels).div_ceil(self.groups) * packing.channels;
+        let words = winograd::scratch_words(&packing, &geometry, (self.groups > 1).then_some(group));
+        self.scratch.fill(i32::MIN);
+        (
+            WinogradSums { geometry, channels, zero_points, weights: packed, bias },
+            WinogradSums { geometry, channels, zero_points, weights: plain, bias },
+            group,
+            self.scratch.get_mut(..words).unwrap_or_default(),
+        )
     }
 
-    fn compute<I: Isa, X: Code, F: Finish>(
+    /// All rows, or some alone.
+    fn int8<I: Isa, X: Code>(
         &mut self,
         input: Maps<'_, X>,
-        finish: &F,
-        output: &mut [F::Element],
-    ) -> Result<(), (usize, i32, i32)> {
-        let (geometry, packing) = (self.geometry, I::WIDE);
-        let out_c = geometry.output.channels;
-        let biases = self.biases.each_ref().map(|row| row.get(..out_c).unwrap_or_default());
-        let packed = self.packed.get_mut(..winograd::packed_len(&packing, geometry)).unwrap_or_default();
-        transform::<I>(geometry, self.weights, packed);
-        let blocks = out_c.div_ceil(packing.channels);
-        let cut = blocks.div_ceil(self.groups);
-        let len = cut * winograd::block_len(&packing, geometry);
-        let Some((one, other)) = packed.split_at_checked(len) else { return Err((len, 0, 0)) };
-        let at = (cut * packing.channels).min(out_c);
-        for (weights, first, count) in [(one, 0, at), (other, at, out_c - at)] {
-            let winograd = Winograd { geometry, first, count, weights, biases, input };
-            self.scratch.fill(i32::MIN);
-            let words = winograd::scratch_words(&packing, geometry, None);
-            I::winograd(&winograd, finish, self.scratch.get_mut(..words).unwrap_or_default(), output);
+        epilogue: &Epilogue<'_>,
+        residual: Residual<'_, i8>,
+        rows: Option<[usize; 2]>,
+        output: &mut [i8],
+    ) -> Result<(), Difference> {
+        let (geometry, groups) = (*self.geometry, self.groups);
+        let (sums, plain, group, scratch) = self.sums::<I, X>(&input);
+        let epilogue = *epilogue;
+        let in_flash = WinogradInt8 { sums, epilogue }.proved::<I>().map_err(|_| UNPROVED)?;
+        let in_ram = WinogradInRamInt8 { sums: plain, epilogue, group }.proved::<I>().map_err(|_| UNPROVED)?;
+        let read = rows.zip(X::bytes(input.maps[0])).and_then(|(rows, map)| {
+            let (row, [first, end]) = (geometry.input.width * geometry.input.channels, geometry.rows(rows).1);
+            Some((rows, map.get(first * row..end * row)?))
+        });
+        match (read, groups) {
+            (Some((rows, map)), 1) => in_flash.rows::<I>(rows, CONDITION, map, residual, scratch, output),
+            (Some((rows, map)), _) => in_ram.rows::<I>(rows, CONDITION, map, residual, scratch, output),
+            (None, 1) => in_flash.run::<I, X>(CONDITION, input.maps, residual, scratch, output),
+            (None, _) => in_ram.run::<I, X>(CONDITION, input.maps, residual, scratch, output),
+        }
+        Ok(())
+    }
+
+    fn fine<I: Isa, X: Code, R: Code, Y: Code>(
+        &mut self,
+        input: Maps<'_, X>,
+        epilogue: &FineEpilogue<'_>,
+        residual: Residual<'_, R>,
+        output: &mut [Y],
+    ) -> Result<(), Difference> {
+        let groups = self.groups;
+        let (sums, plain, group, scratch) = self.sums::<I, X>(&input);
+        let epilogue = *epilogue;
+        if groups == 1 {
+            let layer = WinogradFine { sums, epilogue }.proved::<I>().map_err(|_| UNPROVED)?;
+            layer.run::<I, X, R, Y>(CONDITION, input.maps, residual, scratch, output);
+        } else {
+            let layer = WinogradInRamFine { sums: plain, epilogue, group }.proved::<I>().map_err(|_| UNPROVED)?;
+            layer.run::<I, X, R, Y>(CONDITION, input.maps, residual, scratch, output);
         }
         Ok(())
     }
@@ -181,7 +217,7 @@ fn fine_input<'a>(random: &mut Random, map: &'a [i16], geometry: &Geometry) -> M
 ///
 /// # Errors
 /// The first element that differs.
-pub fn check_weights<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), (usize, i32, i32)> {
+pub fn check_weights<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), Difference> {
     let geometry = draw_weights::<I>(random, room);
     let plain = room.weights.get(..winograd::plain_len(&geometry)).unwrap_or_default();
     let packed = room.wide.get_mut(..winograd::packed_len(&I::WIDE, &geometry)).unwrap_or_default();

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use tch::{Kind, Tensor};
 
-use super::device::{Generated, rows};
+use super::device::{Engine, Engines, rows};
 use super::interval::Mean;
 use super::likelihood::{Bound, Process, Query, Terms};
 use super::pictures::{choose, on_best_device};
@@ -45,15 +45,15 @@ pub struct Likelihood {
 /// The bounds of some precisions, and the first time indices of the parts of time.
 ///
 /// # Errors
-/// When a network was not generated or the store fails.
+/// When a network was not built or the store fails.
 pub fn bounds(
-    model: &Model,
+    engines: &Engines<'_>,
     precisions: &[String],
     test: &Dataset,
     question: Question,
     store: &Store,
 ) -> Result<(Vec<Likelihood>, Vec<usize>)> {
-    let process = process(model, question.strata, question.seed)?;
+    let process = process(engines.model, question.strata, question.seed)?;
     let chosen = choose(test.len(), question.count, question.seed);
     let len = test.shape().iter().product();
     let pictures = Pictures {
@@ -62,7 +62,7 @@ pub fn bounds(
         data: hash(&test.images)?,
     };
     let bound = |precision: &String| {
-        let terms = terms(model, precision, &process, &pictures, question, store)?;
+        let terms = terms(engines, precision, &process, &pictures, question, store)?;
         Ok(Likelihood { precision: precision.clone(), bound: process.bound(&terms, len), above_f32: None })
     };
     let mut bounds = precisions.iter().map(bound).collect::<Result<Vec<_>>>()?;
@@ -74,7 +74,7 @@ pub fn bounds(
     Ok((bounds, process.bounds()))
 }
 
-/// The bound of networks that libtorch runs, on some pictures without their labels.
+/// The bound of networks on some pictures without their labels.
 pub struct Probe {
     process: Process,
     /// `[N, H, W, C]`.
@@ -100,11 +100,10 @@ impl Probe {
     /// The bound.
     ///
     /// # Errors
-    /// Those of libtorch.
-    pub fn bound(&self, network: &Network) -> Result<Bound> {
-        let mut ask = |queries: &[Query]| ask_libtorch(network, queries, self.classes);
-        let pictures = self.bytes.chunks_exact(self.len).enumerate();
-        let terms = pictures.map(|(i, picture)| self.process.terms(i as u64, picture, &mut ask));
+    /// When the engine is of a network on other pictures.
+    pub fn bound(&self, engine: &Engine) -> Result<Bound> {
+        let pictures = self.bytes.par_chunks_exact(self.len).enumerate();
+        let terms = pictures.map(|(i, picture)| terms_by_engine(engine, &self.process, i, picture, self.classes));
         Ok(self.process.bound(&terms.collect::<Result<Vec<_>>>()?, self.len))
     }
 }
@@ -136,23 +135,30 @@ struct Pictures {
     data: String,
 }
 
+/// The parts of the bound for picture number `i`, whose class the network is told.
+fn terms_by_engine(engine: &Engine, process: &Process, i: usize, picture: &[u8], class: usize) -> Result<Terms> {
+    let mut runner = engine.runner()?;
+    let mut ask = |queries: &[Query]| {
+        queries.iter().map(|query| runner.evaluate(&query.x, query.t, class, &mut |_, _, _| ())).collect()
+    };
+    process.terms(i as u64, picture, &mut ask)
+}
+
 fn terms(
-    model: &Model,
+    engines: &Engines<'_>,
     precision: &str,
     process: &Process,
     pictures: &Pictures,
     question: Question,
     store: &Store,
 ) -> Result<Vec<Terms>> {
+    let model = engines.model;
     let classes = model.header.data.labels.len();
     let Pictures { bytes, labels, data } = pictures;
     let (count, len) = (labels.len(), bytes.len() / labels.len());
     let picture = |i: usize| &bytes[i * len..][..len];
     let class = |i: usize| if question.labelled { labels[i] as usize } else { classes };
-    let network = match precision {
-        "torch" => &model.sha256,
-        precision => Generated::of(model, precision)?.fingerprint,
-    };
+    let network = engines.fingerprint(precision)?;
     let Question { strata, labelled, seed, .. } = question;
     let settings = format!("{network} {strata} {labelled} {seed} {data}");
     let range = |from: i64| from as usize..(from + SAVED).min(count as i64) as usize;
@@ -168,14 +174,10 @@ fn terms(
             Ok(tensor(rows.collect::<Result<_>>()?))
         })?
     } else {
-        let generated = Generated::of(model, precision)?;
+        let engine = engines.get(precision)?;
         store.tensor::<f64>(&name, &[&settings], count as i64, |from, bar| {
-            let rows = range(from).into_par_iter().map_init(generated.runner, |runner, i| {
-                let mut ask = |queries: &[Query]| {
-                    let ask = |query: &Query| runner.evaluate(&query.x, query.t, class(i), &mut |_, _| ());
-                    Ok::<_, anyhow::Error>(queries.iter().map(ask).collect())
-                };
-                let terms = process.terms(i as u64, picture(i), &mut ask)?;
+            let rows = range(from).into_par_iter().map(|i| {
+                let terms = terms_by_engine(engine, process, i, picture(i), class(i))?;
                 bar.inc(1);
                 Ok(terms.to_row())
             });
@@ -189,14 +191,14 @@ fn terms(
 /// The outputs `[H, W, C]` for inputs `[H, W, C]`.
 fn ask_libtorch(network: &Network, queries: &[Query], class: usize) -> Result<Vec<Vec<f32>>> {
     let device = network.flat().device();
-    let [c, h, w] = network.graph().input.map(|n| n as i64);
+    let [c, h, w] = network.graph().input().map(|n| n as i64);
     let n = queries.len() as i64;
     let inputs: Vec<f32> = queries.iter().flat_map(|query| query.x.iter().copied()).collect();
     let times: Vec<i64> = queries.iter().map(|query| query.t as i64).collect();
     let x = Tensor::from_slice(&inputs).reshape([n, h, w, c]).permute([0, 3, 1, 2]).to_device(device);
     let labels = Tensor::full([n], class as i64, (Kind::Int64, device));
     let times = Tensor::from_slice(&times).to_device(device);
-    let out = tch::no_grad(|| network.forward(&x, &times, &labels, Kind::Float));
+    let out = tch::no_grad(|| network.forward(&x, &times, &labels, Kind::Float))?;
     let values = Vec::<f32>::try_from(out.permute([0, 2, 3, 1]).contiguous().reshape([-1]))?;
     Ok(values.chunks((c * h * w) as usize).map(<[f32]>::to_vec).collect())
 }

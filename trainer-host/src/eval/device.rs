@@ -1,159 +1,180 @@
-//! The networks of `models/` as devices run them: generated code in every precision behind one interface.
+//! Networks as devices run them: a model file in whatever precision, compiled and run in process.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use grano::denoiser::{Denoiser, Map};
-use grano::isa::Isa;
-use grano::isa::desktop::{Best, Common};
-use grano::kernel::Condition;
+use grano::conditioning::Condition;
+use grano::memory::Line;
 use grano::noise::{Gaussian, Philox};
 use grano::picture;
-use grano::sampler::{Request, Sampler};
-use grano::schedule::{StepRow, StepTable};
+use grano::request::Request;
 use grano::tap::Tap;
-use grano_codegen::model::{Header, Model};
+use grano_codegen::model::{DENOISER, Header, Model};
+use grano_codegen::runtime::{OwnedTable, RunningNetwork, Runtime};
 use grano_codegen::schedule::Table;
-
-/// A network that was generated when this program was built.
-pub struct Generated {
-    /// Of the model file.
-    sha256: &'static str,
-    /// `int8`, `mixed`, `f16` or `f32`; or [`LIKELIHOOD`].
-    precision: &'static str,
-    /// SHA-256 of the generated code and constants: what was measured of another network is not this one's.
-    pub fingerprint: &'static str,
-    /// Makes the memory for one picture at a time.
-    pub runner: fn() -> Box<dyn Runner>,
-}
+use grano_codegen::{Build, Precision, Purpose, Target};
+use sha2::{Digest, Sha256};
 
 /// The name of int8 with the model's codes for likelihoods.
 pub const LIKELIHOOD: &str = "int8, for likelihoods";
 
-/// A generated network and a sampler of it. Maps are `[H, W, C]`.
-pub trait Runner: Send {
+/// A model in one precision, ready to run, with rows for every time index.
+pub struct Engine {
+    runtime: Runtime,
+    /// SHA-256 of the constants and the program (kernels, their parameters, buffers): what was measured of another network is
+    /// not this one's.
+    pub fingerprint: String,
+}
+
+/// Memory to run an [`Engine`] in, for one picture at a time. Maps are `[H, W, C]`.
+pub struct Runner<'a> {
+    runtime: &'a Runtime,
+    network: RunningNetwork<'a>,
+    arena: Vec<Line>,
+}
+
+impl Engine {
+    /// Of a model in `int8`, `mixed`, `f16` or `f32`, or for [`LIKELIHOOD`].
+    ///
+    /// # Errors
+    /// When the model has no denoiser, or cannot be built so.
+    pub fn of(model: &Model, precision: &str) -> Result<Self> {
+        Self::of_shared(&Arc::new(model.clone()), precision)
+    }
+
+    fn of_shared(model: &Arc<Model>, precision: &str) -> Result<Self> {
+        let (numbers, purpose) = match precision {
+            LIKELIHOOD => (Precision::Int8, Purpose::Likelihood),
+            name => (name.parse()?, Purpose::Sampling),
+        };
+        model.denoiser()?;
+        let build = Build::of(Arc::clone(model)).precision(numbers).purpose(purpose).target(Target::here());
+        let runtime = build.times(0..model.header.schedule.steps).runtime().with_context(|| precision.to_string())?;
+        let compiled = runtime.compiled();
+        let mut hash = Sha256::new();
+        hash.update(compiled.constants.bytes());
+        for network in &compiled.networks {
+            let (name, times, classes) = (&network.name, &network.times, network.classes);
+            hash.update(format!("{name} {times:?} {classes} {:?}", network.program));
+        }
+        let fingerprint = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { runtime, fingerprint })
+    }
+
+    /// The table of a sampler, whichever it is.
+    ///
+    /// # Errors
+    /// Says what is wrong about the name or its number of steps.
+    pub fn table(&self, name: &str) -> Result<OwnedTable> {
+        Ok(self.runtime.table(name)?)
+    }
+
+    /// The time index of each step of a table.
+    ///
+    /// # Errors
+    /// When the model has no denoiser.
+    pub fn times(&self, table: &OwnedTable) -> Result<Vec<usize>> {
+        let times = &self.runtime.network(DENOISER)?.compiled().times;
+        Ok(table.view().rows.iter().map(|row| times[usize::from(row.network_row)]).collect())
+    }
+
+    /// Memory for one picture at a time.
+    ///
+    /// # Errors
+    /// When the model has no denoiser.
+    pub fn runner(&self) -> Result<Runner<'_>> {
+        let network = self.runtime.network(DENOISER)?;
+        Ok(Runner { runtime: &self.runtime, network, arena: network.arena() })
+    }
+}
+
+impl Runner<'_> {
     /// Draws a picture, bytes.
     ///
     /// # Errors
-    /// As [`Sampler::start`].
-    fn draw(&mut self, table: &'static StepTable, noise: Gaussian<Philox>, request: Request) -> Result<Vec<u8>>;
+    /// When the label is unknown or the guidance is not finite.
+    pub fn draw(&mut self, table: &OwnedTable, noise: Gaussian<Philox>, request: Request) -> Result<Vec<u8>> {
+        let mut painter = self.runtime.painter()?;
+        let shape = painter.shape();
+        let x = painter.draw(table, noise, request, &mut |_| ())?;
+        Ok(picture::rows(shape, x).flatten().collect())
+    }
 
     /// The network's input at every step of a picture.
     ///
     /// # Errors
-    /// As [`Sampler::start`].
-    fn inputs(&mut self, table: &'static StepTable, noise: Gaussian<Philox>, request: Request)
-    -> Result<Vec<Vec<f32>>>;
-
-    /// One evaluation: the network's output for an input at a time index and a class, which is the number of classes
-    /// for none. `watch` sees every value that the network stores, and the memory that it lies in.
-    fn evaluate(&mut self, x: &[f32], t: usize, class: usize, watch: &mut dyn FnMut(&Tap, &[u8])) -> Vec<f32>;
-}
-
-/// A generated network whose intermediate values can be read.
-trait Traced: Denoiser + Send + 'static {
-    const TAPS: &'static [Tap];
-    fn memory(&self) -> &[u8];
-}
-
-struct Machine<D: Denoiser> {
-    network: D,
-    sampler: Sampler<D, Gaussian<Philox>>,
-}
-
-impl<D: Traced> Machine<D>
-where
-    D::Map: Send,
-    D::Previous: Send,
-{
-    fn boxed() -> Box<dyn Runner> {
-        Box::new(Self { network: D::NEW, sampler: Sampler::new() })
-    }
-}
-
-impl<D: Traced> Runner for Machine<D>
-where
-    D::Map: Send,
-    D::Previous: Send,
-{
-    fn draw(&mut self, table: &'static StepTable, noise: Gaussian<Philox>, request: Request) -> Result<Vec<u8>> {
-        self.sampler.start(table, noise, request)?;
-        self.sampler.run();
-        Ok(picture::rows(D::SHAPE, self.sampler.x()).flatten().collect())
-    }
-
-    fn inputs(
-        &mut self,
-        table: &'static StepTable,
-        noise: Gaussian<Philox>,
-        request: Request,
-    ) -> Result<Vec<Vec<f32>>> {
-        self.sampler.start(table, noise, request)?;
-        let mut input = |row: &StepRow| {
-            let input = self.sampler.x().iter().map(|x| row.c_in * x).collect();
-            self.sampler.step();
-            input
+    /// As [`Self::draw`].
+    pub fn inputs(&mut self, table: &OwnedTable, noise: Gaussian<Philox>, request: Request) -> Result<Vec<Vec<f32>>> {
+        let mut inputs = Vec::new();
+        let mut rows = table.view().rows.iter();
+        let mut keep = |x: &[f32]| {
+            // There is no step after the last.
+            inputs.extend(rows.next().map(|row| x.iter().map(|x| row.c_in * x).collect::<Vec<f32>>()));
         };
-        Ok(table.rows.iter().map(&mut input).collect())
+        self.runtime.painter()?.draw(table, noise, request, &mut keep)?;
+        Ok(inputs)
     }
 
-    fn evaluate(&mut self, x: &[f32], t: usize, class: usize, watch: &mut dyn FnMut(&Tap, &[u8])) -> Vec<f32> {
-        // The network has a row for every time index.
-        let condition = Condition { step: t, class };
-        let mut out = D::Map::ZERO;
-        for layer in 0..D::LAYERS {
-            let x = if layer == 0 { x } else { &[] };
-            let out: &mut [f32] = if layer + 1 == D::LAYERS { out.as_mut() } else { &mut [] };
-            self.network.layer(layer, condition, x, out);
-            D::TAPS.iter().filter(|tap| tap.layer == layer).for_each(|tap| watch(tap, self.network.memory()));
-        }
-        out.as_ref().to_vec()
-    }
-}
-
-macro_rules! models {
-    ($($module:ident: $sha256:literal, $precision:literal, $fingerprint:literal;)*) => {
-        $(
-            #[allow(dead_code, reason = "steps are made at run time")]
-            mod $module {
-                include!(concat!(env!("OUT_DIR"), "/", stringify!($module), "/model.rs"));
-            }
-
-            impl<I: Isa + Send> Traced for $module::Network<I> {
-                const TAPS: &'static [Tap] = $module::TAPS;
-                fn memory(&self) -> &[u8] {
-                    self.memory()
-                }
-            }
-        )*
-
-        static MODELS: &[Generated] = &[$(Generated {
-            sha256: $sha256,
-            precision: $precision,
-            fingerprint: $fingerprint,
-            runner: || {
-                if Best::is_native() {
-                    Machine::<$module::Network<Best>>::boxed()
-                } else {
-                    Machine::<$module::Network<Common>>::boxed()
-                }
-            },
-        }),*];
-    };
-}
-
-include!(concat!(env!("OUT_DIR"), "/models.rs"));
-
-impl Generated {
-    /// The network of a model file in a precision.
+    /// One evaluation: the network's output for an input at a time index and a class, which is the number of classes for
+    /// none. `watch` sees every value that the network stores, by name, and the memory that it lies in.
     ///
     /// # Errors
-    /// When the file was not in `models/`, as it is now, when the program was built.
-    pub fn of(model: &Model, precision: &str) -> Result<&'static Self> {
-        let mut known = MODELS.iter().filter(|known| known.sha256 == model.sha256);
-        known.find(|known| known.precision == precision).with_context(|| {
-            format!(
-                "no {precision} network was generated from this model file: it has to lie in `models/` when grano-train is built"
-            )
-        })
+    /// When the input has not the network's shape, or there is no such time or class.
+    pub fn evaluate(
+        &mut self,
+        x: &[f32],
+        t: usize,
+        class: usize,
+        watch: &mut dyn FnMut(&str, &Tap, &[u8]),
+    ) -> Result<Vec<f32>> {
+        let condition = Condition { step: self.network.row(t)?, class };
+        self.network.check(condition, &[x])?;
+        let outputs = self.network.watch(condition, &[x], &mut self.arena, watch);
+        outputs.into_iter().next().context("the denoiser has no output")
+    }
+}
+
+/// A model in the precisions that are asked for.
+pub struct Engines<'a> {
+    /// The model.
+    pub model: &'a Model,
+    engines: BTreeMap<String, Engine>,
+}
+
+impl<'a> Engines<'a> {
+    /// Of a model in each of the precisions but `torch`, which is no engine's.
+    ///
+    /// # Errors
+    /// As [`Engine::of`].
+    pub fn of<'p>(model: &'a Model, precisions: impl IntoIterator<Item = &'p str>) -> Result<Self> {
+        let shared = Arc::new(model.clone());
+        let mut engines = BTreeMap::new();
+        for precision in precisions.into_iter().filter(|&precision| precision != "torch") {
+            if !engines.contains_key(precision) {
+                engines.insert(precision.to_string(), Engine::of_shared(&shared, precision)?);
+            }
+        }
+        Ok(Self { model, engines })
+    }
+
+    /// The engine of one of them.
+    ///
+    /// # Errors
+    /// When it was not among them.
+    pub fn get(&self, precision: &str) -> Result<&Engine> {
+        self.engines.get(precision).with_context(|| format!("{precision}: not built"))
+    }
+
+    /// What tells the network of a precision from others: an engine's fingerprint, of `torch` the file's.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn fingerprint(&self, precision: &str) -> Result<&str> {
+        match precision {
+            "torch" => Ok(&self.model.sha256),
+            precision => Ok(&self.get(precision)?.fingerprint),
+        }
     }
 }
 
@@ -165,43 +186,35 @@ pub fn rows(header: &Header, name: &str) -> Result<Table> {
     Ok(header.sampler(name)?.table(&header.schedule, header.prediction)?)
 }
 
-/// The same as generated code holds it, for a network with a row for every time index. Kept for as long as the program
-/// runs.
-///
-/// # Errors
-/// As [`rows`].
-pub fn steps(header: &Header, name: &str) -> Result<&'static StepTable> {
-    let table = rows(header, name)?;
-    let row = |row: &grano_codegen::schedule::Row| {
-        let [c_in, k0, k1] = [row.c_in, row.k0, row.k1].map(|v| v as f32);
-        let [a, b, c, d, e] = [row.a, row.b, row.c, row.d, row.e].map(|v| v as f32);
-        Ok(StepRow { network_row: u16::try_from(row.t)?, c_in, k0, k1, a, b, c, d, e })
-    };
-    let rows = table.rows.iter().map(row).collect::<Result<Vec<_>>>()?;
-    Ok(Box::leak(Box::new(StepTable {
-        name: Box::leak(table.name.into_boxed_str()),
-        clip: table.clip.map_or(f32::INFINITY, |clip| clip as f32),
-        rows: Box::leak(rows.into_boxed_slice()),
-    })))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::path::Path;
+
     use grano_codegen::load::load;
+
+    use super::*;
 
     /// `grano sample --label sneaker --count 1 -o sneaker.npy`, CRC-32 2aac822c: the picture that every chip draws.
     #[test]
     fn pictures_are_the_devices() {
-        let model = load(std::path::Path::new("../models/fashion.safetensors")).unwrap();
+        let model = load(Path::new("../models/fashion.safetensors")).unwrap();
         let label = model.header.data.labels.iter().position(|label| label == "sneaker");
-        let table = steps(&model.header, &model.header.defaults.sampler).unwrap();
-        let mut runner = (Generated::of(&model, "int8").unwrap().runner)();
-        let picture = runner.draw(
-            table,
-            Gaussian(Philox::new(0, 0)),
-            Request { label, guidance: model.header.defaults.guidance },
-        );
+        let engine = Engine::of(&model, "int8").unwrap();
+        let table = engine.table(&model.header.defaults.sampler).unwrap();
+        let request = Request { label, guidance: model.header.defaults.guidance };
+        let picture = engine.runner().unwrap().draw(&table, Gaussian(Philox::new(0, 0)), request);
         assert_eq!(crc32fast::hash(&picture.unwrap()), 0x2aac_822c);
+    }
+
+    #[test]
+    fn a_fingerprint_is_one_networks() {
+        let mut model = load(Path::new("../models/fashion.safetensors")).unwrap();
+        let fingerprint = |model: &Model, precision: &str| Engine::of(model, precision).unwrap().fingerprint;
+        let int8 = fingerprint(&model, "int8");
+        assert_eq!(int8, fingerprint(&model, "int8"));
+        assert_ne!(int8, fingerprint(&model, "f16"));
+        let ranges = model.header.ranges.get_mut(DENOISER).unwrap();
+        ranges.values.get_mut("down0").unwrap().iter_mut().for_each(|ends| ends[1] *= 2.0);
+        assert_ne!(int8, fingerprint(&model, "int8"), "other codes");
     }
 }

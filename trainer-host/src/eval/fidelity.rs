@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use grano::noise::{Gaussian, Philox};
-use grano::sampler::Request;
+use grano::request::Request;
 use grano::schedule::StepRow;
 use grano_codegen::graph::{Graph, X};
-use grano_codegen::model::Model;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::device::{Generated, steps};
+use super::device::Engines;
 use super::interval::quantile;
 use super::pictures::Drawing;
 
@@ -97,39 +96,40 @@ impl Psnr {
 /// precision too. Pictures are spread over all of the drawing's, so over its classes.
 ///
 /// # Errors
-/// When the networks were not generated or the sampler is wrong.
-pub fn losses(model: &Model, drawing: &Drawing, pictures: u64) -> Result<Losses> {
-    let table = steps(&model.header, &drawing.sampler)?;
-    let classes = model.header.data.labels.len();
-    let mut exact = (Generated::of(model, "f32")?.runner)();
-    let mut measured = (Generated::of(model, &drawing.precision)?.runner)();
-    let mut powers: BTreeMap<&str, Vec<Power>> = BTreeMap::new();
-    let mut order: Vec<&str> = Vec::new();
-    let mut output = vec![Power::default(); table.rows.len()];
+/// When a network was not built or the sampler is wrong.
+pub fn losses(engines: &Engines<'_>, drawing: &Drawing, pictures: u64) -> Result<Losses> {
+    let classes = engines.model.header.data.labels.len();
+    let engine = engines.get("f32")?;
+    let table = engine.table(&drawing.sampler)?;
+    let times = engine.times(&table)?;
+    let mut exact = engine.runner()?;
+    let mut measured = engines.get(&drawing.precision)?.runner()?;
+    let mut powers: BTreeMap<String, Vec<Power>> = BTreeMap::new();
+    let mut order: Vec<String> = Vec::new();
+    let mut output = vec![Power::default(); table.steps()];
     let mut guided = output.clone();
     for i in (0..pictures).map(|i| i * drawing.count / pictures) {
         let label = (classes > 0).then(|| drawing.label(i, classes));
         let request = Request { label, guidance: drawing.guidance };
         let asked = if label.is_some() && drawing.guidance != 1.0 { vec![label, None] } else { vec![label] };
-        let inputs = exact.inputs(table, Gaussian(Philox::new(drawing.seed, i)), request)?;
-        for (step, (input, row)) in inputs.iter().zip(table.rows).enumerate() {
+        let inputs = exact.inputs(&table, Gaussian(Philox::new(drawing.seed, i)), request)?;
+        for (step, (input, &t)) in inputs.iter().zip(&times).enumerate() {
             let mut outputs = Vec::new();
             for class in asked.iter().map(|label| label.unwrap_or(classes)) {
                 let mut values = BTreeMap::new();
-                let t = usize::from(row.network_row);
-                let expected = exact.evaluate(input, t, class, &mut |tap, memory| {
-                    values.insert(tap.name, (0..tap.shape.len()).map_while(|i| tap.value(memory, i)).collect());
-                });
-                let got = measured.evaluate(input, t, class, &mut |tap, memory| {
-                    let Some(expected) = values.get(tap.name) else { return };
+                let expected = exact.evaluate(input, t, class, &mut |name, tap, memory| {
+                    values.insert(name.to_string(), tap.values(memory).collect());
+                })?;
+                let got = measured.evaluate(input, t, class, &mut |name, tap, memory| {
+                    let Some(expected) = values.get(name) else { return };
                     let expected: &Vec<f32> = expected;
-                    let got: Vec<f32> = (0..tap.shape.len()).map_while(|i| tap.value(memory, i)).collect();
-                    let powers = powers.entry(tap.name).or_insert_with(|| {
-                        order.push(tap.name);
-                        vec![Power::default(); table.rows.len()]
+                    let got: Vec<f32> = tap.values(memory).collect();
+                    let powers = powers.entry(name.to_string()).or_insert_with(|| {
+                        order.push(name.to_string());
+                        vec![Power::default(); times.len()]
                     });
                     powers[step].add(expected, &got);
-                });
+                })?;
                 output[step].add(&expected, &got);
                 outputs.push([expected, got]);
             }
@@ -137,29 +137,29 @@ pub fn losses(model: &Model, drawing: &Drawing, pictures: u64) -> Result<Losses>
             guided[step].add(&expected, &got);
         }
     }
-    let graph = &model.denoiser()?.graph;
-    if !powers.contains_key(graph.output.as_str()) {
-        order.push(&graph.output);
-        powers.insert(&graph.output, output.clone());
+    let graph = &engines.model.denoiser()?.graph;
+    if !powers.contains_key(graph.output()) {
+        order.push(graph.output().to_string());
+        powers.insert(graph.output().to_string(), output.clone());
     }
     let noise = |name: &str| powers.get(name).map(|powers| Power::sum(powers)).map(|sum| sum.noise / sum.signal);
-    let layer = |name: &&str| {
+    let layer = |name: &String| {
         let sum = Power::sum(&powers[name]);
-        let before = sources(graph, name, &powers.keys().copied().collect()).into_iter().filter_map(noise);
+        let before = sources(graph, name, &powers.keys().map(String::as_str).collect()).into_iter().filter_map(noise);
         Layer {
-            name: (*name).to_string(),
+            name: name.clone(),
             snr_db: sum.db(),
             by_step_db: powers[name].iter().map(|power| power.db()).collect(),
             added: (sum.noise / sum.signal - before.fold(0.0, f64::max)).max(0.0),
         }
     };
-    let elements = (pictures as usize * graph.input.iter().product::<usize>()) as f64;
+    let elements = (pictures as usize * graph.input().iter().product::<usize>()) as f64;
     let moved =
         |(power, row): (&Power, &StepRow)| f64::from(row.a * row.k1 - row.e).abs() * (power.noise / elements).sqrt();
     Ok(Losses {
         layers: order.iter().map(layer).collect(),
-        times: table.rows.iter().map(|row| usize::from(row.network_row)).collect(),
-        moved: guided.iter().zip(table.rows).map(moved).collect(),
+        moved: guided.iter().zip(table.view().rows).map(moved).collect(),
+        times,
     })
 }
 
@@ -208,13 +208,14 @@ mod tests {
     #[test]
     fn int8_loses_more_than_f16_in_every_layer() {
         let model = load(std::path::Path::new("../models/fashion.safetensors")).unwrap();
+        let engines = Engines::of(&model, ["int8", "f16", "f32"]).unwrap();
         let losses = |precision: &str| {
             let (precision, sampler) = (precision.to_string(), "ddim-4".to_string());
-            losses(&model, &Drawing { precision, sampler, guidance: 2.0, seed: 0, count: 10 }, 2).unwrap()
+            losses(&engines, &Drawing { precision, sampler, guidance: 2.0, seed: 0, count: 10 }, 2).unwrap()
         };
         let [int8, f16, f32] = ["int8", "f16", "f32"].map(losses);
         assert_eq!(int8.times, [875, 625, 375, 125]);
-        assert_eq!(int8.layers.last().unwrap().name, model.denoiser().unwrap().graph.output);
+        assert_eq!(int8.layers.last().unwrap().name, model.denoiser().unwrap().graph.output());
         for layer in &int8.layers {
             let half = f16.layers.iter().find(|half| half.name == layer.name).unwrap();
             assert!(layer.snr_db > 15.0 && layer.snr_db < half.snr_db - 10.0, "{layer:?} {half:?}");

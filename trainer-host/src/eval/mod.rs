@@ -1,6 +1,6 @@
 //! `eval`: how good a model's pictures are as devices draw them, and what the integers lose.
 //!
-//! [`device`] holds the generated networks; [`pictures`] draws with them and with libtorch; [`store`] keeps every piece;
+//! [`device`] runs model files in process; [`pictures`] draws with them and with libtorch; [`store`] keeps every piece;
 //! [`quality`] measures a set of pictures by [`frechet`], [`precision_recall`] and [`neighbours`]; [`statistics`] are
 //! what other runs need to be held against a set; [`fidelity`] compares precisions; [`bits`] and [`likelihood`] bound
 //! −log p of test pictures; [`report`] shows it all with [`svg`].
@@ -34,7 +34,7 @@ use crate::classifier::{Architecture, Classifier, ClassifierArgs};
 use crate::data::{Dataset, Split, denormalize};
 use crate::files;
 use bits::{Likelihood, Question, bounds};
-use device::LIKELIHOOD;
+use device::{Engines, LIKELIHOOD, rows};
 use fidelity::{Losses, Psnr, losses};
 use frechet::Frechet;
 use interval::Interval;
@@ -48,7 +48,7 @@ use store::Store;
 /// Measures a model as devices run it, against real pictures and against the same model in f32 with every step.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// The model; int8, mixed, f16 and f32 networks are those that were generated from it when this program was built
+    /// The model
     #[arg(long, default_value = "models/fashion.safetensors")]
     pub model: PathBuf,
     /// The real data: an IDX folder with its test set
@@ -66,7 +66,8 @@ pub struct Args {
     /// Weights of classifier-free guidance to measure; else the model's own
     #[arg(long, value_delimiter = ',')]
     pub guidance: Vec<f32>,
-    /// Numbers to measure: int8, mixed, f16 and f32 as generated, torch for f32 by libtorch; else all that were generated
+    /// Numbers to measure: int8, mixed, f16 and f32 as devices compute, torch for f32 by libtorch; else all that the model
+    /// can be built in
     #[arg(long, value_delimiter = ',', value_parser = ["int8", "mixed", "f16", "f32", "torch"])]
     pub precision: Vec<String>,
     /// What sets are held against: the sampler of the model's own f32 pictures, whose statistics are written to
@@ -172,7 +173,12 @@ pub fn eval(args: &Args) -> Result<()> {
     let args = &Args { precision, ..args.clone() };
     let drawings = drawings(args, &model);
     // What is wrong is said before the work.
-    drawings.iter().try_for_each(|drawing| drawing.settings(&model).map(drop))?;
+    drawings.iter().try_for_each(|drawing| rows(&model.header, &drawing.sampler).map(drop))?;
+    let measures_likelihood = args.elbo > 0 && args.precision.iter().any(|precision| precision == "int8");
+    let own = model.header.likelihood.iter().filter(|_| measures_likelihood).map(|_| LIKELIHOOD);
+    let likelihoods: Vec<String> = args.precision.iter().map(String::as_str).chain(own).map(Into::into).collect();
+    let drawn = drawings.iter().map(|drawing| drawing.precision.as_str());
+    let engines = Engines::of(&model, drawn.chain(likelihoods.iter().map(String::as_str)))?;
     let statistics = statistics_file(args).map(Statistics::read).transpose()?;
     let run = args.run.clone().unwrap_or_else(|| {
         PathBuf::from("runs/eval").join(args.model.with_extension("").file_name().unwrap_or_default())
@@ -182,11 +188,11 @@ pub fn eval(args: &Args) -> Result<()> {
     let test = Dataset::load(&args.data, Split::Test, None)?;
     let graph = &model.denoiser()?.graph;
     ensure!(
-        train.shape() == graph.input,
+        train.shape() == graph.input(),
         "{}: pictures of {:?}, the model's are {:?}",
         args.data.display(),
         train.shape(),
-        graph.input
+        graph.input()
     );
     let labels = match &model.header.data.labels {
         none if none.is_empty() => train.names.clone(),
@@ -209,7 +215,7 @@ pub fn eval(args: &Args) -> Result<()> {
         sets.push(Set { name: foreign.name.clone(), images, labels });
     }
     for drawing in &drawings {
-        let images = drawing.draw(&model, &store)?;
+        let images = drawing.draw(&engines, &store)?;
         let classes = model.header.data.labels.len();
         sets.push(Set { name: drawing.name(), images, labels: (classes > 0).then(|| drawing.labels(classes)) });
     }
@@ -239,10 +245,7 @@ pub fn eval(args: &Args) -> Result<()> {
             labelled: args.elbo_label,
             seed: args.seed,
         };
-        let asked = args.precision.iter().any(|precision| precision == "int8");
-        let own = model.header.likelihood.iter().filter(|_| asked).map(|_| LIKELIHOOD.to_string());
-        let precisions: Vec<_> = args.precision.iter().cloned().chain(own).collect();
-        bounds(&model, &precisions, &test, question, &store)
+        bounds(&engines, &likelihoods, &test, question, &store)
     };
     let (likelihood, parts) = if args.elbo > 0 { elbo(args)? } else { Default::default() };
     let evaluation = Evaluation {
@@ -256,7 +259,7 @@ pub fn eval(args: &Args) -> Result<()> {
         sets: measured,
         reference: known.as_ref().map(|known| known.name.clone()).or(drawn),
         known,
-        fidelity: fidelity(args, &model, &drawings, &sets, &store)?,
+        fidelity: fidelity(args, &engines, &drawings, &sets, &store)?,
         likelihood,
         likelihood_pictures: args.elbo,
         parts,
@@ -328,7 +331,13 @@ fn real_sets(args: &Args, train: &Dataset, test: &Dataset) -> Vec<Set> {
 }
 
 /// Each precision against f32 by the same sampler with the same guidance.
-fn fidelity(args: &Args, model: &Model, drawings: &[Drawing], sets: &[Set], store: &Store) -> Result<Vec<Fidelity>> {
+fn fidelity(
+    args: &Args,
+    engines: &Engines<'_>,
+    drawings: &[Drawing],
+    sets: &[Set],
+    store: &Store,
+) -> Result<Vec<Fidelity>> {
     let images = |drawing: &Drawing| {
         let set = sets.iter().find(|set| set.name == drawing.name());
         set.map(|set| &set.images).context("every drawing is a set")
@@ -339,9 +348,9 @@ fn fidelity(args: &Args, model: &Model, drawings: &[Drawing], sets: &[Set], stor
         if !drawings.iter().any(|other| other.name() == exact.name()) {
             continue;
         }
-        let settings = [&drawing.settings(model)?, &exact.settings(model)?, &args.traces.to_string()];
+        let settings = [&drawing.settings(engines)?, &exact.settings(engines)?, &args.traces.to_string()];
         let losses = store.result(&format!("losses of {}", drawing.name()), &settings.map(String::as_str), || {
-            losses(model, drawing, args.traces)
+            losses(engines, drawing, args.traces)
         })?;
         all.push(Fidelity { name: drawing.name(), psnr: Psnr::of(images(drawing)?, images(&exact)?)?, losses });
     }

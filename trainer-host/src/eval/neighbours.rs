@@ -4,6 +4,7 @@
 //! drawn pictures to their nearest training pictures are held against those of test pictures, and the part is given
 //! that lies closer than all but one in a hundred of those.
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -30,7 +31,10 @@ pub struct Closeness {
 }
 
 /// Of `points` f32 `[n, d]` among `training` f32 `[N, d]`.
-pub fn nearest(points: &Tensor, training: &Tensor) -> Nearest {
+///
+/// # Errors
+/// When libtorch cannot hand the numbers over.
+pub fn nearest(points: &Tensor, training: &Tensor) -> Result<Nearest> {
     /// Points at once: 24 MB of distances to 60,000 pictures.
     const BATCH: i64 = 100;
     let squares = |x: &Tensor| x.square().sum_dim_intlist(&[-1i64][..], false, Kind::Float);
@@ -42,10 +46,10 @@ pub fn nearest(points: &Tensor, training: &Tensor) -> Nearest {
         let (_, least) = (&of_training - points.matmul(&transposed) * 2.0).min_dim(1, false);
         // The distance itself from differences: the product's cancellation would drown a copy's.
         let exact = squares(&(&points - training.index_select(0, &least))).sqrt();
-        index.extend(Vec::<i64>::try_from(&least).unwrap_or_default());
-        distance.extend(Vec::<f64>::try_from(exact.to_kind(Kind::Double)).unwrap_or_default());
+        index.extend(Vec::<i64>::try_from(&least)?);
+        distance.extend(Vec::<f64>::try_from(exact.to_kind(Kind::Double))?);
     }
-    Nearest { index, distance }
+    Ok(Nearest { index, distance })
 }
 
 /// Distances of a set against those of test pictures.
@@ -69,12 +73,13 @@ mod tests {
     fn copies_are_found_and_others_are_not() {
         let _alone = testing::seed(0);
         let normal = |n| Tensor::randn([n, 8], (Kind::Float, Device::Cpu));
-        let (training, test) = (normal(500), nearest(&normal(300), &Tensor::zeros([1, 8], (Kind::Float, Device::Cpu))));
+        let (training, test) =
+            (normal(500), nearest(&normal(300), &Tensor::zeros([1, 8], (Kind::Float, Device::Cpu))).unwrap());
         assert!(test.index.iter().all(|index| *index == 0));
-        let copies = nearest(&training.narrow(0, 100, 150), &training);
+        let copies = nearest(&training.narrow(0, 100, 150), &training).unwrap();
         assert_eq!(copies.index, (100..250).collect::<Vec<i64>>());
         assert!(copies.distance.iter().all(|distance| *distance == 0.0));
-        let unseen = nearest(&normal(300), &training);
+        let unseen = nearest(&normal(300), &training).unwrap();
         assert_eq!(closeness(&copies, &unseen).suspicious, 1.0);
         assert!(closeness(&unseen, &unseen).suspicious <= 0.01);
     }

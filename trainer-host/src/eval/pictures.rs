@@ -1,17 +1,17 @@
-//! Sets of pictures: drawn by generated code or by libtorch, real ones with noise, or anybody's from a file.
+//! Sets of pictures: drawn by the engine or by libtorch, real ones with noise, or anybody's from a file.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
 use grano::noise::{Gaussian, Noise, Philox};
-use grano::sampler::Request;
+use grano::request::Request;
 use grano_codegen::model::Model;
 use indicatif::ProgressBar;
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
-use super::device::{Generated, rows, steps};
+use super::device::{Engine, Engines, rows};
 use super::store::Store;
 use crate::data::{Dataset, denormalize, normalize, read_npy};
 use crate::network::Network;
@@ -54,21 +54,18 @@ impl Drawing {
     /// All that the pictures depend on.
     ///
     /// # Errors
-    /// When no such network was generated or the sampler is wrong.
-    pub fn settings(&self, model: &Model) -> Result<String> {
-        let network = match self.precision.as_str() {
-            "torch" => &model.sha256,
-            precision => Generated::of(model, precision)?.fingerprint,
-        };
-        Ok(format!("{network} {self:?} {:?}", rows(&model.header, &self.sampler)?))
+    /// When no such network was built or the sampler is wrong.
+    pub fn settings(&self, engines: &Engines<'_>) -> Result<String> {
+        let network = engines.fingerprint(&self.precision)?;
+        Ok(format!("{network} {self:?} {:?}", rows(&engines.model.header, &self.sampler)?))
     }
 
     /// Draws the pictures, or finds them: u8 `[count, C, H, W]`.
     ///
     /// # Errors
     /// When the network, the sampler or the store fails.
-    pub fn draw(&self, model: &Model, store: &Store) -> Result<Tensor> {
-        let settings = self.settings(model)?;
+    pub fn draw(&self, engines: &Engines<'_>, store: &Store) -> Result<Tensor> {
+        let (settings, model) = (self.settings(engines)?, engines.model);
         let range = |from: i64| from as u64..(from as u64 + SAVED).min(self.count);
         match self.precision.as_str() {
             "torch" => {
@@ -78,27 +75,27 @@ impl Drawing {
                 })
             }
             precision => {
-                let generated = Generated::of(model, precision)?;
+                let engine = engines.get(precision)?;
                 store.tensor::<u8>(&self.name(), &[&settings], self.count as i64, |from, bar| {
-                    self.by_generated(model, generated, range(from), bar)
+                    self.by_engine(model, engine, range(from), bar)
                 })
             }
         }
     }
 
-    fn by_generated(
+    fn by_engine(
         &self,
         model: &Model,
-        generated: &Generated,
+        engine: &Engine,
         range: std::ops::Range<u64>,
         bar: &ProgressBar,
     ) -> Result<Tensor> {
-        let table = steps(&model.header, &self.sampler)?;
+        let table = engine.table(&self.sampler)?;
         let classes = model.header.data.labels.len();
-        let [c, h, w] = model.denoiser()?.graph.input.map(|n| n as i64);
-        let pictures = range.into_par_iter().map_init(generated.runner, |runner, i| {
+        let [c, h, w] = model.denoiser()?.graph.input().map(|n| n as i64);
+        let pictures = range.into_par_iter().map(|i| {
             let request = Request { label: (classes > 0).then(|| self.label(i, classes)), guidance: self.guidance };
-            let picture = runner.draw(table, Gaussian(Philox::new(self.seed, i)), request);
+            let picture = engine.runner()?.draw(&table, Gaussian(Philox::new(self.seed, i)), request);
             bar.inc(1);
             picture
         });
@@ -116,7 +113,7 @@ impl Drawing {
             guidance: self.guidance,
             kind: Kind::Float,
         };
-        let pictures = trajectory.run(network, &mut |shape| noise(&mut streams, shape), &mut |_, _| ());
+        let pictures = trajectory.run(network, &mut |shape| noise(&mut streams, shape), &mut |_, _| ())?;
         Ok(denormalize(&pictures).to_device(Device::Cpu).contiguous())
     }
 }

@@ -98,7 +98,7 @@ impl<'a> Judge<'a> {
         let labels = set.labels.as_ref().map(hash).transpose()?.unwrap_or_default();
         let resamples = self.resamples.to_string();
         let settings = [&self.settings, &set.name, &hash(&set.images)?, &labels, &resamples];
-        self.store.result(&format!("quality of {}", set.name), &settings.map(String::as_str), || Ok(self.measure(set)))
+        self.store.result(&format!("quality of {}", set.name), &settings.map(String::as_str), || self.measure(set))
     }
 
     /// What other runs need of a set, of which `quality` was measured; they know it as `name`.
@@ -120,22 +120,22 @@ impl<'a> Judge<'a> {
         statistics.frechet(&self.real, &self.fingerprint, count, self.resamples)
     }
 
-    fn measure(&self, set: &Set) -> Quality {
+    fn measure(&self, set: &Set) -> Result<Quality> {
         let seen = self.classifier.look(&set.images);
         let features = seen.features.to_device(tch::Device::Cpu);
         let count = features.size()[0];
         let same = self.features.index_select(0, &choose(self.train.len(), count, 1));
         let bytes = set.images.kind() == Kind::Uint8;
         let pixels = if bytes { normalize(&set.images) } else { set.images.shallow_clone() }.flatten(1, -1);
-        Quality {
+        Ok(Quality {
             name: set.name.clone(),
             count,
             frechet: Frechet::of(&features, &self.real, self.resamples),
             precision_recall: (count.min(same.size()[0]) > NEIGHBOUR).then(|| precision_recall(&features, &same)),
             accuracy: set.labels.as_ref().map(|labels| accuracy(&seen.classes, labels, self.train.names.len())),
-            by_pixels: nearest(&pixels, &normalize(&self.train.images).flatten(1, -1)),
-            by_features: nearest(&features, &self.features),
-        }
+            by_pixels: nearest(&pixels, &normalize(&self.train.images).flatten(1, -1))?,
+            by_features: nearest(&features, &self.features)?,
+        })
     }
 }
 

@@ -64,7 +64,7 @@ pub fn html(evaluation: &Evaluation, sheets: &[Sheet]) -> String {
             head { meta charset="utf-8"; title { (title) } style { (PreEscaped(STYLE)) } }
             body {
                 h1 { (title) }
-                p.note { "Model file of SHA-256 " (evaluation.model_sha256) ". int8, mixed, f16 and f32 are generated code, as devices run it; torch is f32 by libtorch." }
+                p.note { "Model file of SHA-256 " (evaluation.model_sha256) ". int8, mixed, f16 and f32 are computed by the engine, as devices do; torch is f32 by libtorch." }
                 h2 { "Quality of pictures" }
                 (quality(evaluation))
                 h2 { "Accuracy by class" }

@@ -41,18 +41,21 @@ pub fn set_up() -> Result<Bench> {
     if !time.exists() {
         apt("GNU time, which measures memory", &["time"])?;
     }
-    cargo().args(["build", "--release", "--package", "grano-host", "--bins", "--examples"]).run()?;
-    cargo().args(["build", "--release", "--package", "grano-bench"]).folder(folder()).run()?;
+    cargo().args(["build", "--release", "--package", "grano-host"]).run()?;
+    cargo()
+        .args(["build", "--release", "--package", "grano-bench", "--package", "grano-bench-embedded"])
+        .folder(folder())
+        .run()?;
     // From their own folder, whose configuration is for them alone.
     cargo().args(["build", "--release", "--package", "grano-bench-peers"]).folder(folder().join("peers")).run()?;
-    let release = root().join("target/release");
+    let release = folder().join("target/release");
     let bench = Bench {
-        grano: folder().join("target/release/grano-bench"),
+        grano: release.join("grano-bench"),
         peers: folder().join("target/peers/release/grano-bench-peers"),
         python: python()?,
         networks: cache()?.join("bench"),
-        program: release.join("grano"),
-        embedded: release.join("examples/embedded"),
+        program: root().join("target/release/grano"),
+        embedded: release.join("grano-bench-embedded"),
         time,
     };
     let networks = bench.networks.display().to_string();

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use grano_codegen::Result;
+use grano_codegen::build::report_error;
 pub use grano_codegen::{Build, Precision, Target};
+use grano_codegen::{Result, one_line};
 use grano_networks::{layers, unet};
 
 /// The shipped model for a chip, with its own sampler.
@@ -23,14 +24,14 @@ pub fn benchmarks(target: Target) {
     for (name, sampler, model) in networks {
         match grano_networks::write(&folder, name, model) {
             Ok(path) => Build::new(path).target(target).samplers([sampler]).emit(name),
-            Err(error) => println!("cargo::error={name}: {error}"),
+            Err(error) => report_error(&format!("{name}: {error}")),
         }
     }
 }
 
 /// Shows the linker the board's memory: `memory.x`, beside the build script.
 pub fn link() {
-    println!("cargo::rustc-link-search={}", std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default());
+    println!("cargo::rustc-link-search={}", one_line(&std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default()));
     println!("cargo::rustc-link-arg=-Tlink.x");
     println!("cargo::rerun-if-changed=memory.x");
 }

@@ -29,14 +29,10 @@ pub mod stack;
 pub use board::{Board, count, print};
 
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
-use grano::{
-    noise::{Gaussian, Philox},
-    sampler::Sampler,
-    schedule::StepTable,
-};
+use grano::{Gaussian, Philox, Sampler};
 
 /// A sampler with the noise that is the same on every chip.
-pub type BoardSampler<D> = Sampler<D, Gaussian<Philox>>;
+pub type BoardSampler<M> = Sampler<M, Gaussian<Philox>>;
 
 /// It could not be done.
 #[derive(Clone, Copy, Debug)]
@@ -44,33 +40,3 @@ pub struct Failed;
 
 /// The CRC-32 of zip and PNG, without a table.
 static CRC: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
-
-/// What there is to draw with: the generated module's constants. [`model!`] gathers them.
-#[derive(Clone, Copy, Debug)]
-pub struct Model {
-    /// Names of the classes, in the order of their numbers.
-    pub labels: &'static [&'static str],
-    /// The sampler.
-    pub table: &'static StepTable,
-    /// Strength of classifier-free guidance.
-    pub guidance: f32,
-    /// A sampler whose only step makes the network's output the next x.
-    pub output: &'static StepTable,
-}
-
-/// The [`Model`] of a generated module.
-#[macro_export]
-macro_rules! model {
-    ($module:path) => {{
-        use $module as generated;
-        static ROWS: [grano::schedule::StepRow; 1] = [$crate::evaluate::output(&generated::SAMPLERS[0])];
-        static OUTPUT: grano::schedule::StepTable =
-            grano::schedule::StepTable { name: "output", clip: f32::INFINITY, rows: &ROWS };
-        $crate::Model {
-            labels: generated::LABELS,
-            table: &generated::SAMPLERS[0],
-            guidance: generated::GUIDANCE,
-            output: &OUTPUT,
-        }
-    }};
-}

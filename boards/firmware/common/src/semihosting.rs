@@ -5,7 +5,7 @@
 
 use core::ffi::CStr;
 
-use grano::denoiser::Denoiser;
+use grano::Model;
 use semihosting::{
     fd::AsFd,
     io::stdout,
@@ -17,7 +17,7 @@ use semihosting::{
 };
 
 use crate::{
-    Board, BoardSampler, Failed, Model,
+    Board, BoardSampler, Failed,
     draw::{Job, draw},
     evaluate::evaluate,
     stack,
@@ -49,12 +49,15 @@ fn words(buffer: &mut [u8; COMMAND_LINE_BYTES]) -> impl Iterator<Item = &str> {
 /// Draws what the command line asks for, `PROGRAM LABEL [SEED]`, or evaluates the network once when it asks for nothing.
 /// Then it prints how deep the stack was and ends the emulator; with 1 when something could not be done.
 /// The sampler is the one that `main` has just taken, so it is there.
-pub fn run<B: Board, D: Denoiser>(board: &mut B, sampler: Option<&mut BoardSampler<D>>, model: &Model) -> ! {
+pub fn run<B: Board, M: Model>(board: &mut B, sampler: Option<&mut BoardSampler<M>>) -> ! {
     let mut command_line = [0; COMMAND_LINE_BYTES];
     let mut words = words(&mut command_line);
     let done = match (sampler, words.next(), words.next().map_or(Ok(0), str::parse)) {
-        (Some(sampler), None, _) => evaluate(board, sampler, model),
-        (Some(sampler), Some(label), Ok(seed)) => draw(board, sampler, model, Job { label, seed }),
+        (Some(sampler), None, _) => {
+            evaluate(board, sampler);
+            Ok(())
+        }
+        (Some(sampler), Some(label), Ok(seed)) => draw(board, sampler, Job { label, seed }),
         _ => {
             print_line("usage: PROGRAM [LABEL [SEED]]; the seed is a whole number");
             Err(Failed)

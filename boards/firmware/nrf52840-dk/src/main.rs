@@ -10,7 +10,7 @@ use grano_firmware::{
     Board, BoardSampler,
     draw::{Job, draw},
     evaluate::evaluate,
-    model, stack,
+    stack,
 };
 use panic_probe as _;
 use static_cell::ConstStaticCell;
@@ -51,10 +51,8 @@ fn main() -> ! {
     if let (Some(mut peripherals), Some(sampler)) = (Peripherals::take(), SAMPLER.try_take()) {
         peripherals.DCB.enable_trace();
         peripherals.DWT.enable_cycle_counter();
-        let model = model!(fashion);
-        let evaluated = evaluate(&mut Nrf52840Dk, sampler, &model);
-        let drawn = draw(&mut Nrf52840Dk, sampler, &model, Job { label: "sneaker", seed: 0 });
-        if evaluated.and(drawn).is_err() {
+        evaluate(&mut Nrf52840Dk, sampler);
+        if draw(&mut Nrf52840Dk, sampler, Job { label: "sneaker", seed: 0 }).is_err() {
             defmt::println!("that failed");
         }
         stack::report(&mut Nrf52840Dk);

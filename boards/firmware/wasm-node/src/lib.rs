@@ -8,7 +8,7 @@ use grano::isa::Simd128;
 use grano_firmware::{
     Board, BoardSampler,
     draw::{Job, draw},
-    model, print,
+    print,
 };
 use grano_kernel_checks::{Room, check_all};
 use static_cell::ConstStaticCell;
@@ -65,7 +65,7 @@ pub extern "C" fn check_kernels() -> bool {
 #[unsafe(no_mangle)]
 pub extern "C" fn draw_picture() -> bool {
     let Some(sampler) = SAMPLER.try_take() else { return false };
-    draw(&mut Node, sampler, &model!(fashion), Job { label: "sneaker", seed: 0 }).is_ok()
+    draw(&mut Node, sampler, Job { label: "sneaker", seed: 0 }).is_ok()
 }
 
 #[panic_handler]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use grano_codegen::build::report_error;
 use grano_codegen::{Build, Precision, Target};
 use grano_networks::unet;
 
@@ -9,7 +10,7 @@ fn main() {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
     let model = match grano_networks::write(&folder, "unet", unet::model) {
         Ok(path) => path,
-        Err(error) => return println!("cargo::error={error}"),
+        Err(error) => return report_error(&error),
     };
     for precision in [Precision::Int8, Precision::F16, Precision::F32] {
         let build = Build::new(&model).target(Target::desktop()).precision(precision);

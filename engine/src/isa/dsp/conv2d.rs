@@ -18,7 +18,7 @@ const CHANNELS: usize = Dsp::PACKING.channels;
 /// Sums of a block.
 const SUMS: usize = PIXELS * CHANNELS;
 
-/// See [`Isa::conv2d`]; with a buffer that is too short it does nothing.
+/// See [`Isa::conv2d`].
 pub(super) fn run<X: Code, F: Finish>(
     convolution: &Convolution<'_, X>,
     finish: &F,
@@ -32,13 +32,8 @@ pub(super) fn run<X: Code, F: Finish>(
     }
     let geometry = convolution.geometry;
     let (taps, out_c) = (Dsp::PACKING.patch_taps(geometry), geometry.output.channels);
-    let whole = output.len() >= geometry.output.len()
-        && convolution.weights.len() >= Dsp::PACKING.packed_len(geometry)
-        && taps > 0;
     let starts_len = out_c.next_multiple_of(CHANNELS) * PIXELS;
-    let Some((starts, rest)) = scratch.split_at_mut_checked(starts_len).filter(|_| whole) else {
-        return;
-    };
+    let Some((starts, rest)) = scratch.split_at_mut_checked(starts_len) else { return };
     let Some((columns, halo)) = rest.split_at_mut_checked(PIXELS * taps / 2) else { return };
     let mut run = Run { convolution, finish, starts, taps, out_c, exact: X::bytes(&[]).is_none(), single: false };
     let adds = finish.to_int8().is_some_and(|finish| !matches!(finish.residual, Residual::None));
@@ -53,7 +48,7 @@ pub(super) fn run<X: Code, F: Finish>(
     let all = geometry.output.height * geometry.output.width;
     // The last tile makes some pixels once more where that gives the same.
     let again = !finish.reads_output();
-    let mut whole = run.whole(columns, output.len());
+    let mut whole = run.whole(columns);
     let mut done = 0;
     while done < all {
         let more = (done + PIXELS).saturating_sub(all);
@@ -114,14 +109,12 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
 
     /// All whole blocks of a tile, but for where its pixels and their residuals are; none where there are none, or where
     /// pixels are finished one by one.
-    fn whole(&self, columns: &[u32], outputs: usize) -> Option<Tile> {
+    fn whole(&self, columns: &[u32]) -> Option<Tile> {
         let finish = self.finish.to_int8()?;
         let Epilogue { requantize, residual_multipliers: factors, table } = finish.epilogue;
         let blocks = self.out_c / CHANNELS;
-        let fits = blocks > 0
-            && requantize.multipliers.len() >= self.out_c
-            && (matches!(finish.residual, Residual::None) || factors.len() >= self.out_c)
-            && !matches!(finish.residual, Residual::From(map) if map.len() < outputs);
+        // A residual without factors adds nothing.
+        let fits = blocks > 0 && (matches!(finish.residual, Residual::None) || !factors.is_empty());
         fits.then(|| Tile {
             multipliers: requantize.multipliers.as_ptr(),
             shift: requantize.shift,
@@ -149,7 +142,7 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
                 Residual::InOutput => tile.output,
                 Residual::From(map) => map.as_ptr().wrapping_add(start),
             };
-            // SAFETY: `run` has found weights, columns and output to be whole, and `whole` residual and factors.
+            // SAFETY: weights, residual, factors and output are as long as the shapes say, see `Isa`; columns are as `run` cut them.
             unsafe { products(tile, self.single) };
             done = self.out_c / CHANNELS + tile.odd;
         }
@@ -158,7 +151,7 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
             let count = CHANNELS.min(self.out_c - channel);
             let mut sums = [0i32; SUMS];
             let tile = Tile { output: sums.as_mut_ptr().cast(), ..self.block(columns, block) };
-            // SAFETY: `run` has found weights and columns to be whole; there is room for all sums.
+            // SAFETY: weights are as long as the shapes say, see `Isa`, columns as `run` cut them; there is room for all sums.
             unsafe { products(&tile, self.single) };
             for (pixel, sums) in sums.chunks_exact(CHANNELS).take(pixels).enumerate() {
                 let index = (first + pixel) * self.out_c + channel;

@@ -26,8 +26,7 @@ pub(super) fn run<X: Code, F: Finish>(
     let finish = finish.to_int8().filter(|finish| fits(geometry) && matches!(finish.residual, Residual::None))?;
     let requantize = &finish.epilogue.requantize;
     let multipliers = requantize.multipliers.get(..out_c)?;
-    let whole = input.maps[0].len() >= geometry.input.len() && weights.len() >= Dsp::PACKING.packed_len(geometry);
-    let output = F::bytes(output).filter(|output| whole && output.len() >= geometry.output.len())?;
+    let output = F::bytes(output)?;
     let (channels, rows) = scratch.split_at_mut_checked(out_c * WORDS)?;
     for (channel, (words, multiplier)) in channels.as_chunks_mut::<WORDS>().0.iter_mut().zip(multipliers).enumerate() {
         let tap = |tap: usize| i32::from(weight(weights, Dsp::place_weight(geometry, channel, tap)));

@@ -2,18 +2,18 @@
 
 use core::arch::asm;
 
-/// Makes a function of an instruction that only computes.
+/// Makes a function of an instruction that only computes. Those that set Q or GE do not say `preserves_flags`.
 macro_rules! instructions {
-    ($($(#[$doc:meta])* $name:ident($($operand:ident),*): $text:literal;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident($($operand:ident),*): $text:literal $($flags:ident)?;)*) => {$(
         $(#[$doc])*
         #[inline(always)]
         pub(super) fn $name($($operand: u32),*) -> u32 {
             let result;
-            // SAFETY: the instruction reads and writes the named registers alone.
+            // SAFETY: the instruction reads and writes the named registers alone, and flags where it does not say otherwise.
             unsafe {
                 asm!(
                     ".arch armv7e-m", $text, out = lateout(reg) result, $($operand = in(reg) $operand),*,
-                    options(pure, nomem, nostack, preserves_flags)
+                    options(pure, nomem, nostack $(, $flags)?)
                 );
             }
             result
@@ -23,9 +23,15 @@ macro_rules! instructions {
 
 instructions! {
     /// Bytes 0 and 2, signed, as halves.
-    sxtb16(a): "sxtb16 {out}, {a}";
+    sxtb16(a): "sxtb16 {out}, {a}" preserves_flags;
     /// Bytes 1 and 3, signed, as halves.
-    sxtb16_odd(a): "sxtb16 {out}, {a}, ror #8";
+    sxtb16_odd(a): "sxtb16 {out}, {a}, ror #8" preserves_flags;
+    /// The low half of `a` and that of `b` above it.
+    pkhbt(a, b): "pkhbt {out}, {a}, {b}, lsl #16" preserves_flags;
+    /// The high half of `b` and that of `a` above it.
+    pkhtb(a, b): "pkhtb {out}, {a}, {b}, asr #16" preserves_flags;
+    /// `sum` and the high word of a product, rounded.
+    smmlar(a, b, sum): "smmlar {out}, {a}, {b}, {sum}" preserves_flags;
     /// Sums of halves.
     sadd16(a, b): "sadd16 {out}, {a}, {b}";
     /// The products of the low and of the high halves, and a summand.
@@ -34,12 +40,6 @@ instructions! {
     smlabb(a, b, sum): "smlabb {out}, {a}, {b}, {sum}";
     /// The product of the high halves, and a summand.
     smlatt(a, b, sum): "smlatt {out}, {a}, {b}, {sum}";
-    /// The low half of `a` and that of `b` above it.
-    pkhbt(a, b): "pkhbt {out}, {a}, {b}, lsl #16";
-    /// The high half of `b` and that of `a` above it.
-    pkhtb(a, b): "pkhtb {out}, {a}, {b}, asr #16";
-    /// `sum` and the high word of a product, rounded.
-    smmlar(a, b, sum): "smmlar {out}, {a}, {b}, {sum}";
     /// Held to −128 … 127.
     ssat8(a): "ssat {out}, #8, {a}";
     /// Held to −512 … 511.

@@ -25,8 +25,7 @@ pub(super) struct Patches<'a, X> {
 impl<'a, X: Code> Patches<'a, X> {
     /// `halo` is room for it; none where that is too little.
     pub(super) fn of(geometry: &'a Geometry, input: &'a Maps<'a, X>, halo: &'a mut [i32]) -> Option<Self> {
-        let whole = input.maps[0].len() >= geometry.input.len();
-        let plain = whole && input.channels[1] == 0 && geometry.upsample == [1, 1];
+        let plain = input.channels[1] == 0 && geometry.upsample == [1, 1];
         let map = X::bytes(input.maps[0]).filter(|_| plain);
         let same = [geometry.kernel, geometry.stride] == [[1; 2]; 2] && geometry.padding == [0; 2];
         let pixels = map.filter(|_| same && geometry.output.width == geometry.input.width && input.channels[0] >= 4);
@@ -134,7 +133,7 @@ impl<'a, X: Code> Patches<'a, X> {
         let Geometry { input: Shape { width, channels, .. }, kernel: [k_h, k_w], .. } = *self.geometry;
         let (mut input, len) = (map.as_ptr().wrapping_add(start), k_w * channels);
         for _ in 0..k_h {
-            // SAFETY: the patch is on the map, which `of` has found to be whole; there are words for all of it.
+            // SAFETY: the patch is on the map, which is whole, see `Isa`; there are words for all of it.
             unsafe { widen(input, next, len / 4) };
             next = next.wrapping_add(len / 2 * PIXELS);
             input = input.wrapping_add(width * channels);
@@ -150,7 +149,7 @@ impl<'a, X: Code> Patches<'a, X> {
         let nothing = u32::from(self.input.zero_points[0] as u16) * 0x1_0001;
         self.rows(position, |len, start| {
             match start {
-                // SAFETY: the row's columns are on the map, which `of` has found to be whole; else see below.
+                // SAFETY: the row's columns are on the map, which is whole, see `Isa`; else see below.
                 Some(start) => unsafe { widen(map.as_ptr().wrapping_add(start), next, len / 4) },
                 None => {
                     for pair in 0..len / 2 {

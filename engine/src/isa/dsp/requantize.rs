@@ -9,7 +9,7 @@ use crate::residual::Residual;
 
 /// `sum` to int8, see [`crate::requantize::Requantize::apply`].
 #[inline(always)]
-pub(super) fn apply(epilogue: &Epilogue, sum: i32, multiplier: i32) -> i8 {
+pub(super) fn apply(epilogue: &Epilogue<'_>, sum: i32, multiplier: i32) -> i8 {
     let requantize = &epilogue.requantize;
     let sum = sum.wrapping_shl(requantize.shift) as u32;
     let index = smmlar(sum, multiplier as u32, requantize.zero_point as u32);
@@ -22,7 +22,7 @@ pub(super) fn apply(epilogue: &Epilogue, sum: i32, multiplier: i32) -> i8 {
 /// See [`crate::isa::Isa::requantize`].
 #[inline(always)]
 pub(super) fn requantize(
-    epilogue: &Epilogue,
+    epilogue: &Epilogue<'_>,
     sums: &[i32],
     [channel, index]: [usize; 2],
     residual: Residual<'_, i8>,
@@ -40,7 +40,7 @@ pub(super) fn requantize(
 /// See [`crate::isa::Isa::requantize_fine`].
 #[inline(always)]
 pub(super) fn requantize_fine<R: Code, Y: Code>(
-    epilogue: &FineEpilogue,
+    epilogue: &FineEpilogue<'_>,
     sums: &[i32],
     [channel, index]: [usize; 2],
     residual: Residual<'_, R>,
@@ -62,7 +62,7 @@ pub(super) fn requantize_fine<R: Code, Y: Code>(
 /// What is made of the sums of some channels.
 #[derive(Clone, Copy)]
 struct Fine<'a, R> {
-    epilogue: &'a FineEpilogue,
+    epilogue: &'a FineEpilogue<'a>,
     channel: usize,
     index: usize,
     residual: Residual<'a, R>,
@@ -78,11 +78,11 @@ fn codes<X: Code, const N: usize>(map: &[X; N]) -> [i16; N] {
     core::array::from_fn(|offset| map.get(offset).map_or(0, |code| (*code).into()))
 }
 
-impl<R: Code> Fine<'_, R> {
+impl<'a, R: Code> Fine<'a, R> {
     #[inline(always)]
     fn apply<Y: Code, const N: usize>(&self, sums: &[i32; N], output: &mut [Y; N]) {
         let FineEpilogue { residual_multipliers, residual_zero_point, requantize, table } = self.epilogue;
-        let from = |values: &'static [i32]| values.get(self.channel..).and_then(<[i32]>::first_chunk::<N>);
+        let from = |values: &'a [i32]| values.get(self.channel..).and_then(<[i32]>::first_chunk::<N>);
         let Some(multipliers) = from(requantize.multipliers) else { return };
         let mut accs: [i32; N] = core::array::from_fn(|offset| at(sums, offset).wrapping_shl(requantize.shift));
         if let Some(factors) = from(residual_multipliers) {

@@ -11,7 +11,6 @@ use crate::geometry::Geometry;
 use crate::isa::winograd::{self, MAX_POSITIONS, Winograd, block_len, positions};
 use crate::isa::{Finish, Isa, ToInt8};
 use crate::maps::Code;
-use crate::residual::Residual;
 use crate::shape::Shape;
 
 /// Rows and columns of a tile of inputs, at most.
@@ -35,18 +34,10 @@ pub(super) fn run<I: Isa, X: Code, F: Finish>(
     output: &mut [F::Element],
 ) {
     let geometry = winograd.geometry;
-    let Shape { height, width, channels: in_c } = geometry.input;
     let enlarged = positions(geometry.upsample) == 9;
-    let blocks = winograd.count.div_ceil(CHANNELS);
     let [first, second] = winograd.input.channels;
-    let fits = in_c <= MAX_CHANNELS
-        && first + second == in_c
+    let fits = geometry.input.channels <= MAX_CHANNELS
         && (second == 0 || first.is_multiple_of(4))
-        && winograd.input.maps[0].len() >= height * width * first
-        && winograd.input.maps[1].len() >= height * width * second
-        && winograd.weights.len() >= blocks * block_len(&I::WIDE, geometry)
-        && scratch.len() >= winograd::scratch_words(&I::WIDE, geometry, None)
-        && output.len() >= geometry.output.len()
         && finish.to_int8().map_or_else(|| enlarged || are_small(winograd), |to| to_int8_fits(to, winograd));
     if fits {
         tiles::<I, X, F>(winograd, finish, scratch, output);
@@ -55,19 +46,15 @@ pub(super) fn run<I: Isa, X: Code, F: Finish>(
     }
 }
 
-/// Whether int8 can be made of four times the sums, where these are not of an enlarged map, and all parameters are there.
+/// Whether int8 can be made of four times the sums, where these are not of an enlarged map.
 fn to_int8_fits<X>(to: &ToInt8<'_>, winograd: &Winograd<'_, X>) -> bool {
     let Epilogue { residual_multipliers: factors, requantize, .. } = to.epilogue;
-    let output = winograd.geometry.output;
     let are_small = || are_small(winograd) && factors.iter().all(|factor| factor.unsigned_abs() < 1 << 20);
-    !matches!(to.residual, Residual::From(map) if map.len() < output.len())
-        && (positions(winograd.geometry.upsample) == 9 || requantize.shift >= 2 || are_small())
-        && requantize.multipliers.len() >= output.channels
-        && (factors.is_empty() || factors.len() >= output.channels)
+    positions(winograd.geometry.upsample) == 9 || requantize.shift >= 2 || are_small()
 }
 
 /// What finishes blocks of int8.
-fn finisher(epilogue: &Epilogue, enlarged: bool) -> Finisher {
+fn finisher(epilogue: &Epilogue<'_>, enlarged: bool) -> Finisher {
     let down = !enlarged && epilogue.requantize.shift < 2;
     match (enlarged, down, epilogue.table.is_some()) {
         (false, false, false) => gather::tiles::<false, false, false>,
@@ -163,8 +150,8 @@ fn tiles<I: Isa, X: Code, F: Finish>(
             left = left.saturating_sub(CHANNELS);
             match (finish.to_int8(), &mut outputs) {
                 (Some(_), Some(outputs)) if channels[2] == CHANNELS => {
-                    // SAFETY: there are as many multipliers and factors as channels, and `run` has found output and residual
-                    // to be whole, so that the pixels, which the map has, lie within them.
+                    // SAFETY: there are as many multipliers and factors as channels, and output and residual are whole, see
+                    // `Isa`, so that the pixels, which the map has, lie within them.
                     unsafe { outputs.four() };
                 }
                 (Some(to), Some(outputs)) => {
@@ -304,7 +291,7 @@ fn copy<X: Code>(
             before = left;
             let start = ((row - 1) * width + x + left - 1) * channels + channel;
             let (from, to) = (map.as_ptr().wrapping_add(start).cast(), to.wrapping_add(left * step));
-            // SAFETY: so many pixels are in the map, which `run` has found to be whole, and in the row of the patch; at
+            // SAFETY: so many pixels are in the map, which is whole, see `Isa`, and in the row of the patch; at
             // least one, for tiles begin in the map.
             unsafe { spread::copy(from, to, bytes, pixels, [pixel, step]) };
             let after = columns - left - on;

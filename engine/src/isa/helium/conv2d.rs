@@ -6,9 +6,9 @@ use super::finish::Finisher;
 use super::halo::Halo;
 use super::layout::{CHANNELS, Layout, Method, PIXELS, STEP, TILE};
 use super::windows::{self, Row};
+use crate::geometry::Geometry;
 use crate::isa::{Convolution, Finish, Helium};
 use crate::maps::{Code, Maps};
-use crate::residual::Residual;
 
 /// What the loops share.
 struct Run<'a, X, F: Finish> {
@@ -25,7 +25,7 @@ enum Sink<'a, F: Finish> {
     Other(&'a F, &'a mut [F::Element]),
 }
 
-/// Runs the convolution; none where no loop is made for it or a buffer has another length.
+/// Runs the convolution; none where no loop is made for it.
 #[inline(always)]
 pub(super) fn conv2d<X: Code, F: Finish>(
     convolution: &Convolution<'_, X>,
@@ -35,7 +35,7 @@ pub(super) fn conv2d<X: Code, F: Finish>(
 ) -> Option<()> {
     let (geometry, layout) = (convolution.geometry, Layout::of(convolution.geometry));
     let words = layout.bias_words();
-    if !fits(convolution, finish, output.len()) {
+    if !suits(geometry, &layout, convolution.input.channels) {
         return None;
     }
     let (sums, scratch) = scratch.split_at_mut_checked(words + layout.sums_words())?;
@@ -68,26 +68,10 @@ pub(super) fn conv2d<X: Code, F: Finish>(
     }
 }
 
-/// Whether the maps, weights and parameters are as long as the shapes say, and offsets fit 16 bits.
-fn fits<X: Code, F: Finish>(convolution: &Convolution<'_, X>, finish: &F, len: usize) -> bool {
-    let (geometry, layout, input) = (convolution.geometry, Layout::of(convolution.geometry), &convolution.input);
-    let pixels = geometry.input.height * geometry.input.width;
-    let finish = finish.to_int8().is_none_or(|finish| {
-        let residual = match finish.residual {
-            Residual::From(map) => map.len() == len,
-            Residual::None | Residual::InOutput => true,
-        };
-        residual && finish.epilogue.requantize.multipliers.len() == geometry.output.channels
-    });
-    finish
-        && geometry.is_valid()
-        && len == geometry.output.len()
-        && input.maps.map(<[X]>::len) == input.channels.map(|channels| channels * pixels)
-        && input.channels[0] > 0
-        && input.channels[0] + input.channels[1] == geometry.input.channels
-        && convolution.weights.len() == layout.pairs() * CHANNELS * layout.steps() * STEP
-        && geometry.output.channels < 1 << 14
-        && (layout.method != Method::Single || input.channels[1] == 0)
+/// Whether offsets fit 16 bits, and a single pixel is of one map.
+fn suits(geometry: &Geometry, layout: &Layout, channels: [usize; 2]) -> bool {
+    geometry.output.channels < 1 << 14
+        && (layout.method != Method::Single || channels[1] == 0)
         && layout.halo_rows() * layout.halo_row() < 1 << 16
 }
 
@@ -237,7 +221,7 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
             Sink::Int8(finisher) => {
                 let (tiles, rest) = (pixels / PIXELS, pixels % PIXELS);
                 if tiles > 0 {
-                    // SAFETY: sums and output are as long as the shapes say, the parameters as `fits` found.
+                    // SAFETY: sums and output are as long as the shapes say, so are the parameters, see `Isa`.
                     unsafe { finisher.tiles(sums.as_ptr(), tiles, PIXELS, first * out_c) };
                 }
                 if rest > 0 {

@@ -20,6 +20,7 @@ pub(super) unsafe fn copy_pieces(
     unsafe {
         asm!(
             ".cpu cortex-m55",
+            "vmrs {vpr}, p0",
             "vctp.8 {len}",
             "dls lr, {count}",
             "2:",
@@ -29,9 +30,10 @@ pub(super) unsafe fn copy_pieces(
             "add {from}, {from}, {from_stride}",
             "add {to}, {to}, {to_stride}",
             "le lr, 2b",
+            "vmsr p0, {vpr}",
             len = in(reg) len, count = in(reg) count,
             from = inout(reg) from => _, to = inout(reg) to => _,
-            from_stride = in(reg) from_stride, to_stride = in(reg) to_stride,
+            from_stride = in(reg) from_stride, to_stride = in(reg) to_stride, vpr = out(reg) _,
             out("lr") _, out("d0") _, out("d1") _,
         );
     }

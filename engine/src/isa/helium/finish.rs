@@ -235,7 +235,10 @@ unsafe fn run<const RESIDUAL: bool, const TABLE: bool, const TWO: bool, const SH
     unsafe {
         asm!(
             ".cpu cortex-m55",
+            // What the predicate was is kept in place of the mask.
+            "vmrs {step}, p0",
             "vmsr p0, {mask}",
+            "mov {mask}, {step}",
             "vldrh.u16 q7, [{part}]",
             "ldrd {shift}, {zero_point}, [{part}, #60]",
             "ldr {table}, [{part}, #68]",
@@ -296,8 +299,9 @@ unsafe fn run<const RESIDUAL: bool, const TABLE: bool, const TWO: bool, const SH
             ".endif",
             "subs {tiles}, {tiles}, #1",
             "bne 2b",
+            "vmsr p0, {mask}",
             RESIDUAL = const RESIDUAL as u8, TABLE = const TABLE as u8, TWO = const TWO as u8, SHIFT = const SHIFT as u8,
-            part = in(reg) part, mask = in(reg) mask, sums = inout(reg) sums => _,
+            part = in(reg) part, mask = inout(reg) mask => _, sums = inout(reg) sums => _,
             residual = inout(reg) residual => _, output = inout(reg) output => _, tiles = inout(reg) tiles => _,
             shift = out(reg) _, zero_point = out(reg) _, table = out(reg) _, step = out(reg) _,
             out("lr") _,

@@ -22,6 +22,7 @@ pub(super) fn channel_sums(map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
             unsafe {
                 asm!(
                     ".cpu cortex-m55",
+                    "vmrs {vpr}, p0",
                     "vctp.32 {lanes}",
                     "vmov.i32 q1, #0",
                     "vmov.i32 q2, #0",
@@ -34,10 +35,11 @@ pub(super) fn channel_sums(map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
                     "vadd.i32 q2, q2, q0",
                     "add r0, r0, {pixel}",
                     "le lr, 2b",
+                    "vmsr p0, {vpr}",
                     "vstrw.32 q1, [{total}]",
                     "vstrw.32 q2, [{square}]",
                     inout("r0") from => _, lanes = in(reg) lanes, pixels = in(reg) pixels,
-                    pixel = in(reg) channels, total = in(reg) &mut total, square = in(reg) &mut square,
+                    pixel = in(reg) channels, total = in(reg) &mut total, square = in(reg) &mut square, vpr = out(reg) _,
                     out("lr") _, out("d0") _, out("d1") _, out("d2") _, out("d3") _, out("d4") _, out("d5") _,
                 );
             }
@@ -60,6 +62,7 @@ pub(super) fn weighted_sums(weights: &[i32], values: &[i8], stride: usize, sums:
             unsafe {
                 asm!(
                     ".cpu cortex-m55",
+                    "vmrs {vpr}, p0",
                     "vctp.32 {lanes}",
                     "vmov.i32 q1, #0",
                     "dls lr, {count}",
@@ -70,10 +73,11 @@ pub(super) fn weighted_sums(weights: &[i32], values: &[i8], stride: usize, sums:
                     "vmla.i32 q1, q0, {weight}",
                     "add r0, r0, {stride}",
                     "le lr, 2b",
+                    "vmsr p0, {vpr}",
                     "vstrw.32 q1, [{total}]",
                     inout("r0") values.as_ptr() => _, lanes = in(reg) sums.len(), count = in(reg) count,
                     weights = inout(reg) weights.as_ptr() => _, weight = out(reg) _, stride = in(reg) stride,
-                    total = in(reg) &mut total,
+                    total = in(reg) &mut total, vpr = out(reg) _,
                     out("lr") _, out("d0") _, out("d1") _, out("d2") _, out("d3") _,
                 );
             }
@@ -116,6 +120,7 @@ unsafe fn affine_lanes<const TABLE: bool>(
     unsafe {
         asm!(
             ".cpu cortex-m55",
+            "vmrs {vpr}, p0",
             "vctp.32 {lanes}",
             "vpstt",
             "vldrwt.u32 q2, [{factors}]",
@@ -140,9 +145,11 @@ unsafe fn affine_lanes<const TABLE: bool>(
             "vstrbt.32 q0, [r0]",
             "add r0, r0, {pixel}",
             "le lr, 2b",
+            "vmsr p0, {vpr}",
             TABLE = const TABLE as u8, FRACTION = const AFFINE_FRACTION,
             inout("r0") map => _, lanes = in(reg) lanes, pixels = in(reg) pixels, pixel = in(reg) pixel,
             factors = in(reg) factors, offsets = in(reg) offsets, table = in(reg) table, half = in(reg) TABLE_LEN / 2,
+            vpr = out(reg) _,
             out("lr") _, out("d0") _, out("d1") _, out("d2") _, out("d3") _, out("d4") _, out("d5") _, out("d6") _,
             out("d7") _,
         );

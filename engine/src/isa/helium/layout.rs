@@ -50,6 +50,7 @@ impl Layout {
         } else if kernel[0] * kernel[1] * stride[0] * stride[1] * upsample[0] * upsample[1] == 1
             && padding[0] + padding[1] == 0
             && input.width == geometry.output.width
+            && input.height >= geometry.output.height
         {
             let single = geometry.output.width * geometry.output.height == 1;
             let whole = input.channels.is_multiple_of(STEP) && geometry.output.channels.is_multiple_of(TILE);

@@ -9,7 +9,7 @@ use crate::residual::Residual;
 /// See [`crate::isa::Isa::requantize`]; none where a parameter is too short.
 #[inline]
 pub(super) fn requantize(
-    epilogue: &Epilogue,
+    epilogue: &Epilogue<'_>,
     sums: &[i32],
     channel: usize,
     index: usize,
@@ -50,7 +50,7 @@ type Pointers = (*const i32, *const i32, [*const i8; 2], *mut i8);
 /// # Safety
 /// All pointers, the residual's with `RESIDUAL` only, lead to `len` elements.
 #[inline(always)]
-unsafe fn run<const RESIDUAL: bool, const TABLE: bool>(epilogue: &Epilogue, pointers: Pointers, len: usize) {
+unsafe fn run<const RESIDUAL: bool, const TABLE: bool>(epilogue: &Epilogue<'_>, pointers: Pointers, len: usize) {
     let (sums, multipliers, [residual, residual_multipliers], output) = pointers;
     let (table, zero) = match epilogue.table {
         Some(table) => (table.as_ptr(), TABLE_LEN as i32 / 2),

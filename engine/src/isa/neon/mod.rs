@@ -9,8 +9,9 @@ mod intrinsics;
 #[cfg(target_arch = "aarch64")]
 mod vector;
 
-use super::simd::{self, conv2d};
-use super::{Convolution, Finish, Isa, Packing, Work, portable};
+use super::scratch::{larger, most_of_tiles};
+use super::simd;
+use super::{Convolution, Finish, Isa, Packing, Scratch, Work, portable};
 use crate::geometry::Geometry;
 use crate::maps::Code;
 use crate::requantize::Table;
@@ -27,9 +28,9 @@ const DOT: usize = 7;
 const WIDE: usize = 2;
 
 /// See [`Isa::scratch_words`]; the same for both.
-fn scratch_words(geometry: &Geometry) -> usize {
-    let tiles = [FEW, PLAIN, DOT, WIDE].into_iter().map(|pixels| conv2d::scratch_words(geometry, LANES, pixels));
-    tiles.fold(simd::packing(LANES).scratch_words(geometry), usize::max)
+pub(super) const fn scratch_words(geometry: &Geometry) -> usize {
+    let tiles = most_of_tiles(geometry, LANES, &[FEW, PLAIN, DOT, WIDE]);
+    larger(simd::packing(LANES).scratch_words(geometry), tiles)
 }
 
 /// Widening products: SMULL, SADALP.
@@ -39,13 +40,10 @@ pub struct Neon;
 impl Isa for Neon {
     const NAME: &'static str = "Neon";
     const PACKING: Packing = simd::packing(LANES);
+    const SCRATCH: Scratch = Scratch::Neon;
 
     fn is_native() -> bool {
         cfg!(target_arch = "aarch64")
-    }
-
-    fn scratch_words(geometry: &Geometry) -> usize {
-        scratch_words(geometry)
     }
 
     #[inline]
@@ -83,16 +81,13 @@ pub struct NeonDot;
 impl Isa for NeonDot {
     const NAME: &'static str = "Neon with dot products";
     const PACKING: Packing = simd::packing(LANES);
+    const SCRATCH: Scratch = Scratch::Neon;
 
     fn is_native() -> bool {
         #[cfg(target_arch = "aarch64")]
         return detect::has_dot();
         #[cfg(not(target_arch = "aarch64"))]
         return false;
-    }
-
-    fn scratch_words(geometry: &Geometry) -> usize {
-        scratch_words(geometry)
     }
 
     #[inline]

@@ -12,7 +12,7 @@ use crate::maps::Code;
 use crate::shape::Shape;
 
 /// 32-bit words that [`run`] takes with tiles of up to `pixels` pixels and elements of up to two bytes.
-pub(in super::super) fn scratch_words(geometry: &Geometry, lanes: usize, pixels: usize) -> usize {
+pub(in super::super) const fn scratch_words(geometry: &Geometry, lanes: usize, pixels: usize) -> usize {
     let Geometry { input, output, kernel, stride, .. } = flat(geometry);
     let (taps, padded) = (geometry.patch_len(), geometry.patch_len().next_multiple_of(DEPTH));
     let bias = output.channels.next_multiple_of(lanes);
@@ -24,15 +24,18 @@ pub(in super::super) fn scratch_words(geometry: &Geometry, lanes: usize, pixels:
 }
 
 /// A 1×1 convolution works on one long row.
-pub(super) fn flat(geometry: &Geometry) -> Geometry {
+pub(super) const fn flat(geometry: &Geometry) -> Geometry {
     let Geometry { input, output, kernel, stride, padding, upsample } = *geometry;
     let pointwise = kernel[0] * kernel[1] * stride[0] * stride[1] * upsample[0] * upsample[1] == 1;
     if pointwise && padding[0] + padding[1] == 0 && input.width == output.width && input.height == output.height {
-        let row = |shape: Shape| Shape { height: 1, width: shape.height * shape.width, channels: shape.channels };
         Geometry { input: row(input), output: row(output), ..*geometry }
     } else {
         *geometry
     }
+}
+
+const fn row(Shape { height, width, channels }: Shape) -> Shape {
+    Shape { height: 1, width: height * width, channels }
 }
 
 /// Copies the input, row by row, and computes tile by tile; `Q` makes the products of the input's type.

@@ -16,7 +16,7 @@ const FEW: usize = 4;
 
 /// Elements that [`run`] takes with tiles of up to `pixels` neighbouring pixels, R vectors, or of up to `channels`
 /// channels, B vectors.
-pub(in super::super) fn scratch(geometry: &Geometry, pixels: usize, channels: usize) -> usize {
+pub(in super::super) const fn scratch(geometry: &Geometry, pixels: usize, channels: usize) -> usize {
     let geometry = flat(geometry);
     if geometry.output.channels <= FEW {
         geometry.patch_len() + Planes::of_channels(&geometry, pixels).len()

@@ -10,26 +10,27 @@ use super::padded::Padded;
 use super::{DEPTH, Pairs, packing, winograd};
 use crate::conditioning::at;
 use crate::geometry::Geometry;
+use crate::isa::scratch::larger;
 use crate::isa::{Channels, Convolution, Finish};
 use crate::maps::Code;
 use crate::shape::Shape;
 
 /// 32-bit words that [`direct`] takes, or Winograd's method, with vectors of `lanes` lanes and tiles of `pixels`.
-pub(in super::super) fn scratch_words(geometry: &Geometry, lanes: usize, pixels: usize) -> usize {
+pub(in super::super) const fn scratch_words(geometry: &Geometry, lanes: usize, pixels: usize) -> usize {
     let flat = flat(geometry);
     let padded = Padded::new(&flat);
     let bias = geometry.output.channels.next_multiple_of(lanes);
     let direct = bias + panel_len(&flat, &padded, lanes) + map_len(&padded).div_ceil(2);
-    direct.max(winograd::scratch_words(geometry, lanes, pixels))
+    larger(direct, winograd::scratch_words(geometry, lanes, pixels))
 }
 
 /// Words of a vector of channels' weights.
-fn panel_len(geometry: &Geometry, padded: &Padded, lanes: usize) -> usize {
+const fn panel_len(geometry: &Geometry, padded: &Padded, lanes: usize) -> usize {
     geometry.kernel[0] * padded.run.div_ceil(2) * lanes
 }
 
 /// Elements of the padded map, and one: the last patch's last pair may be half behind its end.
-fn map_len(padded: &Padded) -> usize {
+const fn map_len(padded: &Padded) -> usize {
     padded.len() + 1
 }
 

@@ -21,16 +21,16 @@ pub(super) struct Padded {
 }
 
 impl Padded {
-    pub fn new(geometry: &Geometry) -> Self {
+    pub const fn new(geometry: &Geometry) -> Self {
         let Geometry { input, output, kernel, stride, .. } = *geometry;
-        let [rows, columns] =
-            [(output.height, 0), (output.width, 1)].map(|(len, axis)| (len - 1) * stride[axis] + kernel[axis]);
+        let rows = (output.height - 1) * stride[0] + kernel[0];
+        let columns = (output.width - 1) * stride[1] + kernel[1];
         let line = columns * input.channels;
         Self { rows, line, run: kernel[1] * input.channels, steps: [stride[0] * line, stride[1] * input.channels] }
     }
 
     /// Elements of the whole map.
-    pub fn len(&self) -> usize {
+    pub const fn len(&self) -> usize {
         self.rows * self.line
     }
 

@@ -28,11 +28,11 @@ impl Planes {
     }
 
     /// The same with channels one by one.
-    pub fn of_channels(geometry: &Geometry, pixels: usize) -> Self {
+    pub const fn of_channels(geometry: &Geometry, pixels: usize) -> Self {
         Self::of_groups(geometry, 1, pixels)
     }
 
-    fn of_groups(geometry: &Geometry, group: usize, pixels: usize) -> Self {
+    const fn of_groups(geometry: &Geometry, group: usize, pixels: usize) -> Self {
         let Geometry { output, kernel, stride, .. } = *geometry;
         Self {
             group,
@@ -45,7 +45,7 @@ impl Planes {
     }
 
     /// Elements of all planes.
-    pub fn len(&self) -> usize {
+    pub const fn len(&self) -> usize {
         self.rows * self.groups * self.stride[1] * self.line * self.group
     }
 

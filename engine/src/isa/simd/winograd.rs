@@ -23,7 +23,7 @@ const TOGETHER: usize = 16;
 
 /// Whether [`run`] computes such a convolution of int8, and sooner than [`super::conv2d_pairs`].
 #[inline(always)]
-pub(in super::super) fn suits(geometry: &Geometry) -> bool {
+pub(in super::super) const fn suits(geometry: &Geometry) -> bool {
     let Shape { height, width, channels } = geometry.output;
     fits(geometry, 128)
         && geometry.input.channels.is_multiple_of(DEPTH)
@@ -44,22 +44,22 @@ struct Plan {
 
 impl Plan {
     #[inline(always)]
-    fn new(geometry: &Geometry) -> Self {
+    const fn new(geometry: &Geometry) -> Self {
         let Geometry { output, upsample, .. } = *geometry;
         let tiles = [output.height.div_ceil(2), output.width.div_ceil(2)];
-        let (side, outputs) = if upsample == [1; 2] { (4, 2) } else { (3, 1) };
-        let [height, width] = tiles.map(|tiles| tiles * outputs);
-        let source = Geometry { output: Shape { height, width, ..output }, upsample: [1; 2], ..*geometry };
+        let (side, outputs) = if upsample[0] == 1 { (4, 2) } else { (3, 1) };
+        let shape = Shape { height: tiles[0] * outputs, width: tiles[1] * outputs, channels: output.channels };
+        let source = Geometry { output: shape, upsample: [1; 2], ..*geometry };
         Self { padded: Padded::new(&source), source, tiles, side }
     }
 
-    fn channels(&self) -> usize {
+    const fn channels(&self) -> usize {
         self.source.input.channels
     }
 
     /// Words of a position's u for a vector of channels, and of a vector more: positions that are as far apart as a power of 2
     /// would take each other's place in a cache.
-    fn panel_len(&self, lanes: usize) -> usize {
+    const fn panel_len(&self, lanes: usize) -> usize {
         (self.channels() / 2 + 1) * lanes
     }
 
@@ -67,20 +67,29 @@ impl Plan {
     /// products of P tiles.
     /// All are whole vectors, so that none is stored across two lines of a cache if scratch begins with one.
     #[inline(always)]
-    fn lens(&self, lanes: usize, pixels: usize) -> [usize; 6] {
+    const fn lens(&self, lanes: usize, pixels: usize) -> [usize; 6] {
         let positions = self.side * self.side;
         let bias = self.source.output.channels.next_multiple_of(lanes);
         let u = bias / lanes * positions * self.panel_len(lanes);
         let rows = if self.side == 4 { (self.side * self.padded.line).div_ceil(2) } else { 0 };
         let v = (positions * pixels * self.channels()).div_ceil(2);
-        [bias, u, self.padded.len().div_ceil(2), rows, v, positions * pixels * lanes]
-            .map(|len| len.next_multiple_of(lanes))
+        let mut lens = [bias, u, self.padded.len().div_ceil(2), rows, v, positions * pixels * lanes];
+        let mut index = 0;
+        while index < lens.len() {
+            lens[index] = lens[index].next_multiple_of(lanes);
+            index += 1;
+        }
+        lens
     }
 }
 
 /// 32-bit words that [`run`] takes with vectors of `lanes` lanes and `pixels` tiles at once; 0 for what it does not compute.
-pub(in super::super) fn scratch_words(geometry: &Geometry, lanes: usize, pixels: usize) -> usize {
-    if suits(geometry) { Plan::new(geometry).lens(lanes, pixels).iter().sum() } else { 0 }
+pub(in super::super) const fn scratch_words(geometry: &Geometry, lanes: usize, pixels: usize) -> usize {
+    if !suits(geometry) {
+        return 0;
+    }
+    let [bias, u, padded, rows, v, products] = Plan::new(geometry).lens(lanes, pixels);
+    bias + u + padded + rows + v + products
 }
 
 /// Transforms the weights and pads the input; then, P tiles at a time, transforms it and multiplies.

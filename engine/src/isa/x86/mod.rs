@@ -28,8 +28,11 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod detect;
 
-use super::simd::{self, DEPTH, conv2d, conv2d_float, conv2d_pairs, winograd};
-use super::{Convolution, Finish, FinishFloat, FloatConvolution, Isa, Packing, Work, portable, portable_float};
+use super::scratch::{larger, most_of_tiles};
+use super::simd::{self, DEPTH, conv2d_float, conv2d_pairs, winograd};
+use super::{
+    Convolution, Finish, FinishFloat, FloatConvolution, Isa, Packing, Scratch, Work, portable, portable_float,
+};
 use crate::geometry::Geometry;
 use crate::maps::Code;
 use crate::real::Real;
@@ -81,15 +84,18 @@ fn recode(geometry: &Geometry, packed: &mut [i8]) {
 }
 
 /// See [`Isa::scratch_words`]; the same for both, as either runs a network that was generated for the other.
-fn scratch_words(geometry: &Geometry) -> usize {
-    let packed = Avx2::PACKING.scratch_words(geometry);
-    let tiles = TILES.map(|pixels| conv2d::scratch_words(geometry, LANES, pixels));
-    let pairs = conv2d_pairs::scratch_words(geometry, LANES, PAIR_PIXELS);
+pub(super) const fn scratch_words(geometry: &Geometry) -> usize {
     let enlarged = match geometry.upsample {
         [1, 1] => 0,
         _ => winograd::scratch_words(geometry, LANES, ENLARGED_PIXELS),
     };
-    tiles.into_iter().fold(packed.max(pairs).max(enlarged), usize::max)
+    let pairs = conv2d_pairs::scratch_words(geometry, LANES, PAIR_PIXELS);
+    larger(larger(PACKING.scratch_words(geometry), pairs), larger(enlarged, most_of_tiles(geometry, LANES, &TILES)))
+}
+
+/// See [`Isa::float_scratch`].
+pub(super) const fn float_scratch(geometry: &Geometry) -> usize {
+    larger(conv2d_float::scratch(geometry, FLOAT_PIXELS, FLOAT_CHANNELS), portable_float::scratch(geometry))
 }
 
 /// Pairs of 16-bit products: VPMADDWD.
@@ -101,6 +107,7 @@ impl Isa for Avx2 {
     const PACKING: Packing = PACKING;
     const ALIGN: usize = ALIGN;
     const ROWS: usize = ROWS;
+    const SCRATCH: Scratch = Scratch::X86;
 
     fn is_native() -> bool {
         #[cfg(target_arch = "x86_64")]
@@ -111,10 +118,6 @@ impl Isa for Avx2 {
 
     fn recode(geometry: &Geometry, packed: &mut [i8]) {
         recode(geometry, packed);
-    }
-
-    fn scratch_words(geometry: &Geometry) -> usize {
-        scratch_words(geometry)
     }
 
     #[inline]
@@ -167,10 +170,6 @@ impl Isa for Avx2 {
         work.run()
     }
 
-    fn float_scratch(geometry: &Geometry) -> usize {
-        conv2d_float::scratch(geometry, FLOAT_PIXELS, FLOAT_CHANNELS).max(portable_float::scratch(geometry))
-    }
-
     #[inline]
     fn conv2d_float<T: Real, X: Real>(
         convolution: &FloatConvolution<'_, T, X>,
@@ -195,6 +194,7 @@ impl Isa for Avx512Vnni {
     const PACKING: Packing = PACKING;
     const ALIGN: usize = ALIGN;
     const ROWS: usize = ROWS;
+    const SCRATCH: Scratch = Scratch::X86;
 
     fn is_native() -> bool {
         #[cfg(target_arch = "x86_64")]
@@ -205,10 +205,6 @@ impl Isa for Avx512Vnni {
 
     fn recode(geometry: &Geometry, packed: &mut [i8]) {
         recode(geometry, packed);
-    }
-
-    fn scratch_words(geometry: &Geometry) -> usize {
-        scratch_words(geometry)
     }
 
     #[inline]
@@ -268,10 +264,6 @@ impl Isa for Avx512Vnni {
             return token.vectorize(work);
         }
         work.run()
-    }
-
-    fn float_scratch(geometry: &Geometry) -> usize {
-        conv2d_float::scratch(geometry, FLOAT_PIXELS, FLOAT_CHANNELS).max(portable_float::scratch(geometry))
     }
 
     #[inline]

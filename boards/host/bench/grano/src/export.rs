@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use grano_bench_protocol::sampler::{Sampler, Step};
-use grano_codegen::graph::Op;
+use grano_codegen::graph::{Op, Sinusoid};
 use grano_codegen::load::load;
 
 const MODEL: &str = concat!(env!("OUT_DIR"), "/unet.safetensors");
@@ -17,8 +17,8 @@ const MODEL: &str = concat!(env!("OUT_DIR"), "/unet.safetensors");
 pub fn export(folder: &Path) -> Result<()> {
     let model = load(Path::new(MODEL))?;
     let table = model.header.sampler("ddim-20")?.table(&model.header.schedule, model.header.prediction)?;
-    let sinusoid = model.denoiser()?.graph.nodes.iter().find_map(|node| match node.op {
-        Op::Sinusoid { dim, max_period } => Some((dim, max_period)),
+    let sinusoid = model.denoiser()?.graph.nodes.iter().find_map(|node| match &node.op {
+        Op::Sinusoid(Sinusoid { dim, max_period }) => Some((*dim, *max_period)),
         _ => None,
     });
     let (dim, max_period) = sinusoid.context("the network has no sinusoid")?;
@@ -38,7 +38,7 @@ pub fn export(folder: &Path) -> Result<()> {
     };
     let sampler = Sampler {
         clip: table.clip.unwrap_or(f64::MAX) as f32,
-        noise: crate::network::noise::<[f32; 28 * 28]>().to_vec(),
+        noise: crate::network::noise(28 * 28),
         steps: table.rows.iter().map(step).collect(),
     };
     fs::create_dir_all(folder)?;

@@ -1,0 +1,86 @@
+//! A model: a network that denoises, its samplers, and the memory that they need.
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::Deref;
+
+use crate::memory::Storage;
+use crate::network::Network;
+use crate::schedule::StepTable;
+use crate::shape::Shape;
+
+/// A generated model: all that [`crate::Sampler`] needs to know of it.
+pub trait Model: 'static {
+    /// The network that predicts, from `c_in · x` at a step, what the sampler's table turns into x̂0.
+    type Denoiser: Network;
+    /// Of x, of the network's one input map, and of its one output.
+    const SHAPE: Shape;
+    /// A name a class, in the order of labels.
+    const LABELS: &'static [&'static str];
+    /// The weight of classifier-free guidance that the model is meant to be sampled with; 1 for none.
+    const GUIDANCE: f32;
+    /// The samplers; the first is the default.
+    const SAMPLERS: &'static [StepTable<'static>];
+    /// A [`crate::memory::Memory`].
+    type Memory: Storage;
+}
+
+/// A sampler of model `M`: one of [`Model::SAMPLERS`], so that no other model's can be given in its place.
+///
+/// ```compile_fail,E0308
+/// use grano::{Model, Noise, Request, Sampler, Table};
+///
+/// fn begin<A: Model, B: Model, N: Noise>(sampler: &mut Sampler<A, N>, noise: N, request: Request) {
+///     let table = Table::<B>::default(); // `Table::<A>` compiles
+///     let _ = sampler.start(table, noise, request);
+/// }
+/// ```
+pub struct Table<M> {
+    table: &'static StepTable<'static>,
+    model: PhantomData<fn() -> M>,
+}
+
+impl<M: Model> Table<M> {
+    const fn new(table: &'static StepTable<'static>) -> Self {
+        Self { table, model: PhantomData }
+    }
+
+    /// The sampler of that name, such as `ddim-20`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().find(|table| table.name == name)
+    }
+
+    /// Every sampler of the model, the default first.
+    pub fn all() -> impl ExactSizeIterator<Item = Self> {
+        M::SAMPLERS.iter().map(Self::new)
+    }
+}
+
+impl<M: Model> Default for Table<M> {
+    fn default() -> Self {
+        Self::new(const { &M::SAMPLERS[0] })
+    }
+}
+
+impl<M> Deref for Table<M> {
+    type Target = StepTable<'static>;
+
+    fn deref(&self) -> &Self::Target {
+        self.table
+    }
+}
+
+impl<M> Clone for Table<M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for Table<M> {}
+
+impl<M> fmt::Debug for Table<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Table").field(&self.table.name).finish()
+    }
+}
