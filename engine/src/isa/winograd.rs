@@ -225,8 +225,12 @@ pub(super) fn run<I: Isa, X: Code, F: Finish>(
         let tile_of =
             |pixel: usize| (first_tile + pixel < tiles.len()).then(|| divide(first_tile + pixel, tiles.width));
         for pixel in 0..pixels {
-            if let Some(tile) = tile_of(pixel) {
-                spread(I::WIDE, winograd, tile, pixel, columns);
+            match tile_of(pixel) {
+                Some(tile) if is_enlarged(geometry.upsample) => {
+                    spread::<_, true>(I::WIDE, winograd, tile, pixel, columns);
+                }
+                Some(tile) => spread::<_, false>(I::WIDE, winograd, tile, pixel, columns),
+                None => {}
             }
         }
         let blocks = winograd.weights.chunks_exact(block_len(&I::WIDE, geometry).max(1));
@@ -269,16 +273,15 @@ fn divide(a: usize, b: usize) -> (usize, usize) {
 
 /// Writes a tile's v into the columns, for the pixel `pixel` of each position's tile.
 #[inline(always)]
-fn spread<X: Code>(
+fn spread<X: Code, const ENLARGED: bool>(
     packing: Packing,
     winograd: &Winograd<'_, X>,
     (y, x): (usize, usize),
     pixel: usize,
     columns: &mut [i16],
 ) {
-    let Geometry { input: shape, upsample, padding: [above, _], .. } = *winograd.geometry;
-    let enlarged = is_enlarged(upsample);
-    let (len, scale) = if enlarged { (3, 1) } else { (4, 2) };
+    let Geometry { input: shape, padding: [above, _], .. } = *winograd.geometry;
+    let (len, scale) = if ENLARGED { (3, 1) } else { (4, 2) };
     let step = packing.columns_len(shape.channels);
     let mut first = 0;
     for (part, zero_point) in winograd.input.zero_points.into_iter().enumerate() {
@@ -292,9 +295,9 @@ fn spread<X: Code>(
         let channels = winograd.input.channels[part & 1];
         for channel in 0..channels {
             let values = patch.map(|row| row.map(|pixel| pixel.get(channel).map_or(zero_point, |code| (*code).into())));
-            let rows = values.map(|row| fall(row, enlarged));
+            let rows = values.map(|row| fall(row, ENLARGED));
             for column in 0..len {
-                let v = fall(rows.map(|row| row[column & 3]), enlarged);
+                let v = fall(rows.map(|row| row[column & 3]), ENLARGED);
                 for (row, v) in v.into_iter().enumerate().take(len) {
                     let place = (row * len + column) * step + packing.column(shape.channels, pixel, first + channel);
                     if let Some(place) = columns.get_mut(place) {
