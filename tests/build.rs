@@ -5,19 +5,20 @@ use std::path::{Path, PathBuf};
 use grano_codegen::build::report_error;
 use grano_codegen::load::load;
 use grano_codegen::{Build, Precision, Result, Target};
-use grano_networks::{blocks, layers, mixer, toy, unet, write};
+use grano_networks::{blocks, layers, mixer, toy, trio, unet, write};
 
 /// Makes a model file's bytes.
 type Model = fn() -> Result<Vec<u8>>;
 
 fn main() {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
-    let made_up: [(&str, Model, &[&str]); 5] = [
+    let made_up: [(&str, Model, &[&str]); 6] = [
         ("blocks", blocks::model, &["ddim-2"]),
         ("toy", toy::model, &["ddim-4", "ancestral-4", "dpm-4"]),
         ("mixer", mixer::model, &["ddim-2"]),
         ("unet", unet::model, &["ddim-4"]),
         ("layers", layers::model, &["ddim-1"]),
+        ("trio", trio::model, &["ddim-4"]),
     ];
     let fashion = Path::new("../models/fashion.safetensors");
     match own_samplers(fashion) {

@@ -39,6 +39,9 @@ generated! {
     unet_f16 in "unet-f16";
     unet_f32 in "unet-f32";
     unet_x86 in "unet-x86";
+    trio_int8 in "trio-int8";
+    trio_f16 in "trio-f16";
+    trio_f32 in "trio-f32";
     layers_int8 in "layers-int8";
     layers_f16 in "layers-f16";
     layers_f32 in "layers-f32";

@@ -1,6 +1,6 @@
 //! Generates the networks and shows the linker the board's memory.
 
-use grano_firmware_build::{Precision, Target, benchmarks, fashion, link};
+use grano_firmware_build::{Precision, Target, benchmarks, fashion, link, trio};
 
 fn main() {
     let fashion = fashion(Target::CortexM4);
@@ -13,5 +13,7 @@ fn main() {
     fashion.clone().ram_budget(20_600).emit("fashion_strips");
     fashion.precision(Precision::F16).emit("fashion_f16");
     benchmarks(Target::CortexM4);
+    trio(Target::CortexM4, Precision::Int8, "trio");
+    trio(Target::CortexM4, Precision::F32, "trio_f32");
     link();
 }

@@ -4,8 +4,10 @@
 
 use std::time::Instant;
 
-use grano_firmware::{Board, BoardSampler, evaluate::evaluate};
-use grano_tests::models::{fashion_f16, fashion_int8, fashion_mixed, layers_int8, unet_int8};
+use grano::{Network, memory::Arena};
+use grano_firmware::evaluate::{Evaluations, evaluate, input_len};
+use grano_firmware::{Board, BoardSampler};
+use grano_tests::models::{fashion_f16, fashion_int8, fashion_mixed, layers_int8, trio_f32, trio_int8, unet_int8};
 
 /// This machine.
 struct Host(Instant);
@@ -39,7 +41,25 @@ macro_rules! evaluate {
     )*};
 }
 
+/// The same for each network of a model, one report.
+macro_rules! evaluate_each {
+    ($($name:literal: $module:ident::{$($network:ident),+};)*) => {$(
+        println!("[{}]", $name);
+        let (mut board, mut evaluations) = (Host(Instant::now()), Evaluations::default());
+        let mut arena = Box::new(Arena::<{ $module::ARENA_BYTES }>::new());
+        $(
+            let mut values = vec![0.0; input_len(<$module::$network::Network as Network>::INPUTS)];
+            evaluations.add::<_, $module::$network::Network>(&mut board, arena.bytes_mut(), &mut values);
+        )+
+        evaluations.report(&mut board);
+    )*};
+}
+
 fn main() {
+    evaluate_each! {
+        "trio-int8": trio_int8::{denoiser, classifier, decoder};
+        "trio-f32": trio_f32::{denoiser, classifier, decoder};
+    }
     evaluate! {
         "fashion-int8": fashion_int8::FashionInt8;
         "fashion-mixed": fashion_mixed::FashionMixed;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use grano_codegen::build::report_error;
 pub use grano_codegen::{Build, Precision, Target};
 use grano_codegen::{Result, one_line};
-use grano_networks::{layers, unet};
+use grano_networks::{layers, trio as three, unet};
 
 /// The shipped model for a chip, with its own sampler.
 #[must_use]
@@ -20,12 +20,22 @@ type Model = fn() -> Result<Vec<u8>>;
 pub fn benchmarks(target: Target) {
     // The sampler's first step is the time of the evaluation: on the host it is the same.
     let networks: [(&str, &str, Model); 2] = [("layers", "ddim-1", layers::model), ("unet", "ddim-4", unet::model)];
-    let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
     for (name, sampler, model) in networks {
-        match grano_networks::write(&folder, name, model) {
-            Ok(path) => Build::new(path).target(target).samplers([sampler]).emit(name),
-            Err(error) => report_error(&format!("{name}: {error}")),
-        }
+        emit(name, model, |build| build.target(target).samplers([sampler]));
+    }
+}
+
+/// Generates the model of three networks as `name`.
+pub fn trio(target: Target, precision: Precision, name: &str) {
+    emit(name, three::model, |build| build.target(target).precision(precision));
+}
+
+/// Generates a model with made-up weights.
+fn emit(name: &str, model: Model, settings: impl FnOnce(Build) -> Build) {
+    let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
+    match grano_networks::write(&folder, name, model) {
+        Ok(path) => settings(Build::new(path)).emit(name),
+        Err(error) => report_error(&format!("{name}: {error}")),
     }
 }
 
