@@ -1,4 +1,5 @@
-//! Lets the program find the libtorch that it was linked with, wherever that stands.
+//! Compiles what the trainer uses of PyTorch's c10d, and lets the program find the libtorch that it was linked with,
+//! wherever that stands.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,7 +23,7 @@ fn main() -> Result<()> {
     if let Some(cuda) = folders.iter().map(|folder| folder.join("libtorch_cuda.so")).find(|cuda| cuda.exists()) {
         println!("cargo::rustc-link-arg=-Wl,--no-as-needed,{},--as-needed", cuda.display());
     }
-    Ok(())
+    compile_c10d()
 }
 
 /// Folders of libtorch's libraries, chosen as `torch-sys` chooses; none where the system's own is taken.
@@ -52,4 +53,50 @@ fn libraries_of_pytorch() -> Result<Vec<PathBuf>> {
     let folders: Vec<PathBuf> = String::from_utf8(output.stdout)?.lines().map(PathBuf::from).collect();
     ensure!(!folders.is_empty(), "LIBTORCH_USE_PYTORCH: {name} names no folder of libraries");
     Ok(folders)
+}
+
+/// Compiles `src/distributed/c10d.cpp`, with NCCL where libtorch has its CUDA part and the headers of both are there.
+fn compile_c10d() -> Result<()> {
+    const FOLDER: &str = "src/distributed";
+    println!("cargo::rerun-if-changed={FOLDER}/c10d.cpp");
+    println!("cargo::rerun-if-changed={FOLDER}/gloo");
+    let lib = PathBuf::from(std::env::var_os("DEP_TCH_LIBTORCH_LIB").context("torch-sys says where libtorch is")?);
+    let include = lib.join("../include");
+    let mut build = cc::Build::new();
+    // gloo's own headers come first where there are any.
+    build.cpp(true).std("c++17").warnings(false).define("USE_C10D_GLOO", None).define("GLOG_USE_GLOG_EXPORT", None);
+    build.include(&include).include(include.join("torch/csrc/api/include")).include(FOLDER);
+    if lib.join("libtorch_cuda.so").exists()
+        && let Some(folders) = nccl_headers(&lib)
+    {
+        build.includes(folders).define("USE_C10D_NCCL", None);
+        println!("cargo::rustc-link-arg=-Wl,--no-as-needed,{},--as-needed", lib.join("libtorch_cuda.so").display());
+    }
+    build.file(format!("{FOLDER}/c10d.cpp")).try_compile("grano_c10d")?;
+    println!("cargo::rustc-link-search=native={}", lib.display());
+    println!("cargo::rustc-link-lib=torch_cpu");
+    println!("cargo::rustc-link-lib=c10");
+    Ok(())
+}
+
+/// The folders of all headers that PyTorch's own header of NCCL takes, in `$CUDA_HOME` or in NVIDIA's packages beside a
+/// PyTorch from PyPI; none where one is missing.
+fn nccl_headers(lib: &Path) -> Option<Vec<PathBuf>> {
+    const HEADERS: [&str; 8] = [
+        "nccl.h",
+        "cuda_runtime_api.h",
+        "crt/host_config.h",
+        "nv/target",
+        "cusparse.h",
+        "cublas_v2.h",
+        "cublasLt.h",
+        "cusolverDn.h",
+    ];
+    println!("cargo::rerun-if-env-changed=CUDA_HOME");
+    let cuda = PathBuf::from(std::env::var_os("CUDA_HOME").unwrap_or_else(|| "/usr/local/cuda".into())).join("include");
+    let packages = std::fs::read_dir(lib.join("../../nvidia")).into_iter().flatten().flatten();
+    let mut all: Vec<_> = packages.map(|package| package.path().join("include")).collect();
+    all.extend([cuda.join("cccl"), cuda, "/usr/include".into()]);
+    let folder = |header: &&str| all.iter().find(|folder| folder.join(header).exists()).cloned();
+    HEADERS.iter().map(folder).collect()
 }

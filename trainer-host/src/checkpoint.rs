@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tch::{Device, Tensor};
 
+use crate::distributed::Ranks;
 use crate::files;
 use crate::network::Network;
 use crate::state::{Adam, State};
@@ -53,15 +54,14 @@ pub fn save(run: &Path, arguments: &Value, model: &model::Header, state: &State)
     files::write(&path(run), &safetensors::serialize(tensors, Some(metadata))?)
 }
 
-/// Reads the state of a run that is to go on; `None` when the run is new.
+/// Reads the state of a run that is to go on, rank 0 from its folder; `None` when the run is new.
 ///
 /// # Errors
 /// When the file is broken, or the run was begun with other arguments; names those.
-pub fn load(run: &Path, arguments: &Value, device: Device) -> Result<Option<(model::Header, State)>> {
-    if !path(run).exists() {
-        return Ok(None);
-    }
-    let (header, state) = open(run, device)?;
+pub fn load(run: &Path, arguments: &Value, ranks: &Ranks) -> Result<Option<(model::Header, State)>> {
+    let read = || if path(run).exists() { bytes_of(run).map(Some) } else { Ok(None) };
+    let Some(bytes) = ranks.read_first(read)? else { return Ok(None) };
+    let (header, state) = open(run, &bytes, ranks.device())?;
     let different = different(&header.arguments, arguments);
     ensure!(
         different.is_empty(),
@@ -87,14 +87,18 @@ fn different(before: &Value, now: &Value) -> Vec<String> {
 /// # Errors
 /// When there is no checkpoint or it is broken.
 pub fn read(run: &Path, device: Device) -> Result<(model::Header, State)> {
-    let (header, state) = open(run, device)?;
+    let (header, state) = open(run, &bytes_of(run)?, device)?;
     Ok((header.model, state))
 }
 
-fn open(run: &Path, device: Device) -> Result<(Header, State)> {
+fn bytes_of(run: &Path) -> Result<Vec<u8>> {
     let path = path(run);
-    let bytes = std::fs::read(&path).with_context(|| format!("{}: no checkpoint; train first", path.display()))?;
-    parse(&bytes, device).with_context(|| format!("{}: broken checkpoint; delete it to begin anew", path.display()))
+    std::fs::read(&path).with_context(|| format!("{}: no checkpoint; train first", path.display()))
+}
+
+fn open(run: &Path, bytes: &[u8], device: Device) -> Result<(Header, State)> {
+    let broken = || format!("{}: broken checkpoint; delete it to begin anew", path(run).display());
+    parse(bytes, device).with_context(broken)
 }
 
 fn parse(bytes: &[u8], device: Device) -> Result<(Header, State)> {

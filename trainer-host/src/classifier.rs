@@ -10,6 +10,7 @@ use tch::nn::{self, ModuleT, OptimizerConfig};
 use tch::{Kind, Tensor};
 
 use crate::data::{Dataset, normalize};
+use crate::distributed::Ranks;
 use crate::files;
 
 /// How the classifier is had.
@@ -71,11 +72,12 @@ pub const FEATURES: i64 = 128;
 const BATCH: i64 = 1000;
 
 impl Classifier {
-    /// Reads the classifier, or trains it on `train`, where that lies, and keeps it. Sets libtorch's seed to `seed`.
+    /// Reads the classifier, or trains it on `train`, where that lies, and keeps it; rank 0 does, for all. Sets libtorch's
+    /// seed to `seed`.
     ///
     /// # Errors
-    /// When the file is another network or cannot be written.
-    pub fn load_or_train(args: &ClassifierArgs, train: &Dataset, seed: i64) -> Result<Self> {
+    /// When the file is another network or cannot be written; when another rank is lost.
+    pub fn load_or_train(args: &ClassifierArgs, train: &Dataset, seed: i64, ranks: &Ranks) -> Result<Self> {
         tch::manual_seed(seed);
         let vars = nn::VarStore::new(train.images.device());
         let path = args.classifier.as_path();
@@ -86,13 +88,18 @@ impl Classifier {
         };
         let classes = nn::linear(&root / "classes", FEATURES, train.names.len() as i64, Default::default());
         let mut classifier = Self { vars, trunk, classes };
-        if !path.exists() {
-            classifier.learn(train, args.epochs)?;
-            classifier.save(path)?;
+        if ranks.is_first() {
+            if !path.exists() {
+                classifier.learn(train, args.epochs)?;
+                classifier.save(path)?;
+            }
+            let foreign = || format!("{}: not the classifier of such pictures; name another file", path.display());
+            classifier.vars.load(path).with_context(foreign)?;
         }
-        let foreign = || format!("{}: not the classifier of such pictures; name another file", path.display());
-        classifier.vars.load(path).with_context(foreign)?;
         classifier.vars.float();
+        for weights in classifier.weights().values() {
+            ranks.broadcast(weights, 0)?;
+        }
         Ok(classifier)
     }
 
@@ -223,7 +230,7 @@ mod tests {
         let images = (labels.reshape([-1, 1, 1, 1]) * 60 + noise).to_kind(Kind::Uint8);
         let names = ["a", "b", "c"].map(String::from).to_vec();
         let train = Dataset { images, labels, names };
-        let folder = tempfile::tempdir().unwrap();
+        let (folder, alone) = (tempfile::tempdir().unwrap(), Ranks::alone());
         let args = |architecture, file: &str| ClassifierArgs {
             classifier: folder.path().join(file),
             architecture,
@@ -232,16 +239,19 @@ mod tests {
         for (architecture, file) in
             [(Architecture::Plain, "plain.safetensors"), (Architecture::Residual, "residual.safetensors")]
         {
-            let trained = Classifier::load_or_train(&args(architecture, file), &train, 0).unwrap().look(&train.images);
+            let trained =
+                Classifier::load_or_train(&args(architecture, file), &train, 0, &alone).unwrap().look(&train.images);
             let right = trained.classes.eq_tensor(&train.labels).to_kind(Kind::Double).mean(Kind::Double);
             assert!(right.double_value(&[]) > 0.9, "{architecture:?}: {right:?} right");
             assert_eq!(trained.features.size(), [96, FEATURES]);
             assert!(trained.features.min().double_value(&[]) >= 0.0);
-            let read = Classifier::load_or_train(&args(architecture, file), &train, 1).unwrap().look(&train.images);
+            let read =
+                Classifier::load_or_train(&args(architecture, file), &train, 1, &alone).unwrap().look(&train.images);
             assert_eq!(read.features, trained.features);
         }
-        let error =
-            Classifier::load_or_train(&args(Architecture::Residual, "plain.safetensors"), &train, 0).err().unwrap();
+        let error = Classifier::load_or_train(&args(Architecture::Residual, "plain.safetensors"), &train, 0, &alone)
+            .err()
+            .unwrap();
         assert!(error.to_string().contains("plain.safetensors: not the classifier"), "{error}");
     }
 }

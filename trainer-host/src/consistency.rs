@@ -25,9 +25,10 @@ use grano_codegen::load::load;
 use grano_codegen::model::Header;
 use grano_codegen::schedule::{Prediction, SamplerSpec, Table};
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::data::Dataset;
+use crate::distributed::Ranks;
 use crate::finetune::{check_unguided, pictures_for};
 use crate::network::Network;
 use crate::optimize::{self, Settings, Task};
@@ -67,7 +68,9 @@ const SAMPLER: &str = "consistency-2";
 /// # Errors
 /// Names what is wrong with the model, the data, the arguments or the run's folder.
 pub fn consistency(args: &Args) -> Result<()> {
-    let device = Device::cuda_if_available();
+    let arguments = serde_json::to_value(args)?;
+    let ranks = Ranks::join(&arguments)?;
+    let device = ranks.device();
     let model = load(&args.model)?;
     let Header { prediction, schedule, .. } = &model.header;
     ensure!(
@@ -78,8 +81,7 @@ pub fn consistency(args: &Args) -> Result<()> {
     );
     check_unguided(&model, &args.model)?;
     let data = pictures_for(&model, &args.data, device)?;
-    let arguments = serde_json::to_value(args)?;
-    let (header, mut state) = match checkpoint::load(&args.settings.run, &arguments, device)? {
+    let (header, mut state) = match checkpoint::load(&args.settings.run, &arguments, &ranks)? {
         Some(begun) => begun,
         None => {
             let mut header = model.header.clone();
@@ -92,15 +94,15 @@ pub fn consistency(args: &Args) -> Result<()> {
     };
     let mut task = ConsistencyTuning {
         partners: partners(schedule, args.stages)?.iter().map(|r| Tensor::from_slice(r).to_device(device)).collect(),
-        process: Process::new(schedule, device)?,
+        process: Process::new(schedule, device, ranks.shard())?,
         table: SAMPLER.parse::<SamplerSpec>()?.table(schedule, *prediction)?,
         label_dropout: args.label_dropout,
         batch: args.settings.batch,
         updates: args.settings.steps,
         data,
     };
-    println!("{} parameters, {device:?}, step {} of {}", state.ema.size()[0], state.step, args.settings.steps);
-    optimize::run(&args.settings, &arguments, &header, &mut state, &mut task)
+    optimize::announce(&ranks, &args.settings, &state);
+    optimize::run(&ranks, &args.settings, &arguments, &header, &mut state, &mut task)
 }
 
 /// r of every time index t in every stage; −1 for x_0 itself.
@@ -157,6 +159,10 @@ impl Task for ConsistencyTuning {
         Ok(((squares + c * c).sqrt() - c).mean(Kind::Float))
     }
 
+    fn data(&self) -> Vec<&Tensor> {
+        vec![&self.data.images, &self.data.labels]
+    }
+
     fn sheet(&self, averaged: &Network, path: &Path) -> Result<()> {
         sample::sheet(averaged, &self.table, path)
     }
@@ -166,7 +172,10 @@ impl Task for ConsistencyTuning {
 mod tests {
     use grano_codegen::forward::ScheduleKind;
 
+    use tch::Device;
+
     use super::*;
+    use crate::distributed::Shard;
     use crate::testing;
     use grano_networks::compact::{self, Config};
 
@@ -195,7 +204,7 @@ mod tests {
         };
         ConsistencyTuning {
             partners: partners(&SCHEDULE, stages).unwrap().iter().map(|r| Tensor::from_slice(r)).collect(),
-            process: Process::new(&SCHEDULE, Device::Cpu).unwrap(),
+            process: Process::new(&SCHEDULE, Device::Cpu, Shard::WHOLE).unwrap(),
             table: SAMPLER.parse::<SamplerSpec>().unwrap().table(&SCHEDULE, Prediction::Velocity).unwrap(),
             label_dropout: 0.5,
             batch: 32,

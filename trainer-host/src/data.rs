@@ -176,8 +176,16 @@ pub fn denormalize(x: &Tensor) -> Tensor {
 /// Names the file that does not exist, is broken, or holds another type.
 pub fn read_npy<T: ndarray_npy::ReadableElement + tch::kind::Element>(path: &Path) -> Result<Tensor> {
     let file = File::open(path).with_context(|| format!("{}", path.display()))?;
-    let array = <ndarray::ArrayD<T> as ndarray_npy::ReadNpyExt>::read_npy(file)
-        .with_context(|| format!("{}: not an array of {}", path.display(), std::any::type_name::<T>()))?;
+    parse_npy::<T>(file).with_context(|| format!("{}", path.display()))
+}
+
+/// The same of what such a file holds.
+///
+/// # Errors
+/// When it is broken, or holds another type.
+pub fn parse_npy<T: ndarray_npy::ReadableElement + tch::kind::Element>(npy: impl Read) -> Result<Tensor> {
+    let array = <ndarray::ArrayD<T> as ndarray_npy::ReadNpyExt>::read_npy(npy)
+        .with_context(|| format!("not an array of {}", std::any::type_name::<T>()))?;
     let shape: Vec<i64> = array.shape().iter().map(|&n| n as i64).collect();
     Ok(Tensor::from_slice(&array.into_iter().collect::<Vec<T>>()).reshape(&shape[..]))
 }

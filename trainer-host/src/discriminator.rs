@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use grano_codegen::graph::{Activation, Builder, ChannelBias, Conv2d, Embedding, Function, Graph, LABEL, Linear, X};
 use tch::{Device, Kind, Tensor};
 
+use crate::distributed::{Ranks, Shard};
 use crate::network::Network;
 use crate::state::Adam;
 
@@ -53,27 +54,28 @@ impl Discriminator {
         all.map(|(name, tensor)| (format!("discriminator{name}"), tensor.shallow_clone())).into()
     }
 
-    /// Learns from a batch; `update` counts from 1.
+    /// Learns from a batch, of which `pairs` are this rank's part; `update` counts from 1.
     ///
     /// The loss is relativistic, softplus(−(D(real) − D(drawn))), with penalties on the gradient at either (Huang et
     /// al. 2024, "The GAN is dead; long live the GAN!", R1 and R2); they are estimated by nudges of the pictures,
     /// E(D(x + δ) − D(x))² ≈ |δ|²·|∇D|² (Lin et al. 2025, section 3.3), which need no second derivatives.
     ///
     /// # Errors
-    /// Those of [`Network::forward`].
-    pub fn learn(&mut self, pairs: &Pairs<'_>, update: u64) -> Result<()> {
+    /// Those of [`Network::forward`]. When another rank is lost.
+    pub fn learn(&mut self, pairs: &Pairs<'_>, update: u64, ranks: &Ranks) -> Result<()> {
         let both = Tensor::cat(&[pairs.real, pairs.drawn], 0);
         let labels = Tensor::cat(&[pairs.labels, pairs.labels], 0);
         let plain = self.logits(&both, &labels)?;
         let [real, drawn] = [0, 1].map(|i| plain.reshape([2, -1]).select(0, i));
         let mut loss = (drawn - real).softplus().mean(Kind::Float);
         if update.is_multiple_of(PENALTY_EVERY) {
-            let nudged = self.logits(&(&both + both.randn_like() * NUDGE), &labels)?;
+            let nudged = self.logits(&(&both + nudge(&both, ranks.shard()) * NUDGE), &labels)?;
             let weight = 0.5 * PENALTY * PENALTY_EVERY as f64 / NUDGE.powi(2);
             loss += (nudged - plain).square().mean(Kind::Float) * (2.0 * weight);
         }
         loss.backward();
-        let gradient = self.network.take_gradient();
+        let mut gradient = self.network.take_gradient();
+        ranks.mean(&mut gradient)?;
         tch::no_grad(|| self.adam.step(self.network.flat(), &gradient, self.rate, update));
         Ok(())
     }
@@ -94,6 +96,13 @@ impl Discriminator {
     fn logits(&self, x: &Tensor, labels: &Tensor) -> Result<Tensor> {
         Ok(self.network.forward(x, &labels.zeros_like(), labels, Kind::Float)?.reshape([-1]))
     }
+}
+
+/// Noise from N(0, 1) like `both`, real and drawn pictures, which are a part of the whole batch's.
+fn nudge(both: &Tensor, shard: Shard) -> Tensor {
+    let [n, c, h, w] = both.size()[..] else { unreachable!("pictures have four axes") };
+    let whole = Tensor::randn([2, n / 2 * shard.ranks(), c, h, w], (Kind::Float, both.device()));
+    Tensor::cat(&[whole.get(0), whole.get(1)].map(|half| shard.of(&half)), 0)
 }
 
 /// Four convolutions, the first three at strides of two and steered by the class, the last over all that is left.
@@ -149,7 +158,7 @@ mod tests {
             let (real, drawn) = (draw(0.1), draw(-0.1));
             let pairs = Pairs { real: &real, drawn: &drawn, labels: &labels };
             before = before.or_else(|| Some(discriminator.judge(&pairs).unwrap().0.double_value(&[])));
-            discriminator.learn(&pairs, update).unwrap();
+            discriminator.learn(&pairs, update, &Ranks::alone()).unwrap();
         }
         let (real, drawn) = (draw(0.1), draw(-0.1));
         let (loss, gradient) = discriminator.judge(&Pairs { real: &real, drawn: &drawn, labels: &labels }).unwrap();

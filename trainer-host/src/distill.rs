@@ -22,6 +22,7 @@ use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use crate::distributed::{Ranks, Shard};
 use crate::finetune::fake_quantized;
 use crate::network::Network;
 use crate::optimize::{self, Settings, Task, seed_of};
@@ -71,7 +72,9 @@ const BATCH: i64 = 250;
 /// # Errors
 /// Names what is wrong with the models, the arguments or the run's folder.
 pub fn distill(args: &Args) -> Result<()> {
-    let device = Device::cuda_if_available();
+    let arguments = serde_json::to_value(args)?;
+    let ranks = Ranks::join(&arguments)?;
+    let device = ranks.device();
     let teacher = load(&args.teacher)?;
     let begun_as = args.from.as_ref().map_or_else(|| Ok(teacher.clone()), |path| load(path))?;
     let total = teacher.header.schedule.steps;
@@ -82,8 +85,7 @@ pub fn distill(args: &Args) -> Result<()> {
         counts.is_sorted_by(|a, b| a > b) && counts.iter().all(|n| most % n == 0),
         "--evaluations {counts:?}: give falling numbers, of which the first is a multiple of the rest"
     );
-    let arguments = serde_json::to_value(args)?;
-    let (header, mut state) = match checkpoint::load(&args.settings.run, &arguments, device)? {
+    let (header, mut state) = match checkpoint::load(&args.settings.run, &arguments, &ranks)? {
         Some(begun) => begun,
         None => {
             let mut header = begun_as.header.clone();
@@ -112,13 +114,14 @@ pub fn distill(args: &Args) -> Result<()> {
         }));
     }
     let mut task = ProgressiveDistillation {
-        trajectories: Trajectories::load_or_draw(args, &teacher, device)?,
+        trajectories: Trajectories::load_or_draw(args, &teacher, &ranks)?,
+        shard: ranks.shard(),
         steps: StudentSteps::new(&steps, device),
         table: table(most)?,
         batch: args.settings.batch,
     };
-    println!("{} parameters, {device:?}, step {} of {}", state.ema.size()[0], state.step, args.settings.steps);
-    optimize::run(&args.settings, &arguments, &header, &mut state, &mut task)
+    optimize::announce(&ranks, &args.settings, &state);
+    optimize::run(&ranks, &args.settings, &arguments, &header, &mut state, &mut task)
 }
 
 fn name(evaluations: usize) -> String {
@@ -154,27 +157,44 @@ struct Trajectories {
 }
 
 impl Trajectories {
-    /// From the run's folder, or drawn now and kept there.
-    fn load_or_draw(args: &Args, teacher: &Model, device: Device) -> Result<Self> {
+    /// From the run's folder, or drawn now and kept there, by rank 0.
+    fn load_or_draw(args: &Args, teacher: &Model, ranks: &Ranks) -> Result<Self> {
         let path = args.settings.run.join("trajectories.safetensors");
-        let on_device = |tensor: &Tensor| tensor.to_device(device);
-        if path.exists() {
-            let tensors = Tensor::read_safetensors(&path).with_context(|| format!("{}", path.display()))?;
-            let find =
-                |name: &str| tensors.iter().find(|(other, _)| other == name).map(|(_, tensor)| on_device(tensor));
-            let wrong = || format!("{}: not what a teacher drew; delete it", path.display());
-            return Ok(Self { x: find("x").with_context(wrong)?, labels: find("labels").with_context(wrong)? });
+        let network = sample::from_model(teacher)?.on_device(ranks.device())?;
+        ranks.agree("weights of the teacher", &[network.flat()])?;
+        if ranks.read_first(|| Ok(path.exists().then(Vec::new)))?.is_some() {
+            return Self::load(args, &network, &path, ranks);
         }
-        let trajectories = Self::draw(args, teacher, device)?;
-        let Self { x, labels } = &trajectories;
-        files::make_parent(&path)?;
-        files::replace(&path, |partial| Ok(Tensor::write_safetensors(&[("x", x), ("labels", labels)], partial)?))?;
+        let trajectories = Self::draw(args, teacher, &network, ranks)?;
+        if ranks.is_first() {
+            let Self { x, labels } = &trajectories;
+            files::make_parent(&path)?;
+            files::replace(&path, |partial| Ok(Tensor::write_safetensors(&[("x", x), ("labels", labels)], partial)?))?;
+        }
         Ok(trajectories)
     }
 
-    fn draw(args: &Args, teacher: &Model, device: Device) -> Result<Self> {
-        let header = &teacher.header;
-        let network = sample::from_model(teacher)?.on_device(device)?;
+    fn load(args: &Args, network: &Network, path: &Path, ranks: &Ranks) -> Result<Self> {
+        let [c, h, w] = network.graph().input().map(|n| n as i64);
+        let shape = [args.pictures, i64::from(args.evaluations[0]) + 1, c, h, w];
+        let device = ranks.device();
+        let mut x = Tensor::zeros(shape, (Kind::Half, device));
+        let mut labels = Tensor::zeros([args.pictures], (Kind::Int64, device));
+        if ranks.is_first() {
+            let tensors = Tensor::read_safetensors(path).with_context(|| format!("{}", path.display()))?;
+            for (name, place) in [("x", &mut x), ("labels", &mut labels)] {
+                let found = tensors.iter().find(|(other, tensor)| other == name && tensor.size() == place.size());
+                let wrong = || format!("{}: not what a teacher drew; delete it", path.display());
+                place.copy_(&found.with_context(wrong)?.1);
+            }
+        }
+        ranks.broadcast(&x, 0)?;
+        ranks.broadcast(&labels, 0)?;
+        Ok(Self { x, labels })
+    }
+
+    fn draw(args: &Args, teacher: &Model, network: &Network, ranks: &Ranks) -> Result<Self> {
+        let (header, device) = (&teacher.header, ranks.device());
         let (n, m) = (usize::from(args.evaluations[0]), usize::from(args.substeps));
         let times = times(header.schedule.steps, n, m);
         let spec = SamplerSpec { spacing: Spacing::Listed(times), ..format!("dpm-{}", n * m).parse()? };
@@ -182,37 +202,40 @@ impl Trajectories {
         let guidance = args.guidance.unwrap_or(header.defaults.guidance);
         tch::manual_seed(seed_of(args.settings.seed, 0));
         let kind = args.settings.kind(device);
-        let bar = ProgressBar::new(args.pictures as u64);
+        let bar = if ranks.is_first() { ProgressBar::new(args.pictures as u64) } else { ProgressBar::hidden() };
         let (mut x, mut all_labels) = (Vec::new(), Vec::new());
-        for start in (0..args.pictures).step_by(BATCH as usize) {
+        let [c, h, w] = network.graph().input().map(|n| n as i64);
+        for (i, start) in (0..args.pictures).step_by(BATCH as usize).enumerate() {
             let count = BATCH.min(args.pictures - start);
             // Without a label guidance changes nothing, so both kinds go through the same steps.
             let classes = network.graph().classes() as i64;
             let labels = Tensor::randint(classes.max(1), [count], (Kind::Int64, device));
             let hidden = Tensor::rand([count], (Kind::Float, device)).lt(args.label_dropout);
             let labels = labels.masked_fill(&hidden, classes);
-            let mut states = Vec::new();
-            let mut step = 0;
-            let trajectory = Trajectory { table: &table, labels: &labels, guidance, kind };
-            let mut noise = |shape: [i64; 4]| {
-                let noise = Tensor::randn(shape, (Kind::Float, device));
-                states.push(noise.to_kind(Kind::Half));
-                noise
-            };
-            let mut ends = Vec::new();
-            let mut keep = |_: &Tensor, x: &Tensor| {
-                step += 1;
-                if step % m == 0 {
-                    ends.push(x.to_kind(Kind::Half));
-                }
-            };
-            let _ = trajectory.run(&network, &mut noise, &mut keep)?;
-            states.append(&mut ends);
+            // The only noise: DPM-Solver++ adds none on the way.
+            let first = Tensor::randn([count, c, h, w], (Kind::Float, device));
+            let mut states = vec![first.to_kind(Kind::Half)];
+            if ranks.owns(i) {
+                let mut step = 0;
+                let trajectory = Trajectory { table: &table, labels: &labels, guidance, kind };
+                let mut keep = |_: &Tensor, x: &Tensor| {
+                    step += 1;
+                    if step % m == 0 {
+                        states.push(x.to_kind(Kind::Half));
+                    }
+                };
+                let _ = trajectory.run(network, &mut |_| first.shallow_clone(), &mut keep)?;
+            } else {
+                states.extend((0..n).map(|_| first.to_kind(Kind::Half)));
+            }
             x.push(Tensor::stack(&states, 1));
             all_labels.push(labels);
             bar.inc(count as u64);
         }
         bar.finish();
+        for (i, x) in x.iter().enumerate() {
+            ranks.broadcast(x, ranks.owner(i))?;
+        }
         Ok(Self { x: Tensor::cat(&x, 0), labels: Tensor::cat(&all_labels, 0) })
     }
 }
@@ -265,12 +288,14 @@ struct ProgressiveDistillation {
     steps: StudentSteps,
     table: Table,
     batch: i64,
+    shard: Shard,
 }
 
 impl Task for ProgressiveDistillation {
     fn loss(&mut self, network: &Network, kind: Kind, _update: u64) -> Result<Tensor> {
         let StudentSteps { from, to, t, a, b, k0, k1 } = &self.steps;
-        let draw = |count: i64| Tensor::randint(count, [self.batch], (Kind::Int64, self.trajectories.x.device()));
+        let options = (Kind::Int64, self.trajectories.x.device());
+        let draw = |count: i64| self.shard.of(&Tensor::randint(count, [self.batch], options));
         let (picture, step) = (draw(self.trajectories.x.size()[0]), draw(t.size()[0]));
         let number = |numbers: &Tensor| numbers.index_select(0, &step);
         let factor = |factors: &Tensor| factors.index_select(0, &step).reshape([-1, 1, 1, 1]);
@@ -282,6 +307,10 @@ impl Task for ProgressiveDistillation {
         let target = (&x * factor(k0) - x0) / factor(k1);
         let labels = self.trajectories.labels.index_select(0, &picture);
         Ok(network.forward(&x, &number(t), &labels, kind)?.mse_loss(&target, tch::Reduction::Mean))
+    }
+
+    fn data(&self) -> Vec<&Tensor> {
+        vec![&self.trajectories.x, &self.trajectories.labels]
     }
 
     fn sheet(&self, averaged: &Network, path: &Path) -> Result<()> {

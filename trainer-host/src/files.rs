@@ -66,10 +66,20 @@ pub fn write_npy<T>(path: &Path, tensor: &Tensor) -> Result<()>
 where
     T: ndarray_npy::WritableElement + tch::kind::Element + Copy,
 {
+    write(path, &npy::<T>(tensor).with_context(|| format!("{}", path.display()))?)
+}
+
+/// What such a file holds.
+///
+/// # Errors
+/// When the elements are of another type.
+pub fn npy<T>(tensor: &Tensor) -> Result<Vec<u8>>
+where
+    T: ndarray_npy::WritableElement + tch::kind::Element + Copy,
+{
     let shape: Vec<usize> = tensor.size().iter().map(|&n| n as usize).collect();
     let values = Vec::<T>::try_from(tensor.reshape([-1]))?;
     let mut bytes = Vec::new();
-    ndarray_npy::WriteNpyExt::write_npy(&ndarray::ArrayD::from_shape_vec(shape, values)?, &mut bytes)
-        .with_context(|| format!("{}", path.display()))?;
-    write(path, &bytes)
+    ndarray_npy::WriteNpyExt::write_npy(&ndarray::ArrayD::from_shape_vec(shape, values)?, &mut bytes)?;
+    Ok(bytes)
 }

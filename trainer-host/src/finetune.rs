@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::data::{Dataset, Split};
+use crate::distributed::Ranks;
 use crate::network::Network;
 use crate::optimize::{self, Settings, Task};
 use crate::process::Process;
@@ -54,12 +55,13 @@ pub struct Args {
 /// # Errors
 /// Names what is wrong with the model, the data, the arguments or the run's folder.
 pub fn finetune(args: &Args) -> Result<()> {
-    let device = Device::cuda_if_available();
+    let arguments = serde_json::to_value(args)?;
+    let ranks = Ranks::join(&arguments)?;
+    let device = ranks.device();
     let model = load(&args.model)?;
     let data = pictures_for(&model, &args.data, device)?;
     let teacher = sample::from_model(&model)?.on_device(device)?;
-    let arguments = serde_json::to_value(args)?;
-    let (header, mut state) = match checkpoint::load(&args.settings.run, &arguments, device)? {
+    let (header, mut state) = match checkpoint::load(&args.settings.run, &arguments, &ranks)? {
         Some(begun) => begun,
         None => {
             let mut header = model.header.clone();
@@ -79,7 +81,7 @@ pub fn finetune(args: &Args) -> Result<()> {
         state.network = fake_quantized(state.network, &model, &header)?;
     }
     let mut task = SelfDistillation {
-        process: Process::new(&header.schedule, device)?,
+        process: Process::new(&header.schedule, device, ranks.shard())?,
         guidance: args.guidance,
         label_dropout: args.label_dropout,
         batch: args.settings.batch,
@@ -88,8 +90,8 @@ pub fn finetune(args: &Args) -> Result<()> {
         data,
         teacher,
     };
-    println!("{} parameters, {device:?}, step {} of {}", state.ema.size()[0], state.step, args.settings.steps);
-    optimize::run(&args.settings, &arguments, &header, &mut state, &mut task)
+    optimize::announce(&ranks, &args.settings, &state);
+    optimize::run(&ranks, &args.settings, &arguments, &header, &mut state, &mut task)
 }
 
 /// The training set at `path`, from which a model is to learn further.
@@ -157,6 +159,10 @@ impl Task for SelfDistillation {
             anyhow::Ok(&unlabelled + (labelled - &unlabelled) * self.guidance)
         })?;
         Ok(network.forward(&noisy.x, &noisy.t, &noisy.labels, kind)?.mse_loss(&target, tch::Reduction::Mean))
+    }
+
+    fn data(&self) -> Vec<&Tensor> {
+        vec![&self.data.images, &self.data.labels, self.teacher.flat()]
     }
 
     fn sheet(&self, averaged: &Network, path: &Path) -> Result<()> {

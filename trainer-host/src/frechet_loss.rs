@@ -14,6 +14,7 @@ use tch::{Kind, Tensor};
 
 use crate::classifier::{Architecture, Classifier, ClassifierArgs};
 use crate::data::Dataset;
+use crate::distributed::Ranks;
 use crate::moments::{Moments, Real};
 
 /// How much of the moments' average stays when a batch comes: 0.98 of batches of 64 are worth 6,300 pictures.
@@ -42,17 +43,18 @@ struct View {
 }
 
 impl FrechetLoss {
-    /// For the pictures of so many samplers, in the features of `classifiers` classifiers, which are kept in `folder`, and
-    /// trained first on `data` (seeds 1, 2, …) where they are not there.
+    /// For the pictures of so many samplers, in the features of `classifiers` classifiers, which rank 0 keeps in `folder`,
+    /// and trains first on `data` (seeds 1, 2, …) where they are not there.
     ///
     /// # Errors
-    /// When pictures have no classes; when a file in the folder is another network or cannot be written.
-    pub fn new(classifiers: u64, data: &Dataset, samplers: usize, folder: &Path) -> Result<Self> {
+    /// When pictures have no classes; when a file in the folder is another network or cannot be written; when a rank is
+    /// lost.
+    pub fn new(classifiers: u64, data: &Dataset, samplers: usize, folder: &Path, ranks: &Ranks) -> Result<Self> {
         ensure!(data.names.len() > 1, "--frechet: pictures without classes train no classifier; leave it out");
         let view = |seed: u64| {
             let classifier = folder.join(format!("classifier-{seed}.safetensors"));
             let args = ClassifierArgs { classifier, architecture: Architecture::Plain, epochs: EPOCHS };
-            let classifier = Classifier::load_or_train(&args, data, seed as i64)?;
+            let classifier = Classifier::load_or_train(&args, data, seed as i64, ranks)?;
             let moments = Moments::of(&classifier.look(&data.images).features);
             let (d, samplers) = (moments.mean.size()[0], samplers as i64);
             let options = (Kind::Float, moments.mean.device());
@@ -78,15 +80,17 @@ impl FrechetLoss {
     }
 
     /// The distance of what a sampler drew lately, the mean over the classifiers, and its gradient with respect to `drawn`,
-    /// f32 `[N, C, H, W]`, the newest of it. `draw(n)` draws n pictures more, when there are none to compare with yet.
+    /// f32 `[N, C, H, W]`, this rank's part of the newest of it. `draw(n)` draws n pictures more, the same on every rank,
+    /// when there are none to compare with yet.
     ///
     /// # Errors
-    /// Those of `draw`.
+    /// Those of `draw`. When another rank is lost.
     pub fn judge(
         &mut self,
         drawn: &Tensor,
         sampler: usize,
         draw: &mut dyn FnMut(i64) -> Result<Tensor>,
+        ranks: &Ranks,
     ) -> Result<(f64, Tensor)> {
         if self.views.first().is_some_and(|view| view.seen.double_value(&[sampler as i64]) == 0.0) {
             for _ in 0..FIRST[0] {
@@ -102,7 +106,7 @@ impl FrechetLoss {
         for view in &mut self.views {
             let drawn = drawn.detach().set_requires_grad(true);
             let features = view.classifier.features(&drawn);
-            let moments = view.see(&features.detach(), sampler);
+            let moments = view.see(&ranks.gather(&features.detach())?, sampler);
             let (one, by_features) = view.real.gradient(&moments, &features.detach().to_kind(Kind::Double));
             let carrier = (features * by_features.to_kind(Kind::Float)).sum(Kind::Float);
             let by_pixels = Tensor::run_backward(&[carrier], &[&drawn], false, false).swap_remove(0);
@@ -155,14 +159,15 @@ mod tests {
         let _alone = testing::seed(0);
         let data = data(400);
         let folder = tempfile::tempdir().unwrap();
-        let mut loss = FrechetLoss::new(2, &data, 2, folder.path()).unwrap();
+        let mut loss = FrechetLoss::new(2, &data, 2, folder.path(), &Ranks::alone()).unwrap();
         assert!(folder.path().join("classifier-2.safetensors").exists());
         // All too grey, and none bright.
         let mut drawn = Tensor::rand([64, 1, 8, 8], (Kind::Float, Device::Cpu)) * 0.5 - 0.5;
         let mut distances = Vec::new();
         for _ in 0..60 {
             let pictures = drawn.repeat([4, 1, 1, 1]);
-            let (distance, gradient) = loss.judge(&drawn, 1, &mut |n| Ok(pictures.narrow(0, 0, n))).unwrap();
+            let (distance, gradient) =
+                loss.judge(&drawn, 1, &mut |n| Ok(pictures.narrow(0, 0, n)), &Ranks::alone()).unwrap();
             drawn -= &gradient / gradient.norm();
             distances.push(distance);
         }
@@ -175,7 +180,7 @@ mod tests {
     fn young_moments_are_those_of_all_that_was_seen() {
         let _alone = testing::seed(0);
         let folder = tempfile::tempdir().unwrap();
-        let mut loss = FrechetLoss::new(1, &data(400), 1, folder.path()).unwrap();
+        let mut loss = FrechetLoss::new(1, &data(400), 1, folder.path(), &Ranks::alone()).unwrap();
         let batches = [40, 10, 30].map(|n| Tensor::randn([n, 128], (Kind::Float, Device::Cpu)) + n as f64 * 0.1);
         let [.., seen] = batches.each_ref().map(|batch| loss.views[0].see(batch, 0));
         let all = Moments::of(&Tensor::cat(&batches, 0));
@@ -190,7 +195,7 @@ mod tests {
         let _alone = testing::seed(0);
         let folder = tempfile::tempdir().unwrap();
         let nameless = Dataset { names: Vec::new(), ..data(10) };
-        let error = FrechetLoss::new(1, &nameless, 1, folder.path()).err().unwrap().to_string();
+        let error = FrechetLoss::new(1, &nameless, 1, folder.path(), &Ranks::alone()).err().unwrap().to_string();
         assert!(error.contains("--frechet"), "{error}");
     }
 }

@@ -7,6 +7,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::classifier::{Classifier, ClassifierArgs};
 use crate::data::{Dataset, Split, read_npy};
+use crate::distributed::Ranks;
 
 /// Trains a classifier on real pictures and counts how many of the given ones it finds to be what their labels say.
 #[derive(clap::Args, Clone, Debug)]
@@ -41,7 +42,7 @@ pub fn judge(args: &Args) -> Result<()> {
         images.size(),
         labels.size()[0]
     );
-    let classifier = Classifier::load_or_train(&args.classifier, &train, 0)?;
+    let classifier = Classifier::load_or_train(&args.classifier, &train, 0, &Ranks::alone())?;
     let right = |images: &Tensor, labels: &Tensor| {
         let classes = classifier.look(images).classes;
         classes.eq_tensor(&labels.to_device(device)).to_kind(Kind::Double)

@@ -5,6 +5,8 @@
 //! `train`, `finetune`, `distill`, `consistency`, `refine`, `sensitivity`, `judge` and `eval` run on the first GPU when libtorch
 //! has its CUDA part: `build.rs` links `$LIBTORCH/lib/libtorch_cuda.so` where it exists; elsewhere start with
 //! `LD_PRELOAD=…/libtorch_cuda.so`.
+//! Trainings, `sample` and `eval` also run as several ranks, on one host by `launch`, on more by torchrun: see
+//! [`distributed`].
 //! `OMP_NUM_THREADS` sets the CPU's threads; results repeat to the bit only with the same number of them.
 
 mod checkpoint;
@@ -14,6 +16,7 @@ mod curve;
 mod data;
 mod discriminator;
 mod distill;
+mod distributed;
 mod eval;
 mod export;
 mod files;
@@ -36,6 +39,7 @@ mod testing;
 mod train;
 
 use clap::Parser;
+use distributed::check_alone;
 
 /// Trains, teaches, exports, samples and evaluates small diffusion models with libtorch.
 #[derive(Parser)]
@@ -52,20 +56,26 @@ enum Command {
     Steps(steps::Args),
     Judge(judge::Args),
     Eval(eval::Args),
+    Launch(distributed::launch::Args),
 }
 
 fn main() -> anyhow::Result<()> {
-    match Command::parse() {
-        Command::Train(args) => train::train(&args),
-        Command::Finetune(args) => finetune::finetune(&args),
-        Command::Distill(args) => distill::distill(&args),
-        Command::Consistency(args) => consistency::consistency(&args),
-        Command::Refine(args) => refine::refine(&args),
-        Command::Sensitivity(args) => sensitivity::sensitivity(&args),
-        Command::Export(args) => export::export(&args),
-        Command::Sample(args) => sample::sample(&args),
-        Command::Steps(args) => steps::steps(&args),
-        Command::Judge(args) => judge::judge(&args),
-        Command::Eval(args) => eval::eval(&args),
+    distributed::end(run(&Command::parse()))
+}
+
+fn run(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Train(args) => train::train(args),
+        Command::Finetune(args) => finetune::finetune(args),
+        Command::Distill(args) => distill::distill(args),
+        Command::Consistency(args) => consistency::consistency(args),
+        Command::Refine(args) => refine::refine(args),
+        Command::Sample(args) => sample::sample(args),
+        Command::Eval(args) => eval::eval(args),
+        Command::Launch(args) => distributed::launch::launch(args),
+        Command::Sensitivity(args) => check_alone().and_then(|()| sensitivity::sensitivity(args)),
+        Command::Export(args) => check_alone().and_then(|()| export::export(args)),
+        Command::Steps(args) => check_alone().and_then(|()| steps::steps(args)),
+        Command::Judge(args) => check_alone().and_then(|()| judge::judge(args)),
     }
 }

@@ -99,9 +99,14 @@ impl Network {
         &self.flat
     }
 
+    /// What gradients are of, in the graph's order, which is that of the forward pass.
+    pub fn leaves(&self) -> Vec<&Tensor> {
+        self.parameters.iter().map(|parameter| &self.views[&parameter.name]).collect()
+    }
+
     /// The gradients that `backward` left, f32 like [`Self::flat`], and sets them to zero.
     pub fn take_gradient(&self) -> Tensor {
-        let views = || self.parameters.iter().map(|parameter| &self.views[&parameter.name]);
+        let views = || self.leaves().into_iter();
         let flat = |view: &Tensor| if view.grad().defined() { view.grad() } else { view.zeros_like() }.reshape([-1]);
         let gradient = Tensor::cat(&views().map(flat).collect::<Vec<_>>(), 0);
         for mut used in views().map(Tensor::grad).filter(Tensor::defined) {

@@ -10,6 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint;
 use crate::curve::{self, Metric};
+use crate::distributed::{self, Ranks, Reducer};
 use crate::network::Network;
 use crate::progress::Progress;
 use crate::state::State;
@@ -82,17 +83,26 @@ impl Settings {
 
 /// What is learnt.
 pub trait Task {
-    /// The loss of one batch, a scalar with its graph of gradients, for the `update`-th update, counted from 1. Draws
-    /// from libtorch's generator, and from nothing else that changes but what lies in [`State::tensors`].
+    /// The loss of this rank's part of a batch, a scalar with its graph of gradients, for the `update`-th update, counted
+    /// from 1; the mean over the ranks is the batch's. Draws for the whole batch from libtorch's generator, and from
+    /// nothing else that changes but what lies in [`State::tensors`].
     ///
     /// # Errors
-    /// When the weights make no int8 network, where they are to.
+    /// When the weights make no int8 network, where they are to, or another rank is lost.
     fn loss(&mut self, network: &Network, kind: Kind, update: u64) -> Result<Tensor>;
+    /// What is learnt from, which every rank must have.
+    fn data(&self) -> Vec<&Tensor>;
     /// Draws what the network can do so far.
     ///
     /// # Errors
     /// When the picture cannot be written.
     fn sheet(&self, averaged: &Network, path: &Path) -> Result<()>;
+}
+
+/// Says how large the network is and how far its training, on rank 0.
+pub fn announce(ranks: &Ranks, settings: &Settings, state: &State) {
+    let device = ranks.device();
+    ranks.say(&format!("{} parameters, {device:?}, step {} of {}", state.ema.size()[0], state.step, settings.steps));
 }
 
 /// The seed of libtorch's generator for the network (0) and for each update (its number). With a seed per update,
@@ -117,22 +127,30 @@ struct Window {
 /// Runs the updates that are left of a training that is described by `arguments` and makes a model of `header`.
 ///
 /// # Errors
-/// When the loss diverges or the run's folder cannot be written.
+/// When the loss diverges, the run's folder cannot be written, or another rank has other data or is lost.
 pub fn run(
+    ranks: &Ranks,
     settings: &Settings,
     arguments: &serde_json::Value,
     header: &Header,
     state: &mut State,
     task: &mut dyn Task,
 ) -> Result<()> {
+    ranks.check_parts("--batch", settings.batch)?;
+    ranks.agree("data", &task.data())?;
+    ranks.agree("weights or model", &[state.network.flat()])?;
     let kind = settings.kind(state.ema.device());
-    std::fs::create_dir_all(&settings.run).with_context(|| format!("{}", settings.run.display()))?;
-    let mut metrics = curve::read(&settings.run, state.step)?;
-    let mut progress = Progress::new(state.step, settings.steps)?;
+    let mut metrics = Vec::new();
+    if ranks.is_first() {
+        std::fs::create_dir_all(&settings.run).with_context(|| format!("{}", settings.run.display()))?;
+        metrics = curve::read(&settings.run, state.step)?;
+    }
+    let mut progress = Progress::new(state.step, settings.steps, ranks.is_first())?;
+    let mut reducer = ranks.reducer(&state.network.leaves())?;
     let mut window = Window::default();
     while state.step < settings.steps {
         let begun = Instant::now();
-        let (loss, gradient_norm) = update(settings, state, task, kind)?;
+        let (loss, gradient_norm) = update(ranks, &mut reducer, settings, state, task, kind)?;
         let seconds = begun.elapsed().as_secs_f64();
         state.seconds += seconds;
         window = Window {
@@ -148,15 +166,20 @@ pub fn run(
             let count = window.updates as f64;
             let metric = Metric {
                 step,
-                loss: window.loss / count,
+                loss: ranks.mean_of(window.loss / count)?,
                 learning_rate: settings.learning_rate_at(step - 1),
                 gradient_norm: window.gradient_norm / count,
                 samples_per_second: count * settings.batch as f64 / window.seconds,
                 seconds: state.seconds,
             };
-            progress.metric(&metric, settings.batch);
-            curve::append(&settings.run, &metric)?;
-            metrics.push(metric);
+            if ranks.is_first() {
+                progress.metric(&metric, settings.batch);
+                curve::append(&settings.run, &metric)?;
+                metrics.push(metric);
+            }
+        }
+        if !ranks.is_first() {
+            continue;
         }
         if step.is_multiple_of(settings.sample_every) || last {
             task.sheet(&state.averaged()?, &settings.run.join(format!("samples-{step:06}.png")))?;
@@ -168,24 +191,34 @@ pub fn run(
         progress.step(step);
     }
     progress.finish();
-    println!(
+    ranks.say(&format!(
         "trained for {:.0?}; export it with `grano-train export --run {}`",
         Duration::from_secs_f64(state.seconds),
         settings.run.display()
-    );
+    ));
     Ok(())
 }
 
-/// One step of Adam on one batch, and of the weights' average; returns the loss and the gradient's norm before clipping.
+/// One step of Adam on one batch, and of the weights' average; returns the loss of this rank's part and the gradient's
+/// norm before clipping.
 ///
 /// # Errors
-/// When the loss or the gradient is not finite, or there is no loss; the state is then as before.
-fn update(settings: &Settings, state: &mut State, task: &mut dyn Task, kind: Kind) -> Result<(f64, f64)> {
+/// When the loss or the gradient is not finite, or there is no loss; the state is then as before. When another rank is
+/// lost.
+fn update(
+    ranks: &Ranks,
+    reducer: &mut Option<Reducer>,
+    settings: &Settings,
+    state: &mut State,
+    task: &mut dyn Task,
+    kind: Kind,
+) -> Result<(f64, f64)> {
     tch::manual_seed(seed_of(settings.seed, state.step + 1));
-    let loss = task
-        .loss(&state.network, kind, state.step + 1)
-        .with_context(|| format!("after {} updates; begin another run with a lower --learning-rate", state.step))?;
-    loss.backward();
+    let loss = task.loss(&state.network, kind, state.step + 1).map_err(|error| {
+        let advice = format!("after {} updates; begin another run with a lower --learning-rate", state.step);
+        if distributed::is_lost(&error) { error } else { error.context(advice) }
+    })?;
+    ranks.backward(&loss, reducer)?;
     let mut gradient = state.network.take_gradient();
     tch::no_grad(|| {
         let (loss, norm) = (loss.double_value(&[]), gradient.norm().double_value(&[]));

@@ -6,6 +6,7 @@ use grano_codegen::schedule::Prediction;
 use tch::{Device, Kind, Tensor};
 
 use crate::data::Dataset;
+use crate::distributed::Shard;
 
 /// a_t and σ_t of q(x_t | x_0) = N(a_t·x_0, σ_t²·I).
 pub struct Process {
@@ -13,6 +14,8 @@ pub struct Process {
     signal: Tensor,
     /// f32 `[T]`.
     sigma: Tensor,
+    /// Which part of a batch is drawn here.
+    shard: Shard,
 }
 
 /// A batch of draws from q(x_t | x_0), t uniform.
@@ -32,14 +35,14 @@ pub struct Noisy {
 }
 
 impl Process {
-    /// Of a schedule.
+    /// Of a schedule; draws a part of each batch.
     ///
     /// # Errors
     /// As [`NoiseSchedule::betas`].
-    pub fn new(schedule: &NoiseSchedule, device: Device) -> Result<Self> {
+    pub fn new(schedule: &NoiseSchedule, device: Device, shard: Shard) -> Result<Self> {
         let alpha_bars = Tensor::from_slice(&schedule.alpha_bars()?).to_device(device);
         let root = |tensor: Tensor| tensor.sqrt().to_kind(Kind::Float);
-        Ok(Self { signal: root(alpha_bars.shallow_clone()), sigma: root(alpha_bars.rsub_scalar(1.0)) })
+        Ok(Self { signal: root(alpha_bars.shallow_clone()), sigma: root(alpha_bars.rsub_scalar(1.0)), shard })
     }
 
     /// a_t, f32 `[N, 1, 1, 1]`, for `t` i64 `[N]`.
@@ -52,7 +55,7 @@ impl Process {
         self.sigma.index_select(0, t).reshape([-1, 1, 1, 1])
     }
 
-    /// `n` pictures, of which a share of `label_dropout` have their labels hidden.
+    /// This rank's part of `n` pictures, of which a share of `label_dropout` have their labels hidden.
     pub fn noisy(&self, data: &Dataset, n: i64, label_dropout: f64, prediction: Prediction) -> Noisy {
         self.noisy_below(self.signal.size()[0], data, n, label_dropout, prediction)
     }
@@ -60,11 +63,13 @@ impl Process {
     /// The same with t uniform below `end`.
     pub fn noisy_below(&self, end: i64, data: &Dataset, n: i64, label_dropout: f64, prediction: Prediction) -> Noisy {
         let device = data.images.device();
-        let (x0, labels) = data.batch(&Tensor::randint(data.len(), [n], (Kind::Int64, device)));
-        let hidden = Tensor::rand([n], (Kind::Float, device)).lt(label_dropout);
+        let part = |whole: Tensor| self.shard.of(&whole);
+        let (x0, labels) = data.batch(&part(Tensor::randint(data.len(), [n], (Kind::Int64, device))));
+        let hidden = part(Tensor::rand([n], (Kind::Float, device)).lt(label_dropout));
         let labels = labels.masked_fill(&hidden, data.names.len() as i64);
-        let t = Tensor::randint(end, [n], (Kind::Int64, device));
-        let noise = x0.randn_like();
+        let t = part(Tensor::randint(end, [n], (Kind::Int64, device)));
+        let [part, c, h, w] = x0.size()[..] else { unreachable!("pictures have four axes") };
+        let noise = self.shard.randn([part, c, h, w], device);
         let target = match prediction {
             Prediction::Epsilon => noise.shallow_clone(),
             Prediction::Velocity => &noise * self.signal(&t) - &x0 * self.sigma(&t),

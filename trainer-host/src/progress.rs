@@ -17,13 +17,14 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Of a training of `steps` updates, `step` of which were made in other sittings.
+    /// Of a training of `steps` updates, `step` of which were made in other sittings; shows nothing unless it is `seen`.
     ///
     /// # Errors
     /// None in practice: the bar's template is fixed.
-    pub fn new(step: u64, steps: u64) -> Result<Self> {
+    pub fn new(step: u64, steps: u64, seen: bool) -> Result<Self> {
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} · {elapsed} spent, {eta} left")?;
-        let bar = ProgressBar::new(steps).with_position(step).with_style(style);
+        let bar = if seen { ProgressBar::new(steps) } else { ProgressBar::hidden() };
+        let bar = bar.with_position(step).with_style(style);
         bar.reset_eta();
         Ok(Self { bar, steps, last_line: None })
     }

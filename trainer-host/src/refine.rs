@@ -20,11 +20,12 @@ use anyhow::{Result, ensure};
 use grano_codegen::load::load;
 use grano_codegen::schedule::{Prediction, Table};
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::checkpoint;
 use crate::data::Dataset;
 use crate::discriminator::{Discriminator, Pairs};
+use crate::distributed::{Ranks, Shard};
 use crate::finetune::{check_unguided, fake_quantized, pictures_for};
 use crate::frechet_loss::FrechetLoss;
 use crate::network::Network;
@@ -82,7 +83,9 @@ pub struct Args {
 /// # Errors
 /// Names what is wrong with the model, the data, the arguments or the run's folder.
 pub fn refine(args: &Args) -> Result<()> {
-    let device = Device::cuda_if_available();
+    let arguments = serde_json::to_value(args)?;
+    let ranks = Ranks::join(&arguments)?;
+    let device = ranks.device();
     let model = load(&args.model)?;
     check_unguided(&model, &args.model)?;
     let batch = args.settings.batch;
@@ -92,11 +95,11 @@ pub fn refine(args: &Args) -> Result<()> {
         "--diffusion {} of --batch {batch}: give at least one draw from q(x_t | x_0), and at most 16 for a picture",
         args.diffusion
     );
+    ranks.check_parts("--diffusion of --batch", extra)?;
     ensure!(args.frechet == 0.0 || batch > 1, "--frechet: one picture has no covariance; give a --batch of 2 or more");
     let data = pictures_for(&model, &args.data, device)?;
     let anchor = sample::from_model(&model)?.on_device(device)?;
-    let arguments = serde_json::to_value(args)?;
-    let (header, mut state) = match checkpoint::load(&args.settings.run, &arguments, device)? {
+    let (header, mut state) = match checkpoint::load(&args.settings.run, &arguments, &ranks)? {
         Some(begun) => begun,
         None => {
             let mut header = model.header.clone();
@@ -121,14 +124,14 @@ pub fn refine(args: &Args) -> Result<()> {
         .map(|name| Ok(header.sampler(name)?.table(&header.schedule, header.prediction)?))
         .collect::<Result<Vec<_>>>()?;
     let frechet = (args.frechet != 0.0)
-        .then(|| FrechetLoss::new(args.classifiers, &data, names.len(), &args.settings.run))
+        .then(|| FrechetLoss::new(args.classifiers, &data, names.len(), &args.settings.run, &ranks))
         .transpose()?;
     tch::manual_seed(seed_of(args.settings.seed, 0));
     let (shape, classes) = (data.shape(), anchor.graph().classes());
     let mut task = AdversarialRefinement {
         discriminator: Discriminator::new(shape, classes, args.discriminator_rate, device)?,
-        deck: Deck::new(data, args.label_dropout, classes),
-        process: Process::new(&header.schedule, device)?,
+        deck: Deck::new(data, args.label_dropout, classes, ranks.shard()),
+        process: Process::new(&header.schedule, device, ranks.shard())?,
         batch,
         extra,
         weight: args.anchor,
@@ -137,18 +140,21 @@ pub fn refine(args: &Args) -> Result<()> {
         tables,
         turns,
         anchor,
+        ranks: &ranks,
     };
     let mut tensors = task.discriminator.tensors();
     tensors.extend(task.frechet.iter().flat_map(|(_, loss)| loss.tensors()));
     state.share(tensors)?;
-    println!("{} parameters, {device:?}, step {} of {}", state.ema.size()[0], state.step, args.settings.steps);
-    optimize::run(&args.settings, &arguments, &header, &mut state, &mut task)
+    optimize::announce(&ranks, &args.settings, &state);
+    optimize::run(&ranks, &args.settings, &arguments, &header, &mut state, &mut task)
 }
 
 /// Real pictures by label.
 struct Deck {
     data: Dataset,
     label_dropout: f64,
+    /// Which part of a batch is drawn here.
+    shard: Shard,
     /// Pictures by class, i64 `[N]`.
     order: Tensor,
     /// Where in `order` the pictures of a label begin, and how many there are; i64 `[classes + 1]`, the last for none.
@@ -157,7 +163,7 @@ struct Deck {
 }
 
 impl Deck {
-    fn new(data: Dataset, label_dropout: f64, classes: usize) -> Self {
+    fn new(data: Dataset, label_dropout: f64, classes: usize, shard: Shard) -> Self {
         let n = data.len();
         let counts = data.labels.bincount::<Tensor>(None, classes as i64).narrow(0, 0, classes as i64);
         let (begin, count) = (counts.cumsum(0, Kind::Int64) - &counts, counts);
@@ -168,6 +174,7 @@ impl Deck {
             count: Tensor::cat(&[count, whole(n)], 0),
             data,
             label_dropout,
+            shard,
         }
     }
 
@@ -180,17 +187,18 @@ impl Deck {
         labels.masked_fill(&hidden, none).clamp_max(none)
     }
 
-    /// A picture of each label, f32 `[n, C, H, W]`.
+    /// A picture of each of this rank's part of the labels, f32 `[part, C, H, W]`.
     fn pictures(&self, labels: &Tensor) -> Tensor {
         let [begin, count] = [&self.begin, &self.count].map(|table| table.index_select(0, labels));
         let drawn = Tensor::rand(labels.size(), (Kind::Double, labels.device())) * &count;
         let place = (drawn.floor().to_kind(Kind::Int64).minimum(&(count - 1)) + begin).clamp_min(0);
-        self.data.batch(&self.order.index_select(0, &place)).0
+        self.data.batch(&self.order.index_select(0, &self.shard.of(&place))).0
     }
 }
 
 /// What is learnt.
-struct AdversarialRefinement {
+struct AdversarialRefinement<'a> {
+    ranks: &'a Ranks,
     discriminator: Discriminator,
     /// κ, unless that is 0.
     frechet: Option<(f64, FrechetLoss)>,
@@ -211,35 +219,43 @@ struct AdversarialRefinement {
     prediction: Prediction,
 }
 
-impl Task for AdversarialRefinement {
+impl Task for AdversarialRefinement<'_> {
     fn loss(&mut self, network: &Network, kind: Kind, update: u64) -> Result<Tensor> {
         let noisy = self.process.noisy(&self.deck.data, self.extra, self.deck.label_dropout, self.prediction);
         let said = |network: &Network| network.forward(&noisy.x, &noisy.t, &noisy.labels, kind);
         let before = tch::no_grad(|| said(&self.anchor))?;
         let anchored = said(network)?.mse_loss(&before, tch::Reduction::Mean);
 
-        let labels = self.deck.labels(self.batch);
+        let shard = self.ranks.shard();
+        let all_labels = self.deck.labels(self.batch);
+        let labels = shard.of(&all_labels);
         let turn = self.turns[update as usize % self.turns.len()];
         let table = &self.tables[turn];
         let trajectory = Trajectory { table, labels: &labels, guidance: 1.0, kind };
-        let mut noise = |shape: [i64; 4]| Tensor::randn(shape, (Kind::Float, labels.device()));
+        let mut noise = |shape: [i64; 4]| shard.randn(shape, labels.device());
         let drawn = trajectory.run_with_gradients(network, &mut noise, &mut |_, _| ())?;
         let detached = drawn.detach();
-        let pairs = Pairs { real: &self.deck.pictures(&labels), drawn: &detached, labels: &labels };
-        self.discriminator.learn(&pairs, update)?;
+        let pairs = Pairs { real: &self.deck.pictures(&all_labels), drawn: &detached, labels: &labels };
+        self.discriminator.learn(&pairs, update, self.ranks)?;
         let (mut value, mut gradient) = self.discriminator.judge(&pairs)?;
         if let Some((weight, loss)) = &mut self.frechet {
+            // Every rank draws all of these few, and so has the same.
             let mut draw = |n| {
                 let labels = self.deck.labels(n);
+                let mut noise = |shape: [i64; 4]| Tensor::randn(shape, (Kind::Float, labels.device()));
                 Trajectory { table, labels: &labels, guidance: 1.0, kind }.run(network, &mut noise, &mut |_, _| ())
             };
-            let (distance, by_pixels) = loss.judge(&detached, turn, &mut draw)?;
+            let (distance, by_pixels) = loss.judge(&detached, turn, &mut draw, self.ranks)?;
             value += distance * *weight;
             gradient += by_pixels * *weight;
         }
         // A scalar with the loss's value and the gradient of what judged the pictures.
         let carrier = (drawn * gradient).sum(Kind::Float);
         Ok(&carrier + (value - carrier.detach()) + anchored * self.weight)
+    }
+
+    fn data(&self) -> Vec<&Tensor> {
+        vec![&self.deck.data.images, &self.deck.data.labels, self.anchor.flat()]
     }
 
     fn sheet(&self, averaged: &Network, path: &Path) -> Result<()> {
@@ -261,7 +277,7 @@ mod tests {
             labels: Tensor::from_slice(&if classes > 0 { labels } else { [0; 6] }),
             names: (0..classes).map(|class| class.to_string()).collect(),
         };
-        Deck::new(data, label_dropout, classes)
+        Deck::new(data, label_dropout, classes, Shard::WHOLE)
     }
 
     fn whole(tensor: &Tensor) -> Vec<i64> {

@@ -9,9 +9,11 @@ use grano_codegen::load::load;
 use grano_codegen::model::Model;
 use grano_codegen::schedule::Table;
 use indicatif::ProgressBar;
+use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 use crate::data::denormalize;
+use crate::distributed::Ranks;
 use crate::files;
 use crate::network::Network;
 
@@ -58,9 +60,11 @@ pub fn sample(args: &Args) -> Result<()> {
         "--output {}: name a .png or .npy",
         args.output.display()
     );
+    let ranks = Ranks::join(&json!({ "sample": format!("{:?}", Args { model: PathBuf::new(), ..args.clone() }) }))?;
     let model = load(&args.model)?;
     let header = &model.header;
     let network = from_model(&model)?;
+    ranks.agree("weights", &[network.flat()])?;
     let classes = header.data.labels.len();
     let chosen = args.label.as_ref().map(|name| {
         let known = header.data.labels.iter().position(|label| label == name);
@@ -75,10 +79,16 @@ pub fn sample(args: &Args) -> Result<()> {
     let guidance = args.guidance.unwrap_or(header.defaults.guidance);
     // As on the host: a row of the sheet a class.
     let label = |i: u64| chosen.unwrap_or(if classes == 0 { 0 } else { (i * classes as u64 / args.count) as usize });
-    let bar = ProgressBar::new(args.count);
+    let bar = if ranks.is_first() { ProgressBar::new(args.count) } else { ProgressBar::hidden() };
+    let [c, h, w] = network.graph().input().map(|n| n as i64);
     let mut pictures = Vec::new();
-    for start in (0..args.count).step_by(BATCH as usize) {
+    for (i, start) in (0..args.count).step_by(BATCH as usize).enumerate() {
         let indices = start..(start + BATCH).min(args.count);
+        if !ranks.owns(i) {
+            let count = (indices.end - indices.start) as i64;
+            pictures.push(Tensor::zeros([count, c, h, w], (Kind::Float, Device::Cpu)));
+            continue;
+        }
         let labels: Vec<i64> = indices.clone().map(|i| label(i) as i64).collect();
         let mut streams: Vec<_> = indices.clone().map(|i| Gaussian(Philox::new(args.seed, i))).collect();
         let trajectory =
@@ -87,6 +97,12 @@ pub fn sample(args: &Args) -> Result<()> {
         bar.set_position(indices.end);
     }
     bar.finish();
+    for (i, pictures) in pictures.iter().enumerate() {
+        ranks.broadcast(pictures, ranks.owner(i))?;
+    }
+    if !ranks.is_first() {
+        return Ok(());
+    }
     let pictures = Tensor::cat(&pictures, 0);
     if let Some(path) = &args.labels_out {
         let labels: Vec<i64> = (0..args.count).map(|i| label(i) as i64).collect();

@@ -23,6 +23,7 @@ use grano_codegen::quantize::codes;
 use tch::{Device, Kind as TensorKind, Tensor};
 
 use crate::data::{Dataset, Split};
+use crate::distributed::Shard;
 use crate::eval::bits::Probe;
 use crate::eval::device::Engine;
 use crate::eval::pictures::on_best_device;
@@ -137,7 +138,7 @@ fn calibrate(
     seed: u64,
 ) -> Result<Ranges> {
     tch::manual_seed(seed as i64);
-    let process = Process::new(&model.header.schedule, Device::Cpu)?;
+    let process = Process::new(&model.header.schedule, Device::Cpu, Shard::WHOLE)?;
     let end = (part * model.header.schedule.steps as f64).ceil() as i64;
     let mut values = BTreeMap::new();
     for _ in 0..BATCHES {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::data::{Dataset, Split};
+use crate::distributed::Ranks;
 use crate::network::Network;
 use crate::optimize::{self, Settings, Task, seed_of};
 use crate::process::Process;
@@ -138,18 +139,19 @@ impl Args {
 /// # Errors
 /// Names what is wrong with the data, the arguments or the run's folder.
 pub fn train(args: &Args) -> Result<()> {
-    let device = Device::cuda_if_available();
+    let arguments = serde_json::to_value(args)?;
+    let ranks = Ranks::join(&arguments)?;
+    let device = ranks.device();
     let data = Dataset::load(&args.data, Split::Train, args.labels.as_deref())?.on_device(device);
     let (schedule, prediction) = (args.noise_schedule(), args.prediction.into());
-    let process = Process::new(&schedule, device)?;
+    let process = Process::new(&schedule, device, ranks.shard())?;
     let sampler = format!("ddim-{}", schedule.steps.min(20));
     let table = sampler.parse::<SamplerSpec>()?.table(&schedule, prediction)?;
     let (label_dropout, batch) = (args.label_dropout, args.settings.batch);
     let mut task = Denoise { data, process, table, prediction, label_dropout, batch };
     let data = &task.data;
-    let arguments = serde_json::to_value(args)?;
     let run = &args.settings.run;
-    let (header, mut state) = match checkpoint::load(run, &arguments, device)? {
+    let (header, mut state) = match checkpoint::load(run, &arguments, &ranks)? {
         Some(begun) => begun,
         None => {
             tch::manual_seed(seed_of(args.settings.seed, 0));
@@ -185,15 +187,15 @@ pub fn train(args: &Args) -> Result<()> {
         state.network.graph().input(),
         header.data.labels.len()
     );
-    println!(
+    ranks.say(&format!(
         "{} parameters, {} pictures, {} classes, {device:?}, step {} of {}",
         state.network.flat().size()[0],
         data.len(),
         data.names.len(),
         state.step,
         args.settings.steps
-    );
-    optimize::run(&args.settings, &arguments, &header, &mut state, &mut task)
+    ));
+    optimize::run(&ranks, &args.settings, &arguments, &header, &mut state, &mut task)
 }
 
 /// To say what of x_t is noise.
@@ -211,6 +213,10 @@ impl Task for Denoise {
     fn loss(&mut self, network: &Network, kind: Kind, _update: u64) -> Result<Tensor> {
         let noisy = self.process.noisy(&self.data, self.batch, self.label_dropout, self.prediction);
         Ok(network.forward(&noisy.x, &noisy.t, &noisy.labels, kind)?.mse_loss(&noisy.target, tch::Reduction::Mean))
+    }
+
+    fn data(&self) -> Vec<&Tensor> {
+        vec![&self.data.images, &self.data.labels]
     }
 
     fn sheet(&self, averaged: &Network, path: &Path) -> Result<()> {

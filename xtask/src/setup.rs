@@ -156,6 +156,10 @@ pub fn cache() -> Result<PathBuf> {
 /// The environment that lets `trainer-host` find libtorch: the user's own, or one assembled in [`cache`] from the
 /// wheels on PyPI.
 pub fn libtorch() -> Result<Vec<(String, String)>> {
+    // tch and the trainer compile what they take of it.
+    if !Shell::new("c++").args(["--version"]).works() {
+        apt("the C++ compiler, which the trainer is built with", &["g++"])?;
+    }
     if let Ok(value) = env::var("LIBTORCH_USE_PYTORCH") {
         println!("libtorch: LIBTORCH_USE_PYTORCH={value}");
         return Ok(vec![("LIBTORCH_USE_PYTORCH".into(), value)]);

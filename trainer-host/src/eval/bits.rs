@@ -166,7 +166,7 @@ fn terms(
     let name = format!("likelihood by {precision}");
     let rows = if precision == "torch" {
         let network = on_best_device(model)?;
-        store.tensor::<f64>(&name, &[&settings], count as i64, |from, _| {
+        store.tensor::<f64>(&name, &[&settings], count as i64, SAVED, |from, _| {
             let rows = range(from).map(|i| {
                 let mut ask = |queries: &[Query]| ask_libtorch(&network, queries, class(i));
                 Ok(process.terms(i as u64, picture(i), &mut ask)?.to_row())
@@ -175,7 +175,7 @@ fn terms(
         })?
     } else {
         let engine = engines.get(precision)?;
-        store.tensor::<f64>(&name, &[&settings], count as i64, |from, bar| {
+        store.tensor::<f64>(&name, &[&settings], count as i64, SAVED, |from, bar| {
             let rows = range(from).into_par_iter().map(|i| {
                 let terms = terms_by_engine(engine, process, i, picture(i), class(i))?;
                 bar.inc(1);

@@ -28,11 +28,14 @@ use grano_codegen::Precision;
 use grano_codegen::load::load;
 use grano_codegen::model::Model;
 use serde::Serialize;
+use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
 use crate::classifier::{Architecture, Classifier, ClassifierArgs};
 use crate::data::{Dataset, Split, denormalize};
+use crate::distributed::Ranks;
 use crate::files;
+use crate::sample::from_model;
 use bits::{Likelihood, Question, bounds};
 use device::{Engines, LIKELIHOOD, rows};
 use fidelity::{Losses, Psnr, losses};
@@ -162,6 +165,7 @@ struct Fidelity {
 /// # Errors
 /// Names the file, network or sampler that is wrong.
 pub fn eval(args: &Args) -> Result<()> {
+    let ranks = Ranks::join(&shared_arguments(args))?;
     if let Some(threads) = args.threads {
         ensure!(threads > 0, "--threads 0: give at least 1");
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
@@ -183,9 +187,12 @@ pub fn eval(args: &Args) -> Result<()> {
     let run = args.run.clone().unwrap_or_else(|| {
         PathBuf::from("runs/eval").join(args.model.with_extension("").file_name().unwrap_or_default())
     });
-    let store = Store::open(&run)?;
+    let store = Store::open(&run, ranks)?;
+    let ranks = store.ranks();
     let train = Dataset::load(&args.data, Split::Train, None)?;
     let test = Dataset::load(&args.data, Split::Test, None)?;
+    ranks.agree("data", &[&train.images, &train.labels, &test.images, &test.labels])?;
+    ranks.agree("weights", &[from_model(&model)?.flat()])?;
     let graph = &model.denoiser()?.graph;
     ensure!(
         train.shape() == graph.input(),
@@ -205,7 +212,7 @@ pub fn eval(args: &Args) -> Result<()> {
         train.names.len(),
         labels.len()
     );
-    let classifier = Classifier::load_or_train(&args.classifier, &train, 0)?;
+    let classifier = Classifier::load_or_train(&args.classifier, &train, 0, ranks)?;
     let judge = Judge::new(&classifier, &train, &store, args.resamples)?;
     let known = statistics.map(|statistics| known(args, &judge, statistics)).transpose()?;
 
@@ -223,8 +230,8 @@ pub fn eval(args: &Args) -> Result<()> {
     let mut measured = Vec::new();
     for set in &sets {
         let quality = judge.judge(set)?;
-        print(&quality);
-        if Some(&set.name) == drawn.as_ref() {
+        ranks.say(&line(&quality));
+        if Some(&set.name) == drawn.as_ref() && ranks.is_first() {
             let model = args.model.file_stem().unwrap_or_default().display();
             let statistics = judge.statistics(set, &quality, format!("{model}: {}", set.name));
             statistics.write(&run.join("reference.statistics.safetensors"))?;
@@ -264,11 +271,21 @@ pub fn eval(args: &Args) -> Result<()> {
         likelihood_pictures: args.elbo,
         parts,
     };
+    if !ranks.is_first() {
+        return Ok(());
+    }
     files::write(&run.join("eval.json"), &serde_json::to_vec_pretty(&evaluation)?)?;
     let report = run.join("report.html");
     files::write(&report, report::html(&evaluation, &sheets).as_bytes())?;
     println!("{}", report.display());
     Ok(())
+}
+
+/// What every rank must be told alike: paths may differ.
+fn shared_arguments(args: &Args) -> Value {
+    let mut args = Args { model: PathBuf::new(), data: PathBuf::new(), run: None, ..args.clone() };
+    args.classifier.classifier = PathBuf::new();
+    json!({ "eval": format!("{args:?}") })
 }
 
 /// All that is drawn, the reference first.
@@ -311,7 +328,8 @@ fn statistics_file(args: &Args) -> Option<&Path> {
 /// Takes the reference from its file, and prints it.
 fn known(args: &Args, judge: &Judge, statistics: Statistics) -> Result<Known> {
     let frechet = judge.frechet(&statistics, args.count).with_context(|| args.reference.clone())?;
-    println!("{}: FD {}", statistics.name, with_interval(frechet.fd, frechet.interval));
+    let line = format!("{}: FD {}", statistics.name, with_interval(frechet.fd, frechet.interval));
+    judge.ranks().say(&line);
     Ok(Known { name: statistics.name, count: args.count, frechet })
 }
 
@@ -383,14 +401,10 @@ fn sheets_of(set: &Set, quality: &Quality, train: &Dataset) -> Result<[Sheet; 2]
     ])
 }
 
-fn print(set: &Quality) {
+/// What is printed of a set.
+fn line(set: &Quality) -> String {
     let accuracy = set.accuracy.as_ref().map(|accuracy| format!(", accuracy {:.2} %", 100.0 * accuracy.overall));
     let both = set.precision_recall.map(|both| format!(", precision {:.3}, recall {:.3}", both.precision, both.recall));
-    println!(
-        "{}: FD {}{}{}",
-        set.name,
-        with_interval(set.frechet.fd, set.frechet.interval),
-        accuracy.unwrap_or_default(),
-        both.unwrap_or_default()
-    );
+    let (accuracy, both) = (accuracy.unwrap_or_default(), both.unwrap_or_default());
+    format!("{}: FD {}{accuracy}{both}", set.name, with_interval(set.frechet.fd, set.frechet.interval))
 }

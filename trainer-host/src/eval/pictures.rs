@@ -14,6 +14,7 @@ use tch::{Device, Kind, Tensor};
 use super::device::{Engine, Engines, rows};
 use super::store::Store;
 use crate::data::{Dataset, denormalize, normalize, read_npy};
+use crate::distributed::device;
 use crate::network::Network;
 use crate::sample::{Trajectory, from_model, noise};
 
@@ -70,13 +71,13 @@ impl Drawing {
         match self.precision.as_str() {
             "torch" => {
                 let network = on_best_device(model)?;
-                store.tensor::<u8>(&self.name(), &[&settings], self.count as i64, |from, _| {
+                store.tensor::<u8>(&self.name(), &[&settings], self.count as i64, SAVED as i64, |from, _| {
                     self.by_libtorch(model, &network, range(from))
                 })
             }
             precision => {
                 let engine = engines.get(precision)?;
-                store.tensor::<u8>(&self.name(), &[&settings], self.count as i64, |from, bar| {
+                store.tensor::<u8>(&self.name(), &[&settings], self.count as i64, SAVED as i64, |from, bar| {
                     self.by_engine(model, engine, range(from), bar)
                 })
             }
@@ -118,12 +119,12 @@ impl Drawing {
     }
 }
 
-/// The denoiser in f32, on the first GPU if libtorch has one.
+/// The denoiser in f32, on this rank's GPU if libtorch has one.
 ///
 /// # Errors
 /// When the file has no denoiser.
 pub fn on_best_device(model: &Model) -> Result<Network> {
-    from_model(model)?.on_device(Device::cuda_if_available())
+    from_model(model)?.on_device(device())
 }
 
 /// `count` of `0..of`, each at most once, i64 `[count]`; the same for a seed.

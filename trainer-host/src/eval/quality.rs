@@ -12,6 +12,7 @@ use super::statistics::Statistics;
 use super::store::{Store, short_hash};
 use crate::classifier::Classifier;
 use crate::data::{Dataset, normalize};
+use crate::distributed::Ranks;
 use crate::moments::{Moments, Real};
 
 /// The real pictures, looked at once.
@@ -82,12 +83,19 @@ impl<'a> Judge<'a> {
         let weights = classifier.weights().into_iter().map(|(name, values)| Ok(format!("{name} {}\n", hash(&values)?)));
         let weights = weights.collect::<Result<String>>()?;
         let fingerprint = format!("{pictures} {}", short_hash([weights.as_bytes()]));
-        let features = store.tensor::<f32>("features of real pictures", &[&settings], train.len(), |from, _| {
-            let images = train.images.narrow(0, from, (train.len() - from).min(10_000));
-            Ok(classifier.look(&images).features.to_device(tch::Device::Cpu))
-        })?;
+        const PIECE: i64 = 10_000;
+        let features =
+            store.tensor::<f32>("features of real pictures", &[&settings], train.len(), PIECE, |from, _| {
+                let images = train.images.narrow(0, from, (train.len() - from).min(PIECE));
+                Ok(classifier.look(&images).features.to_device(tch::Device::Cpu))
+            })?;
         let real = Real::new(Moments::of(&features));
         Ok(Self { classifier, train, store, features, real, settings, fingerprint, resamples })
+    }
+
+    /// The ranks that measure.
+    pub fn ranks(&self) -> &Ranks {
+        self.store.ranks()
     }
 
     /// Measures a set, or finds what was measured of the same pictures.
@@ -120,21 +128,32 @@ impl<'a> Judge<'a> {
         statistics.frechet(&self.real, &self.fingerprint, count, self.resamples)
     }
 
+    /// Each rank looks at a part of the set; what it sees is gathered.
     fn measure(&self, set: &Set) -> Result<Quality> {
-        let seen = self.classifier.look(&set.images);
-        let features = seen.features.to_device(tch::Device::Cpu);
-        let count = features.size()[0];
+        let count = set.images.size()[0];
+        let ranks = self.store.ranks();
+        let [begin, part] = ranks.rows(count);
+        let images = set.images.narrow(0, begin, part);
+        let seen = self.classifier.look(&images);
+        let own_features = seen.features.to_device(tch::Device::Cpu);
+        let features = ranks.gather_rows(&own_features, count)?;
+        let classes = ranks.gather_rows(&seen.classes.to_device(tch::Device::Cpu), count)?;
+        let gather = |own: Nearest| -> Result<Nearest> {
+            let index = ranks.gather_rows(&Tensor::from_slice(&own.index), count)?;
+            let distance = ranks.gather_rows(&Tensor::from_slice(&own.distance), count)?;
+            Ok(Nearest { index: Vec::try_from(index)?, distance: Vec::try_from(distance)? })
+        };
         let same = self.features.index_select(0, &choose(self.train.len(), count, 1));
         let bytes = set.images.kind() == Kind::Uint8;
-        let pixels = if bytes { normalize(&set.images) } else { set.images.shallow_clone() }.flatten(1, -1);
+        let pixels = if bytes { normalize(&images) } else { images }.flatten(1, -1);
         Ok(Quality {
             name: set.name.clone(),
             count,
             frechet: Frechet::of(&features, &self.real, self.resamples),
             precision_recall: (count.min(same.size()[0]) > NEIGHBOUR).then(|| precision_recall(&features, &same)),
-            accuracy: set.labels.as_ref().map(|labels| accuracy(&seen.classes, labels, self.train.names.len())),
-            by_pixels: nearest(&pixels, &normalize(&self.train.images).flatten(1, -1))?,
-            by_features: nearest(&features, &self.features)?,
+            accuracy: set.labels.as_ref().map(|labels| accuracy(&classes, labels, self.train.names.len())),
+            by_pixels: gather(nearest(&pixels, &normalize(&self.train.images).flatten(1, -1))?)?,
+            by_features: gather(nearest(&own_features, &self.features)?)?,
         })
     }
 }

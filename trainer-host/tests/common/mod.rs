@@ -1,6 +1,8 @@
 //! Small data sets, and the program run on them.
 #![allow(dead_code, reason = "each test file uses some of it")]
 
+pub mod ranks;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
