@@ -124,10 +124,10 @@ fn calibrate(network: &Network, tables: &[Table], guidance: f32, args: &Args) ->
     Ok(Ranges { times, values, fine: Vec::new() })
 }
 
-/// The range of all but the share `outliers` of values at either end, of maps f32 `[N, C, H, W]`.
+/// The range of all but the share `outliers` of values at either end, of maps f32 `[N, C, H, W]` or vectors `[N, C]`.
 pub fn bulk(maps: &Tensor, outliers: f64) -> [f32; 2] {
     let k = (maps.numel() as f64 * outliers) as i64 + 1;
-    let rows = maps.flatten(0, 1).flatten(1, -1);
+    let rows = maps.reshape([maps.size()[..2].iter().product(), -1]);
     // The k largest values lie in the k rows with the largest maxima: few values need to be sorted.
     let kth_largest = |rows: &Tensor| {
         let (_, indices) = rows.amax([1], false).topk(k.min(rows.size()[0]), 0, true, false);

@@ -175,6 +175,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use grano::noise::{Gaussian, Philox};
+    use grano_codegen::model;
     use grano_networks::unet;
 
     use super::*;
@@ -189,7 +190,18 @@ mod tests {
             let ranges = &model.header.ranges[DENOISER];
             let network = sample::from_model(&model).unwrap();
             let network = network.with_fake_quantization(Rounding::new(&model, ranges).unwrap());
-            let engine = Engine::of(&model, "int8").unwrap();
+            // The weights that training has are on the grid of int8, and so are those that it exports.
+            let values = |value: &Tensor| Vec::<f32>::try_from(value.detach().reshape([-1])).unwrap();
+            let parameters =
+                network.named().map(|(parameter, value)| (parameter.name.clone(), values(&value))).collect();
+            let exported = Model {
+                networks: BTreeMap::from([(
+                    DENOISER.to_string(),
+                    model::Network { graph: network.graph().clone(), parameters },
+                )]),
+                ..model.clone()
+            };
+            let engine = Engine::of(&exported, "int8").unwrap();
             let mut runner = engine.runner().unwrap();
             let [channels, height, width] = network.graph().input().map(|n| n as i64);
             let classes = network.graph().classes();
