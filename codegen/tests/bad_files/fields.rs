@@ -70,7 +70,11 @@ fn every_field_is_checked() {
         ("/nodes/1/dim", json!(1 << 20), "node `class`: a dimension of 1048576"),
         ("/nodes/6/eps", json!(1e-60), "node `norm`: an `eps` of"),
         ("/nodes/6/eps", json!(-1.0), "node `norm`: an `eps` of -1"),
-        ("/nodes/6/groups", json!(2), "node `norm`: it takes one map, with channels a multiple of `groups`"),
+        (
+            "/nodes/6/groups",
+            json!(2),
+            "node `norm`: it takes maps of equal height and width, with channels a multiple of `groups`",
+        ),
         ("/nodes/7/function", json!({"clipped_silu": {"limit": 1e39}}), "node `act`: a limit of 1e39"),
         ("/nodes/7/function", json!({"clipped_silu": {"limit": 1e-60}}), "node `act`: a limit of"),
         ("/nodes/7/function", json!("swish"), "node \"act\": unknown variant `swish`"),
