@@ -6,12 +6,15 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::{
-    setup,
+    apt::apt,
     shell::{Shell, cargo},
 };
 
 /// A computer with std, in the emulator.
 pub const AARCH64: &str = "aarch64-unknown-linux-gnu";
+
+/// Links AArch64 programs.
+pub const AARCH64_LINKER: &str = "aarch64-linux-gnu-gcc";
 
 /// WebAssembly.
 pub const WASM32: &str = "wasm32-unknown-unknown";
@@ -40,7 +43,7 @@ impl BareMetal {
         let shell = if self.debian { debian_cargo(subcommand, target) } else { cargo().args([subcommand]) };
         // The host's linker, which it would be, knows no other processor.
         let shell = if target == AARCH64 {
-            shell.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", setup::AARCH64_LINKER)
+            shell.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", AARCH64_LINKER)
         } else {
             shell
         };
@@ -59,7 +62,7 @@ fn debian_cargo(subcommand: &str, target: &str) -> Shell {
     // `-Zbuild-std` is not stable yet, hence RUSTC_BOOTSTRAP; our own code uses nothing unstable. rustup's
     // toolchains bring a linker, Debian's does not.
     let (library, linker) = match target {
-        AARCH64 => ("-Zbuild-std", setup::AARCH64_LINKER),
+        AARCH64 => ("-Zbuild-std", AARCH64_LINKER),
         WASM32 => ("-Zbuild-std=core", "wasm-ld"),
         _ => ("-Zbuild-std=core", "ld.lld"),
     };
@@ -102,7 +105,7 @@ fn debian() -> Result<BareMetal> {
         && rustc().args(["--print", "sysroot"]).text().is_ok_and(has_sources)
         && Shell::new("ld.lld").args(["--version"]).works();
     if !ready {
-        setup::apt(
+        apt(
             "Debian's Rust with the sources of its libraries, to build for the chips",
             &["rustc-web", "cargo-web", "rust-web-clippy", "rust-web-src", "lld"],
         )?;

@@ -5,9 +5,9 @@ use anyhow::{Context, Result};
 
 use crate::{
     bare_metal::{AARCH64, BareMetal, WASM32},
-    firmware, setup,
+    firmware::{self, LABEL, SEED},
+    setup,
     shell::Shell,
-    stages::{LABEL, SEED},
 };
 
 /// Processors of the emulator, and which kernels they have the instructions for.

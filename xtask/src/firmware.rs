@@ -21,6 +21,11 @@ use crate::{
 /// The example of a board's package that holds its instruction set's kernels to the portable definition.
 pub const KERNELS: &str = "kernels";
 
+/// The class of the picture that programs draw when they are checked and measured.
+pub const LABEL: &str = "sneaker";
+/// The seed of its noise.
+pub const SEED: u64 = 0;
+
 /// A picture takes a minute or two in the emulator.
 const QEMU_LIMIT: Duration = Duration::from_secs(900);
 

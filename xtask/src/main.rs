@@ -13,6 +13,7 @@
 //! | `bench mcu` | instructions by layer, flash, RAM and stack of every firmware, compared with the committed figures |
 //! | `bench host` | the reference U-Net on one core, in grano and in others' engines; what the host program takes |
 
+mod apt;
 mod bare_metal;
 mod elsewhere;
 mod figures;
@@ -62,7 +63,7 @@ enum Command {
         #[arg(long)]
         label: Option<String>,
         /// Where the noise begins
-        #[arg(long, default_value_t = stages::SEED)]
+        #[arg(long, default_value_t = firmware::SEED)]
         seed: u64,
         /// Run an example of the board's package instead, such as count
         #[arg(long, conflicts_with_all = ["label", "seed"])]

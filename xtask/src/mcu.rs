@@ -7,9 +7,8 @@ use anyhow::{Result, ensure};
 use crate::{
     bare_metal::{self, BareMetal},
     figures::Figures,
-    firmware::{self, Program},
+    firmware::{self, LABEL, Program, SEED},
     setup,
-    stages::{LABEL, SEED},
 };
 
 /// Measures the programs of one board, or of all, and compares with the committed figures or writes these.

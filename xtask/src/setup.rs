@@ -8,7 +8,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    bare_metal,
+    apt::apt,
+    bare_metal::{self, AARCH64_LINKER},
     shell::{Shell, cargo},
 };
 
@@ -67,9 +68,6 @@ pub fn qemu() -> Result<()> {
     apt("QEMU, which runs the firmware", &["qemu-system-arm", riscv])
 }
 
-/// Links AArch64 programs.
-pub const AARCH64_LINKER: &str = "aarch64-linux-gnu-gcc";
-
 /// What the emulator takes for the root of an AArch64 Linux.
 const AARCH64_ROOT: &str = "/usr/aarch64-linux-gnu";
 
@@ -106,29 +104,6 @@ pub fn data() -> Result<()> {
     }
     println!("data: {FASHION_MNIST}");
     Ok(())
-}
-
-/// Installs Debian packages without their recommendations: with these, some of the sets here cannot be resolved.
-pub fn apt(purpose: &str, packages: &[&str]) -> Result<()> {
-    let install = [&["install", "-y", "--no-install-recommends"], packages].concat();
-    let by_hand = format!("apt-get update && apt-get {}", install.join(" "));
-    if !Shell::new("apt-get").args(["--version"]).works() {
-        bail!(
-            "{purpose}, is missing, and this system has no apt to install it with. On Debian it would be\n    {by_hand}"
-        );
-    }
-    println!("setup: installs {purpose}, with apt: {}", packages.join(" "));
-    let is_root = Shell::new("id").args(["-u"]).text().is_ok_and(|id| id == "0");
-    let apt = |arguments: &[&str]| match is_root {
-        true => Shell::new("apt-get").args(arguments.iter().copied()).env("DEBIAN_FRONTEND", "noninteractive"),
-        // `-n`: fails where a password would be asked for.
-        false => {
-            Shell::new("sudo").args(["-n", "DEBIAN_FRONTEND=noninteractive", "apt-get"]).args(arguments.iter().copied())
-        }
-    };
-    apt(&["update"]).run().and_then(|()| apt(&install).run()).with_context(|| {
-        format!("cannot install {purpose}. Run this by hand, then try again:\n    sudo sh -c '{by_hand}'")
-    })
 }
 
 /// The release that the crate tch 0.24 fits, and the two CUDA libraries that its CPU part is linked with.

@@ -8,14 +8,10 @@ use toml::Table;
 use crate::{
     bare_metal::{self, BareMetal},
     elsewhere,
-    firmware::{self, Binary, KERNELS, Program},
+    firmware::{self, Binary, KERNELS, LABEL, Program, SEED},
     host, mcu, setup,
     shell::cargo,
 };
-
-/// What the programs draw when they are checked and measured.
-pub const LABEL: &str = "sneaker";
-pub const SEED: u64 = 0;
 
 /// Runs every stage. Those that need the least come first.
 pub fn run() -> Result<()> {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use grano::kernel::Strips;
 
-use super::choose::Choice;
+use super::choice::Choice;
 use crate::algorithm::{Candidate, candidates};
 use crate::cost::Cost;
 use crate::fold::Folded;

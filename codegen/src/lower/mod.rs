@@ -1,6 +1,7 @@
 //! *Lower*: layers become kernel calls on buffers; what can be computed in place is, and where the arena is short pairs of
 //! convolutions run strip by strip.
 
+mod choice;
 mod choose;
 mod draft;
 mod stream;
@@ -19,7 +20,8 @@ use crate::plan::{Lifetime, Plan, plan};
 use crate::quantize::Kernels;
 use crate::target::Target;
 
-pub use choose::{Choice, Room, Verdict};
+pub use choice::{Choice, Verdict};
+pub use choose::Room;
 pub use draft::Head;
 pub use stream::{Pair, Streamed};
 

@@ -8,7 +8,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use crate::{
-    setup::{apt, cache},
+    apt::apt,
+    setup::cache,
     shell::{Shell, cargo, root},
 };
 
