@@ -24,6 +24,10 @@ pub fn run() -> Result<()> {
         cargo().args(["fetch", "--locked"]).run()?;
         cargo().args(["fetch", "--locked"]).folder(firmware::workspace()).run()
     })?;
+    // What users of the crates would get: all files that they are built from, and versions of all dependencies.
+    stage("crates as packages", || {
+        cargo().args(["package", "--no-verify", "--allow-dirty", "-p", "grano", "-p", "grano-codegen"]).run()
+    })?;
     stage("lints", || cargo().args(["clippy", "--release", "--all-targets", "--", "-D", "warnings"]).run())?;
     // Optimised: the tests run whole networks, and the program of the first minute is built on the way.
     stage("tests", || cargo().args(["test", "--release"]).run())?;
