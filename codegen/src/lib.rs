@@ -8,6 +8,7 @@
 //! - [`forward`], the diffusion process, and [`schedule`], samplers as tables;
 //! - [`model`] and [`load`]: what stands in a file, checked before use, and its [`limits`];
 //! - [`reference`](mod@reference): what a graph means, naively;
+//! - [`backward`]: the gradient of an output as more nodes of the graph;
 //! - [`fold`]: rewrites that are equal in real numbers;
 //! - [`target`]: the chip, and [`chip`]: whether the one that cargo builds for is it;
 //! - [`quantize`]: the folded network in the numbers of the device ([`precision`], [`kernel`]);
@@ -19,6 +20,7 @@
 //! - [`emit`], code, and [`runtime`], the same in process.
 
 pub mod algorithm;
+pub mod backward;
 pub mod build;
 pub mod chip;
 pub mod compile;

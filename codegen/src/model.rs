@@ -35,6 +35,9 @@ pub struct Header {
     pub samplers: BTreeMap<String, StepList>,
     /// What the pictures are.
     pub data: Data,
+    /// Names of the classes of networks whose classes are others than the data's, by network, in the order of labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, Vec<String>>,
     /// What calibration saw, by network.
     pub ranges: BTreeMap<String, Ranges>,
     /// Ranges of the denoiser's values that serve likelihoods best, on pictures with noise, x_t of q(x_t | x_0), in place of
@@ -110,6 +113,12 @@ pub struct Model {
 }
 
 impl Header {
+    /// Names of the classes of a network: its own, or the data's.
+    #[must_use]
+    pub fn labels_of(&self, network: &str) -> &[String] {
+        self.labels.get(network).unwrap_or(&self.data.labels)
+    }
+
     /// Names of the model's own samplers: the one that it is meant for, then its step lists, those of most steps first.
     #[must_use]
     pub fn own_samplers(&self) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! Floating-point element types and activations. Elements are stored as f16 or f32; sums are f32.
 //!
-//! `exp` has the exponential, `sigmoid`, `tanh` and `normal` the functions that are built on it, and `activation` makes
+//! `exp` has the exponential, `sigmoid`, `tanh` and `normal` the functions that are built on it, `slope` their derivatives, and `activation` makes
 //! data of these. All consist of additions, multiplications and divisions of f32, without FMA and without branches, so
 //! that every chip computes the same bits, for one value or for many at once. `cos_sin` is for noise. The polynomials are
 //! minimax approximations; tests derive their coefficients again and measure the functions' errors.
@@ -10,6 +10,7 @@ mod cos_sin;
 mod exp;
 mod normal;
 mod sigmoid;
+mod slope;
 mod tanh;
 
 #[cfg(test)]

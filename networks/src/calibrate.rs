@@ -35,6 +35,7 @@ pub fn header(steps: usize, sampler: &str) -> Header {
         data: Data { labels: Vec::new(), range: [-1.0, 1.0] },
         ranges: BTreeMap::new(),
         likelihood: None,
+        labels: BTreeMap::new(),
         defaults: Defaults { sampler: sampler.into(), guidance: 1.0 },
     }
 }

@@ -1,6 +1,6 @@
 //! Architectures as graphs, and networks with made-up weights for tests and benchmarks.
 //!
-//! The trainer builds [`compact`] and [`mod@unet`]. Every other file's `model()`, and that of [`mod@unet`], gives a model file's
+//! The trainer builds [`compact`], [`mod@unet`] and [`classifier`]. Every other file's `model()`, and that of [`mod@unet`], gives a model file's
 //! bytes: weights come from a fixed seed, ranges from the reference interpreter ([`calibrate`]), so that the same bytes come
 //! out everywhere. Build scripts write them to `OUT_DIR` ([`write`]) and generate code from there.
 
@@ -10,6 +10,7 @@ use grano_codegen::{Error, Result};
 
 pub mod blocks;
 pub mod calibrate;
+pub mod classifier;
 pub mod compact;
 pub mod film;
 pub mod functions;

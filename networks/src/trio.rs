@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use grano_codegen::Result;
+use grano_codegen::backward::log_probability;
 use grano_codegen::graph::{
     Activation, Add, AveragePool, Builder, ChannelBias, Conv2d, DepthToSpace, Embedding, Function, GlobalAveragePool,
-    Graph, LABEL, Linear, Parameter, Port, PortKind, Product, Sinusoid, Softmax, T, X,
+    Graph, LABEL, Linear, Parameter, Port, PortKind, Sinusoid, T, X,
 };
 use grano_codegen::model::{DENOISER, Network};
 
@@ -26,9 +27,6 @@ pub const CLASSIFIER: &str = "classifier";
 pub const DECODER: &str = "decoder";
 /// Shape of the decoder's input, its port `z`.
 pub const LATENT: [usize; 3] = [4, 3, 5];
-
-/// Channels of the classifier's two layers.
-const CHANNELS: [usize; 2] = [5, 6];
 
 fn apply(function: Function) -> Activation {
     Activation { function }
@@ -64,49 +62,22 @@ pub fn denoiser() -> Result<Graph> {
     b.finish("epsilon")
 }
 
-/// Two convolutions with SiLU, the mean over all positions, a matrix: `logits`; and `gradient`, that of log p(label | x_t) with
-/// respect to x, by the chain rule: back through the same weights, transposed, and the derivatives
-/// SiLU′(v) = σ(v) + SiLU(v)·σ(−v).
+/// Two convolutions with SiLU, the mean over all positions, a matrix: `logits`.
 ///
 /// # Errors
 /// None: it is sound.
 pub fn classifier() -> Result<Graph> {
     let mut b = Builder::new([1, HEIGHT, WIDTH], LABELS.len());
     b.node("sinusoid", Sinusoid { dim: 6, max_period: 1000.0 }, &[T]);
-    b.node("time", Linear { out_features: CHANNELS[0] }, &["sinusoid"]);
-    b.node("conv1", conv(CHANNELS[0], 3), &[X]);
+    b.node("time", Linear { out_features: 5 }, &["sinusoid"]);
+    b.node("conv1", conv(5, 3), &[X]);
     b.node("v1", ChannelBias {}, &["conv1", "time"]);
     b.node("h1", apply(Function::Silu), &["v1"]);
-    b.node("v2", conv(CHANNELS[1], 3), &["h1"]);
+    b.node("v2", conv(6, 3), &["h1"]);
     b.node("h2", apply(Function::Silu), &["v2"]);
     b.node("mean", GlobalAveragePool {}, &["h2"]);
     b.node("logits", Linear { out_features: LABELS.len() }, &["mean"]);
-
-    // ∂ log p / ∂ logits is 1 at the label, less p; the matrix takes both back, the mean to every position.
-    b.node("p", Softmax {}, &["logits"]);
-    let spread = Conv2d { upsample: [HEIGHT, WIDTH], ..conv(CHANNELS[1], 1) };
-    b.node("away", spread, &["p"]);
-    b.node("one_hot", Embedding { dim: LABELS.len() }, &[LABEL]);
-    b.node("toward", Linear { out_features: CHANNELS[1] }, &["one_hot"]);
-    b.node("pull", ChannelBias {}, &["away", "toward"]);
-    let slope2 = slope(&mut b, 2);
-    b.node("back2", Product {}, &["pull", &slope2]);
-    b.node("back1", conv(CHANNELS[0], 3), &["back2"]);
-    let slope1 = slope(&mut b, 1);
-    b.node("back0", Product {}, &["back1", &slope1]);
-    b.node("gradient", conv(1, 3), &["back0"]);
-    b.finish_all(&["logits", "gradient"])
-}
-
-/// The derivative of a layer's SiLU.
-fn slope(b: &mut Builder, layer: usize) -> String {
-    let name = |what: &str| format!("{what}{layer}");
-    let channels = CHANNELS[layer - 1];
-    b.node(name("rise"), apply(Function::Sigmoid), &[&name("v")]);
-    b.node(name("minus"), Conv2d { groups: channels, ..conv(channels, 1) }, &[&name("v")]);
-    b.node(name("rest"), apply(Function::Sigmoid), &[&name("minus")]);
-    b.node(name("bend"), Product {}, &[&name("h"), &name("rest")]);
-    b.node(name("slope"), Add {}, &[&name("rise"), &name("bend")])
+    b.finish("logits")
 }
 
 /// [`LATENT`] maps to colour pictures eight times as high and wide.
@@ -143,45 +114,12 @@ fn weights(seed: u32) -> impl FnMut(&Parameter) -> Vec<f32> {
     }
 }
 
-/// The classifier with its weights, those on the way back being the same.
+/// The classifier with weights and a second output, the gradient of log p(label | x_t).
 ///
 /// # Errors
 /// None: it is sound.
 pub fn classifier_network() -> Result<Network> {
-    let mut network = calibrate::network(classifier()?, weights(2))?;
-    let parameters = &mut network.parameters;
-    let [first, second] = CHANNELS;
-    let classes = LABELS.len();
-    let matrix = parameters["logits.weight"].clone();
-    let back: Vec<f32> =
-        (0..second * classes).map(|i| matrix[i % classes * second + i / classes] / (HEIGHT * WIDTH) as f32).collect();
-    let one_hot = (0..classes * classes).map(|i| if i % (classes + 1) == 0 { 1.0 } else { 0.0 });
-    // No class pulls towards all alike.
-    let one_hot = one_hot.chain((0..classes).map(|_| 1.0 / classes as f32)).collect();
-    let new = [
-        ("one_hot.weight", one_hot),
-        ("toward.weight", back.clone()),
-        ("away.weight", back.iter().map(|weight| -weight).collect()),
-        ("back1.weight", transposed(&parameters["v2.weight"], [second, first])),
-        ("gradient.weight", transposed(&parameters["conv1.weight"], [first, 1])),
-        ("minus1.weight", vec![-1.0; first]),
-        ("minus2.weight", vec![-1.0; second]),
-    ];
-    for (name, values) in new {
-        parameters.insert(name.into(), values);
-    }
-    for name in ["toward", "away", "back1", "gradient", "minus1", "minus2"] {
-        if let Some(bias) = parameters.get_mut(&format!("{name}.bias")) {
-            bias.fill(0.0);
-        }
-    }
-    Ok(network)
-}
-
-/// Weights `[out, in, 3, 3]` of the convolution that takes gradients back: channels exchanged, kernels turned by 180°.
-fn transposed(weight: &[f32], [out_c, in_c]: [usize; 2]) -> Vec<f32> {
-    let kernel = |i: usize, o: usize| weight[(o * in_c + i) * 9..][..9].iter().rev().copied();
-    (0..in_c).flat_map(|i| (0..out_c).flat_map(move |o| kernel(i, o))).collect()
+    log_probability(&calibrate::network(classifier()?, weights(2))?, "logits")
 }
 
 /// The model file's bytes.

@@ -74,7 +74,7 @@ pub fn load(run: &Path, arguments: &Value, ranks: &Ranks) -> Result<Option<(mode
 
 /// The arguments that must be, but are not, those of the run's beginning.
 fn different(before: &Value, now: &Value) -> Vec<String> {
-    const FREE: [&str; 6] = ["data", "run", "steps", "checkpoint_every", "sample_every", "precision"];
+    const FREE: [&str; 7] = ["data", "output", "run", "steps", "checkpoint_every", "sample_every", "precision"];
     let arguments = before.as_object().into_iter().flatten();
     arguments
         .filter(|(name, value)| !FREE.contains(&name.as_str()) && now[name.as_str()] != **value)
@@ -113,7 +113,8 @@ fn parse(bytes: &[u8], device: Device) -> Result<(Header, State)> {
         Ok(Tensor::from_slice(&values).to_device(device))
     };
     let [parameters, ema, first, second] = FLAT.map(flat);
-    let graph = header.model.networks.get(model::DENOISER).context("no network")?;
+    // A run has one network.
+    let graph = header.model.networks.values().next().context("no network")?;
     let network = Network::from_flat(graph.clone(), parameters?)?;
     let (ema, first, second) = (ema?, first?, second?);
     ensure!(

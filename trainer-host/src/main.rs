@@ -2,7 +2,7 @@
 //!
 //! It is linked with the libtorch 2.11 in `$LIBTORCH` (or that of the PyTorch of `python3`, with `LIBTORCH_USE_PYTORCH=1`).
 //! Model files run in process, on the kernels of the engine, in whatever precision: no network is compiled in.
-//! `train`, `finetune`, `distill`, `consistency`, `refine`, `sensitivity`, `judge` and `eval` run on the first GPU when libtorch
+//! `train`, `classify`, `finetune`, `distill`, `consistency`, `refine`, `sensitivity`, `judge` and `eval` run on the first GPU when libtorch
 //! has its CUDA part: `build.rs` links `$LIBTORCH/lib/libtorch_cuda.so` where it exists; elsewhere start with
 //! `LD_PRELOAD=…/libtorch_cuda.so`.
 //! Trainings, `sample` and `eval` also run as several ranks, on one host by `launch`, on more by torchrun: see
@@ -11,6 +11,7 @@
 
 mod checkpoint;
 mod classifier;
+mod classify;
 mod consistency;
 mod curve;
 mod data;
@@ -46,6 +47,7 @@ use distributed::check_alone;
 #[command(version)]
 enum Command {
     Train(train::Args),
+    Classify(classify::Args),
     Finetune(finetune::Args),
     Distill(distill::Args),
     Consistency(consistency::Args),
@@ -66,6 +68,7 @@ fn main() -> anyhow::Result<()> {
 fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Train(args) => train::train(args),
+        Command::Classify(args) => classify::classify(args),
         Command::Finetune(args) => finetune::finetune(args),
         Command::Distill(args) => distill::distill(args),
         Command::Consistency(args) => consistency::consistency(args),

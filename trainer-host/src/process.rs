@@ -70,6 +70,23 @@ impl Process {
         let t = part(Tensor::randint(end, [n], (Kind::Int64, device)));
         let [part, c, h, w] = x0.size()[..] else { unreachable!("pictures have four axes") };
         let noise = self.shard.randn([part, c, h, w], device);
+        self.with_noise(x0, noise, t, labels, prediction)
+    }
+
+    /// `n` pictures at time `t`; all of them on every rank.
+    pub fn noisy_at(&self, t: i64, data: &Dataset, n: i64) -> Noisy {
+        let device = data.images.device();
+        let (x0, labels) = data.batch(&Tensor::randint(data.len(), [n], (Kind::Int64, device)));
+        let noise = x0.randn_like();
+        self.with_noise(x0, noise, Tensor::full([n], t, (Kind::Int64, device)), labels, Prediction::Epsilon)
+    }
+
+    /// Number of time indices.
+    pub fn len(&self) -> i64 {
+        self.signal.size()[0]
+    }
+
+    fn with_noise(&self, x0: Tensor, noise: Tensor, t: Tensor, labels: Tensor, prediction: Prediction) -> Noisy {
         let target = match prediction {
             Prediction::Epsilon => noise.shallow_clone(),
             Prediction::Velocity => &noise * self.signal(&t) - &x0 * self.sigma(&t),

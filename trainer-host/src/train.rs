@@ -171,6 +171,7 @@ pub fn train(args: &Args) -> Result<()> {
                 data: Data { labels: data.names.clone(), range: [-1.0, 1.0] },
                 ranges: BTreeMap::new(),
                 likelihood: None,
+                labels: BTreeMap::new(),
                 samplers: BTreeMap::new(),
                 defaults: Defaults { sampler, guidance: 1.0 },
             };

@@ -34,21 +34,34 @@ fn data(header: &Header) -> Result<()> {
     if range != [-1.0, 1.0] {
         return Err(Error::Model(format!("data.range is {range:?}; grano knows [-1, 1]")));
     }
+    check_labels("data.labels", labels)?;
+    for (name, own) in &header.labels {
+        if name == DENOISER || !header.networks.contains_key(name) {
+            return Err(Error::Model(format!(
+                "`labels` of {}; only networks other than the denoiser have classes of their own; remove them",
+                quoted(name)
+            )));
+        }
+        check_labels(&format!("labels.{name}"), own)?;
+    }
+    for (name, graph) in &header.networks {
+        let reads_label = graph.inputs.iter().any(|port| matches!(port.kind, PortKind::Label { .. }));
+        let (classes, named) = (graph.classes(), header.labels_of(name).len());
+        if (reads_label || header.labels.contains_key(name)) && classes != named {
+            let field = if header.labels.contains_key(name) { format!("labels.{name}") } else { "data.labels".into() };
+            return Err(Error::Model(format!("network `{name}` has {classes} classes, but {field} names {named}")));
+        }
+    }
+    Ok(())
+}
+
+/// That names of classes are sound and differ.
+fn check_labels(field: &str, labels: &[String]) -> Result<()> {
     let mut known = BTreeSet::new();
     for label in labels {
         check_label(label)?;
         if !known.insert(label) {
-            return Err(Error::Model(format!("data.labels: two classes are called `{label}`; rename one")));
-        }
-    }
-    for (name, graph) in &header.networks {
-        let reads_label = graph.inputs.iter().any(|port| matches!(port.kind, PortKind::Label { .. }));
-        if reads_label && graph.classes() != labels.len() {
-            return Err(Error::Model(format!(
-                "network `{name}` has {} classes, but data.labels names {}",
-                graph.classes(),
-                labels.len()
-            )));
+            return Err(Error::Model(format!("{field}: two classes are called `{label}`; rename one")));
         }
     }
     Ok(())

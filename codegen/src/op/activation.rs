@@ -1,15 +1,16 @@
 //! Element-wise functions: by themselves, or fused into the layer before.
 
-use std::f64::consts::FRAC_1_SQRT_2;
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 use serde::{Deserialize, Serialize};
 
 use super::{At, Donor, Evaluation, Folding, Kernel, KernelOp, LayerOp, Operation, one, positive, wrong};
+use crate::backward::Tape;
 use crate::error::{Error, Result};
 use crate::fold::{Layer, Node};
-use crate::graph::Shape;
+use crate::graph::{self, Product, Shape};
 use crate::kernel::Element;
 use crate::lower::Call;
 use crate::pack::{Array, Constants, Field, Names, Packed, parameters, proved};
@@ -50,10 +51,22 @@ pub enum Function {
     Gelu,
     /// ½x·(1 + tanh(√(2/π)·(x + 0.044715x³))), which is near [`Self::Gelu`] (PyTorch's `approximate="tanh"`).
     GeluTanh,
+    /// The derivative of [`Self::Silu`].
+    SiluSlope,
+    /// The derivative of [`Self::Relu`]: 1 above 0, else 0.
+    ReluSlope,
+    /// The derivative of [`Self::Tanh`].
+    TanhSlope,
+    /// The derivative of [`Self::Sigmoid`].
+    SigmoidSlope,
+    /// The derivative of [`Self::Gelu`].
+    GeluSlope,
+    /// The derivative of [`Self::GeluTanh`].
+    GeluTanhSlope,
 }
 
 /// √(8/π).
-const SQRT_8_OVER_PI: f64 = std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::SQRT_2;
+const SQRT_8_OVER_PI: f64 = FRAC_2_SQRT_PI * std::f64::consts::SQRT_2;
 
 impl Function {
     /// The function's value, in f64 with `libm`, so that every build machine agrees.
@@ -69,6 +82,40 @@ impl Function {
             Self::Gelu => 0.5 * x * libm::erfc(-x * FRAC_1_SQRT_2),
             // ½(1 + tanh u) is the sigmoid of 2u.
             Self::GeluTanh => x * Self::Sigmoid.apply(SQRT_8_OVER_PI * (x + 0.044_715 * x * x * x)),
+            // σ′(v) = σ(v)·σ(−v) keeps its digits where σ(v) is near 1.
+            Self::SiluSlope => Self::Sigmoid.apply(x) + x * Self::SigmoidSlope.apply(x),
+            Self::ReluSlope => f64::from(u8::from(x > 0.0)),
+            Self::TanhSlope => 4.0 * Self::SigmoidSlope.apply(2.0 * x),
+            Self::SigmoidSlope => Self::Sigmoid.apply(x) * Self::Sigmoid.apply(-x),
+            Self::GeluSlope => {
+                let density = 0.5 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2 * libm::exp(-0.5 * x * x);
+                0.5 * libm::erfc(-x * FRAC_1_SQRT_2) + x * density
+            }
+            Self::GeluTanhSlope => {
+                let v = SQRT_8_OVER_PI * (x + 0.044_715 * x * x * x);
+                let rise = SQRT_8_OVER_PI * (1.0 + 3.0 * 0.044_715 * x * x);
+                Self::Sigmoid.apply(v) + x * rise * Self::SigmoidSlope.apply(v)
+            }
+        }
+    }
+
+    /// The derivative; none of a derivative, and none of a function that has a limit.
+    #[must_use]
+    pub fn slope(self) -> Option<Self> {
+        match self {
+            Self::Silu => Some(Self::SiluSlope),
+            Self::Relu => Some(Self::ReluSlope),
+            Self::Tanh => Some(Self::TanhSlope),
+            Self::Sigmoid => Some(Self::SigmoidSlope),
+            Self::Gelu => Some(Self::GeluSlope),
+            Self::GeluTanh => Some(Self::GeluTanhSlope),
+            Self::ClippedSilu { .. }
+            | Self::SiluSlope
+            | Self::ReluSlope
+            | Self::TanhSlope
+            | Self::SigmoidSlope
+            | Self::GeluSlope
+            | Self::GeluTanhSlope => None,
         }
     }
 }
@@ -107,6 +154,27 @@ impl Operation for Activation {
         let chosen = if rows.classes.is_empty() { &mut rows.steps } else { &mut rows.classes };
         chosen.iter_mut().flatten().for_each(|v| *v = self.function.apply(*v));
         Ok(Folding::Rows(rows))
+    }
+
+    fn backward(&self, mut tape: Tape<'_>, node: &graph::Node, input: usize, gradient: &str) -> Result<String> {
+        let read = &node.inputs[input];
+        let slope = match self.function {
+            // That of SiLU where SiLU lies below the limit.
+            Function::ClippedSilu { limit } => {
+                let silu = tape.node("silu", Self { function: Function::Silu }, &[read], &[]);
+                let slope = tape.node("slope", Self { function: Function::SiluSlope }, &[read], &[]);
+                let below = tape.below("below", &silu, read, limit as f32);
+                let step = tape.node("step", Self { function: Function::ReluSlope }, &[&below], &[]);
+                tape.node("clipped", Product {}, &[&slope, &step], &[])
+            }
+            function => {
+                let Some(function) = function.slope() else {
+                    return Err(Error::node(&node.name, "no backward pass for a derivative"));
+                };
+                tape.node("slope", Self { function }, &[read], &[])
+            }
+        };
+        Ok(tape.node("activation", Product {}, &[gradient, &slope], &[]))
     }
 }
 
@@ -151,6 +219,12 @@ pub(crate) fn float_activation(function: Option<Function>) -> grano::kernel::Act
         Some(Function::Sigmoid) => Activation::SIGMOID,
         Some(Function::Gelu) => Activation::GELU,
         Some(Function::GeluTanh) => Activation::GELU_TANH,
+        Some(Function::SiluSlope) => Activation::SILU_SLOPE,
+        Some(Function::ReluSlope) => Activation::RELU_SLOPE,
+        Some(Function::TanhSlope) => Activation::TANH_SLOPE,
+        Some(Function::SigmoidSlope) => Activation::SIGMOID_SLOPE,
+        Some(Function::GeluSlope) => Activation::GELU_SLOPE,
+        Some(Function::GeluTanhSlope) => Activation::GELU_TANH_SLOPE,
     }
 }
 

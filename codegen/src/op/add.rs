@@ -5,9 +5,10 @@ use quote::quote;
 use serde::{Deserialize, Serialize};
 
 use super::{At, Donor, Evaluation, Folding, Kernel, KernelOp, LayerOp, Operation, ScaleShiftRows, wrong};
+use crate::backward::Tape;
 use crate::error::Result;
 use crate::fold::{Layer, Node, Rows};
-use crate::graph::Shape;
+use crate::graph::{self, Shape};
 use crate::kernel::{Element, Requantize};
 use crate::lower::Call;
 use crate::pack::{Constants, Field, Names, Packed, parameters, proved};
@@ -43,6 +44,10 @@ impl Operation for Add {
             [None, Some(rows)] => biased(0, rows),
             [None, None] => Ok(Folding::layer(Sum { inputs: [0, 1].map(|input| node.input(input).into()) })),
         }
+    }
+
+    fn backward(&self, _: Tape<'_>, _: &graph::Node, _: usize, gradient: &str) -> Result<String> {
+        Ok(gradient.into())
     }
 }
 

@@ -7,10 +7,11 @@ use quote::quote;
 use serde::{Deserialize, Serialize};
 
 use super::{At, Evaluation, Folding, Kernel, KernelOp, LayerOp, Operation, one, wrong};
+use crate::backward::{Tape, transposed};
 use crate::error::{Error, Result};
 use crate::fold::{Layer, Node};
 use crate::geometry::{Geometry, Padding, extent};
-use crate::graph::Shape;
+use crate::graph::{self, Conv2d, Shape};
 use crate::kernel::Element;
 use crate::lower::Call;
 use crate::pack::{Constants, Field, Names, Packed, View, parameters, proved};
@@ -88,6 +89,26 @@ impl Operation for AveragePool {
         let geometry = self.geometry(node.name(), node.map(0)?)?;
         Ok(Folding::layer(Pool { input: node.input(0).into(), geometry }))
     }
+
+    fn backward(&self, mut tape: Tape<'_>, node: &graph::Node, input: usize, gradient: &str) -> Result<String> {
+        if self.padding != [0; 2].into() {
+            return Err(Error::node(&node.name, "no backward pass for means over windows with padding; give none"));
+        }
+        let Self { kernel, stride, .. } = *self;
+        let [map, output] = [&node.inputs[input], &node.name].map(|value| tape.map(value));
+        let channels = map[0];
+        let share = 1.0 / (kernel[0] * kernel[1]) as f32;
+        let depthwise = Conv2d { out_channels: channels, groups: channels, ..Conv2d::same(1) };
+        if kernel == stride {
+            // Every pixel of a window gets the same; those that no window holds get nothing.
+            let after = [0, 1].map(|axis| map[1 + axis] - kernel[axis] * output[1 + axis]);
+            let conv = Conv2d { upsample: kernel, padding: Padding { before: [0; 2], after }, ..depthwise };
+            return Ok(tape.conv2d("spread", gradient, conv, vec![share; channels]));
+        }
+        let conv = Conv2d { kernel, stride, padding: [0; 2].into(), ..depthwise };
+        let weight = vec![share; channels * kernel[0] * kernel[1]];
+        transposed(&mut tape, &node.name, &conv, &weight, [map, output], gradient)
+    }
 }
 
 impl Operation for GlobalAveragePool {
@@ -104,6 +125,12 @@ impl Operation for GlobalAveragePool {
 
     fn fold(&self, node: &Node<'_>) -> Result<Folding> {
         Ok(Folding::layer(Pool { input: node.input(0).into(), geometry: whole(node.map(0)?) }))
+    }
+
+    fn backward(&self, mut tape: Tape<'_>, node: &graph::Node, input: usize, gradient: &str) -> Result<String> {
+        let [channels, height, width] = tape.map(&node.inputs[input]);
+        let conv = Conv2d { out_channels: channels, groups: channels, upsample: [height, width], ..Conv2d::same(1) };
+        Ok(tape.conv2d("spread", gradient, conv, vec![1.0 / (height * width) as f32; channels]))
     }
 }
 

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{At, Folding, Operation, ScaleShiftRows, one, wrong};
-use crate::error::Result;
+use crate::backward::Tape;
+use crate::error::{Error, Result};
 use crate::fold::{Node, Rows};
-use crate::graph::Shape;
+use crate::graph::{self, Shape};
 
 /// A map times `weight` `[channels]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +40,11 @@ impl Operation for ChannelGain {
         let shifts = gains.times(&vec![0.0; node.map(0)?[0]]);
         Ok(Folding::layer(ScaleShiftRows::new(node.input(0), gains, shifts)))
     }
+
+    fn backward(&self, mut tape: Tape<'_>, node: &graph::Node, _: usize, gradient: &str) -> Result<String> {
+        let weight = tape.parameter(node, "weight");
+        Ok(tape.node("gain", Self {}, &[gradient], &[("weight", weight)]))
+    }
 }
 
 impl Operation for ChannelBias {
@@ -56,6 +62,13 @@ impl Operation for ChannelBias {
     fn fold(&self, node: &Node<'_>) -> Result<Folding> {
         let gains = Rows::constant(&vec![1.0; node.map(0)?[0]]);
         Ok(Folding::layer(ScaleShiftRows::new(node.input(0), gains, node.rows_of_vector(1)?.clone())))
+    }
+
+    fn backward(&self, _: Tape<'_>, node: &graph::Node, input: usize, gradient: &str) -> Result<String> {
+        match input {
+            0 => Ok(gradient.into()),
+            _ => Err(Error::node(&node.name, "its vector must come from time and class alone")),
+        }
     }
 }
 

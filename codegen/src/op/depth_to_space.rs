@@ -6,10 +6,11 @@ use quote::quote;
 use serde::{Deserialize, Serialize};
 
 use super::{At, Evaluation, Folding, Kernel, KernelOp, LayerOp, Operation, one, wrong};
+use crate::backward::Tape;
 use crate::error::Result;
 use crate::fold::{Layer, Node};
 use crate::geometry::{dimension, engine_shape};
-use crate::graph::Shape;
+use crate::graph::{self, Conv2d, Shape};
 use crate::kernel::Element;
 use crate::lower::Call;
 use crate::pack::{Constants, Field, Names, Packed, parameters, proved};
@@ -43,6 +44,22 @@ impl Operation for DepthToSpace {
 
     fn fold(&self, node: &Node<'_>) -> Result<Folding> {
         Ok(Folding::layer(PixelShuffle { input: node.input(0).into(), block: self.block }))
+    }
+
+    fn backward(&self, mut tape: Tape<'_>, node: &graph::Node, input: usize, gradient: &str) -> Result<String> {
+        let block = self.block;
+        let [channels, ..] = tape.map(&node.inputs[input]);
+        let conv = Conv2d {
+            out_channels: channels,
+            kernel: [block; 2],
+            stride: [block; 2],
+            padding: [0; 2].into(),
+            upsample: [1; 2],
+            groups: 1,
+        };
+        // Channel c·block² + y·block + x is the pixel at (y, x) of channel c.
+        let weight = (0..channels * channels).map(|i| if i / channels == i % channels { 1.0 } else { 0.0 });
+        Ok(tape.conv2d("depth", gradient, conv, weight.collect()))
     }
 }
 

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::{At, Convolution, Folding, Operation, one, wrong};
+use crate::backward::Tape;
 use crate::error::{Error, Result};
 use crate::fold::{Node, Rows};
 use crate::geometry::{Geometry, dimension};
-use crate::graph::Shape;
+use crate::graph::{self, Conv2d, Shape};
 
 /// `weight` `[out_features, in_features]` times a vector, plus `bias` `[out_features]`. A map counts as the vector of its
 /// elements in the order `[channels, height, width]` (PyTorch's `flatten`).
@@ -81,6 +82,28 @@ impl Operation for Linear {
             activation: None,
         };
         Ok(Folding::layer(convolution))
+    }
+
+    fn backward(&self, mut tape: Tape<'_>, node: &graph::Node, input: usize, gradient: &str) -> Result<String> {
+        let read = &node.inputs[input];
+        let [channels, height, width] = tape.map(read);
+        let (features, elements) = (self.out_features, channels * height * width);
+        let weight = tape.parameter(node, "weight");
+        if tape.is_vector(read) {
+            let transposed = (0..elements * features).map(|i| weight[i % features * elements + i / features]);
+            return Ok(tape.linear("turned", gradient, transposed.collect(), elements));
+        }
+        // Position (y, x) of a map of one pixel meets tap (height − 1 − y, width − 1 − x) alone.
+        let conv = Conv2d {
+            out_channels: channels,
+            kernel: [height, width],
+            padding: [height - 1, width - 1].into(),
+            ..Conv2d::same(1)
+        };
+        let area = height * width;
+        let value =
+            |i: usize| weight[i / area % features * elements + i / area / features * area + (area - 1 - i % area)];
+        Ok(tape.conv2d("turned", gradient, conv, (0..elements * features).map(value).collect()))
     }
 }
 

@@ -66,10 +66,11 @@ pub(crate) use product::{ProductFloat, ProductInt8};
 pub(crate) use scale_shift::{ScaleShiftFloat, ScaleShiftInt8};
 pub(crate) use softmax::{SoftmaxFloat, SoftmaxInt8};
 
+use crate::backward::Tape;
 use crate::cost::Cost;
 use crate::error::{Error, Result};
 use crate::fold::{FusedActivation, Layer, Node, Rows};
-use crate::graph::Shape;
+use crate::graph::{self, Shape};
 use crate::kernel::Element;
 use crate::lower::Call;
 use crate::pack::{Constants, Packed};
@@ -226,6 +227,22 @@ pub trait Operation {
     /// # Errors
     /// Names the node that cannot be folded, and why.
     fn fold(&self, node: &Node<'_>) -> Result<Folding>;
+
+    /// Appends the nodes that take the gradient of its value, `gradient`, to that of input number `input`, and gives the name
+    /// of the last: a value of the input's shape. See [`crate::backward`].
+    ///
+    /// # Errors
+    /// Names the node that has no backward pass, and why.
+    fn backward(&self, tape: Tape<'_>, node: &graph::Node, input: usize, gradient: &str) -> Result<String> {
+        let _ = (tape, gradient);
+        Err(Error::node(
+            &node.name,
+            format!(
+                "its operation has no backward pass with respect to `{}`; train a network without it",
+                node.inputs[input]
+            ),
+        ))
+    }
 }
 
 /// What a node becomes when the time indices are known.

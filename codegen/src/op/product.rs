@@ -5,9 +5,10 @@ use quote::quote;
 use serde::{Deserialize, Serialize};
 
 use super::{At, Donor, Evaluation, Folding, Kernel, KernelOp, LayerOp, Operation, ScaleShiftRows, per_channel, wrong};
+use crate::backward::Tape;
 use crate::error::{Error, Result};
 use crate::fold::{Layer, Node, Rows};
-use crate::graph::Shape;
+use crate::graph::{self, Shape};
 use crate::kernel::Element;
 use crate::lower::Call;
 use crate::pack::{Constants, Field, Names, Packed, parameters, proved};
@@ -52,6 +53,13 @@ impl Operation for Product {
                 Ok(Folding::layer(Multiply { inputs: [0, 1].map(|input| node.input(input).into()) }))
             }
         }
+    }
+
+    fn backward(&self, mut tape: Tape<'_>, node: &graph::Node, input: usize, gradient: &str) -> Result<String> {
+        if input == 1 && tape.map(&node.inputs[1]) != tape.map(&node.inputs[0]) {
+            return Err(Error::node(&node.name, "its vector must come from time and class alone"));
+        }
+        Ok(tape.node("product", Self {}, &[gradient, &node.inputs[1 - input]], &[]))
     }
 }
 

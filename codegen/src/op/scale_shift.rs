@@ -9,10 +9,11 @@ use super::conv2d::kernel::PackedBias;
 use super::{
     At, Donor, Evaluation, Folding, Kernel, KernelOp, LayerOp, Operation, Table, float_activation, target, wrong,
 };
-use crate::error::Result;
+use crate::backward::Tape;
+use crate::error::{Error, Result};
 use crate::fold::{FusedActivation, Layer, Node, Rows};
 use crate::geometry::engine_shape;
-use crate::graph::{Function, Shape};
+use crate::graph::{self, Function, Shape};
 use crate::kernel::{Element, halves};
 use crate::lower::Call;
 use crate::pack::{Array, Constants, Field, Names, Packed, View, parameters, proved};
@@ -50,6 +51,16 @@ impl Operation for ScaleShift {
         let ones = Rows::constant(&vec![1.0; node.map(0)?[0]]);
         let gains = ones.plus(node.rows_of_vector(1)?);
         Ok(Folding::layer(ScaleShiftRows::new(node.input(0), gains, node.rows_of_vector(2)?.clone())))
+    }
+
+    fn backward(&self, mut tape: Tape<'_>, node: &graph::Node, input: usize, gradient: &str) -> Result<String> {
+        if input > 0 {
+            return Err(Error::node(&node.name, "scale and shift must come from time and class alone"));
+        }
+        let scale = &node.inputs[1];
+        let [channels, ..] = tape.map(scale);
+        let none = tape.linear("none", scale, vec![0.0; channels * channels], channels);
+        Ok(tape.node("scale", Self {}, &[gradient, scale, &none], &[]))
     }
 }
 

@@ -5,9 +5,10 @@ use quote::quote;
 use serde::{Deserialize, Serialize};
 
 use super::{At, Donor, Evaluation, Folding, Kernel, KernelOp, LayerOp, Operation, one, wrong};
+use crate::backward::Tape;
 use crate::error::{Error, Result};
 use crate::fold::{Layer, Node};
-use crate::graph::Shape;
+use crate::graph::{self, Add, Conv2d, Product, Shape};
 use crate::kernel::{Affine, Element};
 use crate::lower::Call;
 use crate::pack::{Array, Constants, Field, Names, Packed, parameters, proved};
@@ -35,6 +36,20 @@ impl Operation for Softmax {
     fn fold(&self, node: &Node<'_>) -> Result<Folding> {
         node.map(0)?;
         Ok(Folding::layer(ChannelSoftmax { input: node.input(0).into() }))
+    }
+
+    fn backward(&self, mut tape: Tape<'_>, node: &graph::Node, input: usize, gradient: &str) -> Result<String> {
+        // p ⊙ (g − Σ p·g), the sum over channels.
+        let (read, p) = (&node.inputs[input], &node.name);
+        let [channels, ..] = tape.map(read);
+        let product = tape.node("product", Product {}, &[gradient, p], &[]);
+        let less = vec![-1.0; channels * channels];
+        let mean = match tape.is_vector(read) {
+            true => tape.linear("mean", &product, less, channels),
+            false => tape.conv2d("mean", &product, Conv2d { out_channels: channels, ..Conv2d::same(1) }, less),
+        };
+        let rest = tape.node("rest", Add {}, &[gradient, &mean], &[]);
+        Ok(tape.node("softmax", Product {}, &[&rest, p], &[]))
     }
 }
 

@@ -42,6 +42,7 @@ fn header() -> Header {
         data: Data { labels: vec!["cat".into(), "dog".into()], range: [-1.0, 1.0] },
         ranges: [(DENOISER.to_string(), Ranges { times: vec![2, 8], values, fine: Vec::new() })].into(),
         likelihood: None,
+        labels: BTreeMap::new(),
         defaults: Defaults { sampler: "ddim-2".into(), guidance: 1.0 },
     }
 }

@@ -4,13 +4,13 @@ use core::fmt;
 
 use super::normal::gelu;
 use super::sigmoid::{gelu_tanh, sigmoid, silu};
+use super::slope::{gelu_slope, gelu_tanh_slope, relu_slope, sigmoid_slope, silu_slope, tanh_slope};
 use super::tanh::tanh;
 
 /// What follows a floating-point sum.
 ///
 /// Kernels hold one as data. Those functions that are variants are in every kernel's code; the others are pointers to
-/// code, which only firmware whose statics name them carries: [`Self::TANH`], [`Self::SIGMOID`], [`Self::GELU`],
-/// [`Self::GELU_TANH`].
+/// code, which only firmware whose statics name them carries, such as [`Self::TANH`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
     /// Nothing.
@@ -71,6 +71,18 @@ impl Activation {
     pub const GELU: Self = function!(gelu);
     /// ½x · (1 + tanh u), u = √(2/π) · (x + 0.044715x³) (PyTorch's `approximate="tanh"`).
     pub const GELU_TANH: Self = function!(gelu_tanh);
+    /// The derivative of [`Self::Silu`], within 3e-7.
+    pub const SILU_SLOPE: Self = function!(silu_slope);
+    /// The derivative of [`Self::Relu`]: 1 above 0, else 0.
+    pub const RELU_SLOPE: Self = function!(relu_slope);
+    /// The derivative of [`Self::TANH`], within 3e-7.
+    pub const TANH_SLOPE: Self = function!(tanh_slope);
+    /// The derivative of [`Self::SIGMOID`], within 1e-7.
+    pub const SIGMOID_SLOPE: Self = function!(sigmoid_slope);
+    /// The derivative of [`Self::GELU`], within 3e-7.
+    pub const GELU_SLOPE: Self = function!(gelu_slope);
+    /// The derivative of [`Self::GELU_TANH`], within 6e-7.
+    pub const GELU_TANH_SLOPE: Self = function!(gelu_tanh_slope);
 
     /// f(x) of every element, the same bits as one by one.
     #[must_use]
@@ -132,7 +144,7 @@ fn clip(x: f32, limit: f32) -> f32 {
 mod tests {
     use super::*;
 
-    const ALL: [Activation; 8] = [
+    const ALL: [Activation; 14] = [
         Activation::Identity,
         Activation::Relu,
         Activation::Silu,
@@ -141,6 +153,12 @@ mod tests {
         Activation::SIGMOID,
         Activation::GELU,
         Activation::GELU_TANH,
+        Activation::SILU_SLOPE,
+        Activation::RELU_SLOPE,
+        Activation::TANH_SLOPE,
+        Activation::SIGMOID_SLOPE,
+        Activation::GELU_SLOPE,
+        Activation::GELU_TANH_SLOPE,
     ];
 
     #[test]

@@ -14,11 +14,16 @@ pub(super) fn gelu(x: f32) -> f32 {
     // a² = high² + (a − high) · (a + high): the first is exact, as 12 bits are enough for `high`.
     let high = f32::from_bits(a.to_bits() & 0xffff_f000);
     let gauss = exp_of_sum(-0.5 * (high * high), -0.5 * ((a - high) * (a + high)));
-    let s = (a - CENTRE) / (a + CENTRE);
-    let p = P.iter().rev().fold(0.0, |sum, c| sum * s + c);
     let positive = if x < 0.0 { 0.0 } else { x };
     // In this order the product is subnormal only where the result is.
-    positive - gauss * (a * p)
+    positive - gauss * (a * tail_of_density(a))
+}
+
+/// Q(a) · e^(a²/2), the upper tail without its density, for 0 ≤ a ≤ 15; beyond, a finite number.
+#[inline(always)]
+pub(super) fn tail_of_density(a: f32) -> f32 {
+    let s = (a - CENTRE) / (a + CENTRE);
+    P.iter().rev().fold(0.0, |sum, c| sum * s + c)
 }
 
 /// Where s is 0: of 2, 2.5, 3, 3.5, 4 and 5 the one with the least error of p.

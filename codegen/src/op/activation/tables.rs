@@ -85,8 +85,8 @@ fn useful_domain(function: Function, [low, high]: [f32; 2], output: Affine) -> [
         (0..=120).map(|i| -0.25 * f64::from(120 - i)).take_while(|&x| (function.apply(x) - left).abs() < half).last();
     // A function that is clipped changes as much as anywhere up to where it is.
     let near = if let Function::ClippedSilu { .. } = function { 0.0 } else { half };
-    let full =
-        right.and_then(|right| (1..=4000).map(|i| 0.01 * f64::from(i)).find(|&x| right - function.apply(x) <= near));
+    let from_right = || (1..=4000).rev().map(|i| 0.01 * f64::from(i));
+    let full = right.and_then(|right| from_right().take_while(|&x| (right - function.apply(x)).abs() <= near).last());
     [low.max(flat.unwrap_or(-30.0) as f32), high.min(full.unwrap_or(f64::MAX) as f32)]
 }
 
@@ -97,6 +97,8 @@ fn limits(function: Function) -> (f64, Option<f64>) {
         Function::ClippedSilu { limit } => (0.0, Some(limit)),
         Function::Sigmoid => (0.0, Some(1.0)),
         Function::Tanh => (-1.0, Some(1.0)),
+        Function::TanhSlope | Function::SigmoidSlope => (0.0, Some(0.0)),
+        Function::SiluSlope | Function::ReluSlope | Function::GeluSlope | Function::GeluTanhSlope => (0.0, Some(1.0)),
     }
 }
 

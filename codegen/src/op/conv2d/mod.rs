@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     At, Evaluation, Folding, Kernel, LayerOp, Operation, fine_target, float_activation, side_by_side, target, wrong,
 };
+use crate::backward::{Tape, transposed};
 use crate::error::{Error, Result};
 use crate::fold::{FusedActivation, Layer, Node, Rows};
 use crate::geometry::{Geometry, Padding, dimension, extent};
-use crate::graph::Shape;
+use crate::graph::{self, Shape};
 use crate::kernel::Element;
 use crate::quantize::{Quantizer, check_stored, fine_element, narrow};
 
@@ -137,6 +138,30 @@ impl Operation for Conv2d {
             activation: None,
         };
         Ok(Folding::layer(convolution))
+    }
+
+    fn backward(&self, mut tape: Tape<'_>, node: &graph::Node, input: usize, gradient: &str) -> Result<String> {
+        let maps: Vec<[usize; 3]> = node.inputs.iter().map(|read| tape.map(read)).collect();
+        let before: usize = maps[..input].iter().map(|map| map[0]).sum();
+        let (map, output) = (maps[input], tape.map(&node.name));
+        let weight = tape.parameter(node, "weight");
+        let taps = self.kernel[0] * self.kernel[1];
+        let all: usize = maps.iter().map(|map| map[0]).sum();
+        // Of several maps, the part that reads this one; of a group a channel, that with zeros for the other channels.
+        let tap = |out: usize, channel: usize, tap: usize| match self.groups {
+            1 => weight[(out * all + channel) * taps + tap],
+            _ if out == channel => weight[out * taps + tap],
+            _ => 0.0,
+        };
+        let result = if maps.len() == 1 {
+            transposed(&mut tape, &node.name, self, &weight, [map, output], gradient)?
+        } else {
+            let places = (0..self.out_channels * map[0] * taps)
+                .map(|i| [i / taps / map[0], before + i / taps % map[0], i % taps]);
+            let part: Vec<f32> = places.map(|[out, channel, k]| tap(out, channel, k)).collect();
+            transposed(&mut tape, &node.name, &Self { groups: 1, ..self.clone() }, &part, [map, output], gradient)?
+        };
+        Ok(if tape.is_vector(&node.inputs[input]) { tape.vector(&result, map[0]) } else { result })
     }
 }
 
