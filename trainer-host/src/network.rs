@@ -218,12 +218,12 @@ impl Network {
                 Function::Sigmoid => x.sigmoid(),
                 Function::Gelu => x.gelu("none"),
                 Function::GeluTanh => x.gelu("tanh"),
-                Function::SiluSlope => x.ones_like().silu_backward(x),
-                Function::ReluSlope => x.ones_like().threshold_backward(x, 0.0),
+                Function::SiluSlope => x.silu_backward(&x.ones_like()),
+                Function::ReluSlope => x.threshold_backward(&x.ones_like(), 0.0),
                 Function::TanhSlope => Tensor::tanh_backward(&x.ones_like(), &x.tanh()),
                 Function::SigmoidSlope => Tensor::sigmoid_backward(&x.ones_like(), &x.sigmoid()),
-                Function::GeluSlope => x.ones_like().gelu_backward(x, "none"),
-                Function::GeluTanhSlope => x.ones_like().gelu_backward(x, "tanh"),
+                Function::GeluSlope => x.gelu_backward(&x.ones_like(), "none"),
+                Function::GeluTanhSlope => x.gelu_backward(&x.ones_like(), "tanh"),
             },
             (Op::Add(_), [a, b]) => *a + *b,
             (Op::ChannelGain(_), [x]) => *x * parameter("weight").reshape([1, -1, 1, 1]),
@@ -335,7 +335,7 @@ mod tests {
     use super::*;
     use crate::testing;
     use grano_codegen::geometry::Padding;
-    use grano_codegen::graph::{Attention, Builder};
+    use grano_codegen::graph::{Activation, Add, Attention, Builder};
     use grano_codegen::reference;
     use grano_networks::compact::{self, Config};
     use grano_networks::film;
@@ -362,6 +362,19 @@ mod tests {
         b.finish("out")
     }
 
+    /// Derivatives of all activations that have one.
+    fn slopes() -> grano_codegen::Result<Graph> {
+        let all =
+            [Function::Silu, Function::Relu, Function::Tanh, Function::Sigmoid, Function::Gelu, Function::GeluTanh];
+        let mut b = Builder::new([2, 5, 7], 0);
+        let mut sum = X.to_string();
+        for (i, function) in all.into_iter().filter_map(Function::slope).enumerate() {
+            let slope = b.node(format!("slope{i}"), Activation { function }, &[X]);
+            sum = b.node(format!("sum{i}"), Add {}, &[&sum, &slope]);
+        }
+        b.finish(&sum)
+    }
+
     #[test]
     fn every_value_is_the_reference_interpreters() {
         let config =
@@ -373,6 +386,8 @@ mod tests {
             heads_and_groups().unwrap(),
             trio::denoiser().unwrap(),
             trio::classifier().unwrap(),
+            trio::classifier_network().unwrap().graph,
+            slopes().unwrap(),
             film::graph().unwrap(),
         ];
         for graph in graphs {
