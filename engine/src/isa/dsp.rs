@@ -24,6 +24,8 @@ mod one_input;
 #[cfg(target_arch = "arm")]
 mod one_output;
 #[cfg(target_arch = "arm")]
+mod one_pixel;
+#[cfg(target_arch = "arm")]
 mod op;
 #[cfg(target_arch = "arm")]
 mod outputs;
@@ -42,10 +44,14 @@ mod spread;
 #[cfg_attr(not(target_arch = "arm"), allow(dead_code, reason = "elsewhere only the definition's loop reads them"))]
 mod weights;
 #[cfg(target_arch = "arm")]
+mod widen;
+#[cfg(target_arch = "arm")]
 mod winograd;
 
 use super::{Isa, Packing, Scratch};
 use crate::geometry::Geometry;
+
+pub use layout::{DspLoop, Operands};
 
 /// See [`Isa::scratch_words`].
 pub(super) const fn scratch_words(geometry: &Geometry) -> usize {

@@ -33,7 +33,7 @@ use crate::residual::Residual;
 use winograd::Winograd;
 
 pub use armv6m::Armv6m;
-pub use dsp::Dsp;
+pub use dsp::{Dsp, DspLoop, Operands};
 pub use finish::{Channels, Finish, ToCode, ToFloat, ToInt8};
 pub use helium::Helium;
 pub use neon::{Neon, NeonDot};

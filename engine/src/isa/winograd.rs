@@ -165,12 +165,16 @@ pub struct Winograd<'a, X> {
 }
 
 impl<X> Winograd<'_, X> {
+    /// A channel's bias; 0 past the last channel.
+    #[inline(always)]
+    pub(crate) fn bias(&self, channel: usize) -> i32 {
+        let rows = self.biases.map(|row| conditioning::at(row, channel));
+        rows[0].wrapping_add(rows[1])
+    }
+
     /// Adds up the rows of biases of its channels, times 2^`shift`.
     pub(crate) fn fill_bias(&self, biases: &mut [i32], shift: u32) {
-        for (channel, bias) in (self.first..).zip(biases) {
-            let rows = self.biases.map(|row| conditioning::at(row, channel));
-            *bias = rows[0].wrapping_add(rows[1]) << shift;
-        }
+        (self.first..).zip(biases).for_each(|(channel, bias)| *bias = self.bias(channel) << shift);
     }
 
     /// Rows and columns of 2×2 output blocks.

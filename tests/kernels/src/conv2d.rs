@@ -20,8 +20,9 @@ pub(crate) const CONDITION: Condition = Condition { step: 0, class: 0 };
 /// # Errors
 /// The first element that differs.
 pub fn check<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), Difference> {
-    let geometry = draw_weights::<I>(random, room, draw);
-    let epilogue = epilogue(random, geometry.output.channels);
+    let (geometry, is_loud) = draw_weights::<I>(random, room, draw);
+    let mut epilogue = epilogue(random, geometry.output.channels);
+    hold(&mut epilogue.requantize, is_loud);
     random.fill_bytes(room.maps.as_flattened_mut());
     random.fill_bytes(&mut room.residual);
     let Room { weights, packed, maps, residual: added, biases, scratch, outputs: [expected, found], .. } = room;
@@ -51,8 +52,9 @@ pub fn check<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result
 /// # Errors
 /// The first element that differs.
 pub fn check_wide<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), Difference> {
-    let geometry = draw_weights::<I>(random, room, draw);
-    let epilogue = epilogue(random, geometry.output.channels);
+    let (geometry, is_loud) = draw_weights::<I>(random, room, draw);
+    let mut epilogue = epilogue(random, geometry.output.channels);
+    hold(&mut epilogue.requantize, is_loud);
     random.fill(&mut room.wide_map, [-i16::MAX, i16::MAX], |bits| (bits >> 16) as i16);
     let Room { weights, packed, wide_map, biases, scratch, outputs: [expected, found], .. } = room;
     let input = wide_input(random, wide_map, &geometry);
@@ -68,8 +70,9 @@ pub fn check_wide<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> R
 /// # Errors
 /// The first element that differs.
 pub fn check_fine<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), Difference> {
-    let geometry = draw_weights::<I>(random, room, draw);
-    let epilogue = fine_epilogue(random, geometry.output.channels);
+    let (geometry, is_loud) = draw_weights::<I>(random, room, draw);
+    let mut epilogue = fine_epilogue(random, geometry.output.channels);
+    hold(&mut epilogue.requantize, is_loud);
     random.fill_bytes(room.maps.as_flattened_mut());
     random.fill_bytes(&mut room.residual);
     random.fill(&mut room.wide_map, [-2048, 2047], |bits| (bits >> 20) as i16 - 2048);
@@ -100,7 +103,7 @@ pub fn check_fine<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> R
 /// # Errors
 /// The first element that differs.
 pub fn check_float<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), Difference> {
-    let geometry = draw_weights::<I>(random, room, draw);
+    let (geometry, _) = draw_weights::<I>(random, room, draw);
     random.fill_bytes(room.maps.as_flattened_mut());
     random.fill(&mut room.wide_map, [-i16::MAX, i16::MAX], |bits| (bits >> 16) as i16);
     let mut scales = [0.0; CHANNELS];
@@ -123,13 +126,30 @@ pub fn check_float<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> 
     compare(expected, found, |value| value.to_bits() as i32)
 }
 
-/// Fills weights and biases for a random geometry.
-fn draw_weights<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Geometry {
+/// Fills weights and biases for a random geometry; also says what [`fill_any_biases`] does.
+fn draw_weights<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> (Geometry, bool) {
     let geometry =
         shapes::fitting(random, draw, |geometry| shapes::fits::<I>(geometry) && shapes::fits::<Portable>(geometry));
     random.fill_weights(&mut room.weights);
+    let is_loud = fill_any_biases(random, room);
+    (geometry, is_loud)
+}
+
+/// Both rows of biases, of any size; says whether they are so large that [`hold`] must hold the shift.
+pub(crate) fn fill_any_biases(random: &mut Random, room: &mut Room) -> bool {
     fill_biases(random, room);
-    geometry
+    let is_loud = random.one_in(4);
+    if is_loud {
+        room.biases.as_flattened_mut().iter_mut().for_each(|bias| *bias = (random.bits() as i32) >> 4);
+    }
+    is_loud
+}
+
+/// Holds the shift of large sums to what int32 has room for.
+pub(crate) fn hold(requantize: &mut Requantize<'_>, is_loud: bool) {
+    if is_loud {
+        requantize.shift &= 1;
+    }
 }
 
 /// Both rows of biases.

@@ -60,7 +60,7 @@ pub type Check = fn(&mut Random, &mut Room) -> Result<(), Difference>;
 
 /// The checks of an instruction set, by name.
 #[must_use]
-pub const fn checks<I: Isa>() -> [(&'static str, Check); 21] {
+pub const fn checks<I: Isa>() -> [(&'static str, Check); 29] {
     [
         ("conv2d", |random, room| conv2d::check::<I>(random, room, shapes::any)),
         ("conv2d of int16", |random, room| conv2d::check_wide::<I>(random, room, shapes::any)),
@@ -77,11 +77,25 @@ pub const fn checks<I: Isa>() -> [(&'static str, Check); 21] {
         }),
         ("conv2d 1×1", |random, room| conv2d::check::<I>(random, room, shapes::one_by_one)),
         ("conv2d, deep", |random, room| conv2d::check::<I>(random, room, shapes::deep)),
+        ("conv2d, wide", |random, room| conv2d::check::<I>(random, room, shapes::wide)),
+        ("conv2d of int16, wide", |random, room| conv2d::check_wide::<I>(random, room, shapes::wide)),
+        ("conv2d to fine codes, wide", |random, room| conv2d::check_fine::<I>(random, room, shapes::wide)),
         ("linear", |random, room| conv2d::check::<I>(random, room, shapes::linear)),
-        ("winograd", winograd::check::<I>),
-        ("winograd of fine codes", winograd::check_of_fine::<I>),
-        ("winograd to fine codes", winograd::check_to_fine::<I>),
-        ("winograd's weights", winograd::check_weights::<I>),
+        ("linear of int16", |random, room| conv2d::check_wide::<I>(random, room, shapes::linear)),
+        ("winograd", |random, room| winograd::check::<I>(random, room, shapes::for_winograd)),
+        ("winograd, wide", |random, room| winograd::check::<I>(random, room, shapes::for_winograd_wide)),
+        ("winograd of fine codes", |random, room| winograd::check_of_fine::<I>(random, room, shapes::for_winograd)),
+        ("winograd of fine codes, wide", |random, room| {
+            winograd::check_of_fine::<I>(random, room, shapes::for_winograd_wide)
+        }),
+        ("winograd to fine codes", |random, room| winograd::check_to_fine::<I>(random, room, shapes::for_winograd)),
+        ("winograd to fine codes, wide", |random, room| {
+            winograd::check_to_fine::<I>(random, room, shapes::for_winograd_wide)
+        }),
+        ("winograd's weights", |random, room| winograd::check_weights::<I>(random, room, shapes::for_winograd)),
+        ("winograd's weights, wide", |random, room| {
+            winograd::check_weights::<I>(random, room, shapes::for_winograd_wide)
+        }),
         ("add", add::check::<I>),
         ("sums and factors of channels", lanes::check::<I>),
         ("depthwise", |random, room| depthwise::check::<I>(random, room, shapes::any)),

@@ -7,15 +7,15 @@ use crate::random::Random;
 /// Elements of a map.
 pub const MAP: usize = 1024;
 /// Weights.
-pub const WEIGHTS: usize = 4096;
+pub const WEIGHTS: usize = 8192;
 /// Weights in an instruction set's order, filled up.
-pub const PACKED: usize = 6144;
+pub const PACKED: usize = 10240;
 /// Words of scratch.
-pub const SCRATCH: usize = 6144;
+pub const SCRATCH: usize = 10240;
 /// Most channels of a map.
 pub const CHANNELS: usize = 64;
 
-/// All buffers, 62 KiB.
+/// All buffers, 101 KiB.
 #[derive(Debug)]
 pub struct Room {
     /// Weights as the graph has them.

@@ -1,4 +1,4 @@
-//! Random geometries: odd channels and sizes, height 1, kernels to 5×5, strides, paddings, enlargement.
+//! Random geometries: odd channels and sizes, height 1, kernels to 9×9, strides, paddings, enlargement.
 
 use grano::isa::{Isa, Packing, winograd};
 use grano::kernel::Geometry;
@@ -59,6 +59,18 @@ pub fn any(random: &mut Random) -> Geometry {
     join([height, width], channels)
 }
 
+/// Few outputs of many channels, up to 1,024, by kernels up to 9×9, on maps of a few pixels.
+pub fn wide(random: &mut Random) -> Geometry {
+    let most = [9, 70, 140, 300, 1024][random.below(5)];
+    let channels = [random.within(1 + most / 2, most), random.within(1, 5)];
+    let axes = [0, 1].map(|_| {
+        let kernel = if random.one_in(2) { 1 } else { random.within(1, 9) };
+        let [len, stride, upsample] = [random.within(1, 4), random.within(1, 3), random.within(1, 2)];
+        Axis { len, kernel, stride, upsample, padding: [random.below(kernel), random.below(kernel)] }
+    });
+    join(axes, channels)
+}
+
 /// 3×3 with the usual padding, strides of 1 and 2.
 pub fn three_by_three(random: &mut Random) -> Geometry {
     let channels = [random.within(1, 24), random.within(1, 9)];
@@ -109,7 +121,11 @@ pub fn one_by_one(random: &mut Random) -> Geometry {
 
 /// One pixel.
 pub fn linear(random: &mut Random) -> Geometry {
-    let channels = [random.within(1, 150), random.within(1, 40)];
+    let channels = if random.one_in(3) {
+        [random.within(500, 1024), random.within(1, 8)]
+    } else {
+        [random.within(1, 150), random.within(1, 40)]
+    };
     join([0, 1].map(|_| Axis { len: 1, kernel: 1, stride: 1, upsample: 1, padding: [0; 2] }), channels)
 }
 
@@ -117,6 +133,16 @@ pub fn linear(random: &mut Random) -> Geometry {
 pub fn for_winograd(random: &mut Random) -> Geometry {
     let channels = [random.within(1, 20), random.within(1, 12)];
     for_winograd_with(random, channels)
+}
+
+/// The same from many channels to a few.
+pub fn for_winograd_wide(random: &mut Random) -> Geometry {
+    let channels = [random.within(30, 200), random.within(1, 5)];
+    let [upsample, cut] = [random.within(1, 2), random.below(3) / 2];
+    let axes = [0, 1].map(|_| Axis { len: random.within(1, 4), kernel: 3, stride: 1, upsample, padding: [1; 2] });
+    let mut geometry = join(axes, channels);
+    geometry.output.height = geometry.output.height.saturating_sub(cut).max(1);
+    geometry
 }
 
 /// The same from whole quadruples of channels to five and more.

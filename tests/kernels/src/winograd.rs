@@ -7,21 +7,22 @@ use grano::kernel::{
 };
 use grano::maps::{Code, Maps};
 
-use crate::conv2d::{CONDITION, epilogue, fill_biases, fine_epilogue, input_of, split, zero_points};
+use crate::conv2d::{CONDITION, epilogue, fill_any_biases, fine_epilogue, hold, input_of, split, zero_points};
 use crate::random::Random;
 use crate::room::{CHANNELS, Room};
-use crate::shapes;
+use crate::shapes::{self, Draw};
 use crate::{Difference, UNPROVED, compare};
 
 /// int8 to int8: transformed weights, or plain ones in two groups; of some rows alone where there is one map.
 ///
 /// # Errors
 /// The first element that differs.
-pub fn check<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), Difference> {
-    let geometry = draw_weights::<I>(random, room);
-    fill_biases(random, room);
+pub fn check<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), Difference> {
+    let geometry = draw_weights::<I>(random, room, draw);
+    let is_loud = fill_any_biases(random, room);
     let channels = split(random, &geometry);
-    let epilogue = epilogue(random, geometry.output.channels);
+    let mut epilogue = epilogue(random, geometry.output.channels);
+    hold(&mut epilogue.requantize, is_loud);
     random.fill_bytes(room.maps.as_flattened_mut());
     random.fill_bytes(&mut room.residual);
     let Room { weights, wide, maps, residual: added, biases, scratch, outputs: [expected, found], .. } = room;
@@ -56,10 +57,11 @@ pub fn check<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), Differe
 ///
 /// # Errors
 /// The first element that differs.
-pub fn check_of_fine<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), Difference> {
-    let geometry = draw_weights::<I>(random, room);
-    fill_biases(random, room);
-    let epilogue = epilogue(random, geometry.output.channels);
+pub fn check_of_fine<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), Difference> {
+    let geometry = draw_weights::<I>(random, room, draw);
+    let is_loud = fill_any_biases(random, room);
+    let mut epilogue = epilogue(random, geometry.output.channels);
+    hold(&mut epilogue.requantize, is_loud);
     fill_fine(random, room);
     let Room { weights, wide, wide_map, residual: added, biases, scratch, outputs: [expected, found], .. } = room;
     let input = fine_input(random, wide_map, &geometry);
@@ -76,10 +78,11 @@ pub fn check_of_fine<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(),
 ///
 /// # Errors
 /// The first element that differs.
-pub fn check_to_fine<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), Difference> {
-    let geometry = draw_weights::<I>(random, room);
-    fill_biases(random, room);
-    let epilogue = fine_epilogue(random, geometry.output.channels);
+pub fn check_to_fine<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), Difference> {
+    let geometry = draw_weights::<I>(random, room, draw);
+    let is_loud = fill_any_biases(random, room);
+    let mut epilogue = fine_epilogue(random, geometry.output.channels);
+    hold(&mut epilogue.requantize, is_loud);
     random.fill_bytes(room.maps.as_flattened_mut());
     fill_fine(random, room);
     let Room { weights, wide, maps, wide_map, residual, biases, scratch, codes: [expected, found], .. } = room;
@@ -217,8 +220,8 @@ fn fine_input<'a>(random: &mut Random, map: &'a [i16], geometry: &Geometry) -> M
 ///
 /// # Errors
 /// The first element that differs.
-pub fn check_weights<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), Difference> {
-    let geometry = draw_weights::<I>(random, room);
+pub fn check_weights<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), Difference> {
+    let geometry = draw_weights::<I>(random, room, draw);
     let plain = room.weights.get(..winograd::plain_len(&geometry)).unwrap_or_default();
     let packed = room.wide.get_mut(..winograd::packed_len(&I::WIDE, &geometry)).unwrap_or_default();
     packed.fill(i16::MIN);
@@ -237,8 +240,8 @@ pub fn check_weights<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(),
 }
 
 /// Fills weights, in the order of those that are transformed when they are used, for a random geometry.
-fn draw_weights<I: Isa>(random: &mut Random, room: &mut Room) -> Geometry {
-    let geometry = shapes::fitting(random, shapes::for_winograd, |geometry| {
+fn draw_weights<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Geometry {
+    let geometry = shapes::fitting(random, draw, |geometry| {
         shapes::winograd_fits(geometry, &I::WIDE) && shapes::winograd_fits(geometry, &Portable::WIDE)
     });
     random.fill_bytes(&mut room.weights);

@@ -1,6 +1,8 @@
 //! Convolutions: four pixels and two channels at a time.
 
-use super::dot::{Last, Tile, four_pixels, one_pixel};
+use super::dot::{Last, PART_PAIRS, Tile, four_pixels};
+use super::layout::{DspLoop, Operands};
+use super::one_pixel::one_pixel;
 use super::patch::Patches;
 use super::{Dsp, Isa};
 use super::{one_input, one_output};
@@ -25,26 +27,42 @@ pub(super) fn run<X: Code, F: Finish>(
     scratch: &mut [i32],
     output: &mut [F::Element],
 ) {
-    let thin = one_output::run(convolution, finish, scratch, output)
-        .or_else(|| one_input::run(convolution, finish, scratch, output));
-    if thin.is_some() {
-        return;
-    }
+    let reads_int8 = X::bytes(&[]).is_some();
+    let to_int8 = finish.to_int8();
+    let adds = to_int8.is_some_and(|finish| !matches!(finish.residual, Residual::None));
+    let maps = 1 + usize::from(convolution.input.channels[1] > 0);
+    let operands = Operands { reads_int8, maps, writes_int8: to_int8.is_some(), adds };
+    let done = match DspLoop::of(convolution.geometry, operands) {
+        DspLoop::OneOutput => one_output::run(convolution, finish, scratch, output),
+        DspLoop::OneInput => one_input::run(convolution, finish, scratch, output),
+        which => tiles(convolution, finish, [!reads_int8, which == DspLoop::OnePixel], scratch, output),
+    };
+    debug_assert!(done.is_some(), "scratch is as long as `scratch_words` says");
+}
+
+/// Tile by tile, of four pixels or of one; none where scratch is too short.
+#[inline(always)]
+fn tiles<X: Code, F: Finish>(
+    convolution: &Convolution<'_, X>,
+    finish: &F,
+    [exact, single]: [bool; 2],
+    scratch: &mut [i32],
+    output: &mut [F::Element],
+) -> Option<()> {
     let geometry = convolution.geometry;
     let (taps, out_c) = (Dsp::PACKING.patch_taps(geometry), geometry.output.channels);
     let starts_len = out_c.next_multiple_of(CHANNELS) * PIXELS;
-    let Some((starts, rest)) = scratch.split_at_mut_checked(starts_len) else { return };
-    let Some((columns, halo)) = rest.split_at_mut_checked(PIXELS * taps / 2) else { return };
-    let mut run = Run { convolution, finish, starts, taps, out_c, exact: X::bytes(&[]).is_none(), single: false };
-    let adds = finish.to_int8().is_some_and(|finish| !matches!(finish.residual, Residual::None));
-    run.single = geometry.output.height * geometry.output.width == 1 && !run.exact && !adds;
+    let (starts, rest) = scratch.split_at_mut_checked(starts_len)?;
+    let (columns, halo) = rest.split_at_mut_checked(PIXELS * taps / 2)?;
+    let mut run = Run { convolution, finish, starts, taps, out_c, exact, single, part: 0 };
     let biases = run.start();
-    if !run.exact && run.is_wide(biases) {
-        (run.exact, run.single) = (true, false);
+    if !exact && run.is_wide(biases) {
+        let pixels = if single { 1 } else { PIXELS };
+        run.part = ((taps / 2 - 1) % PART_PAIRS + 1) * pixels * size_of::<u32>();
         run.start();
     }
     let columns: &mut [u32] = bytemuck::must_cast_slice_mut(columns);
-    let Some(mut patches) = Patches::of(geometry, &convolution.input, halo) else { return };
+    let mut patches = Patches::of(geometry, &convolution.input, halo)?;
     let all = geometry.output.height * geometry.output.width;
     // The last tile makes some pixels once more where that gives the same.
     let again = !finish.reads_output();
@@ -67,6 +85,7 @@ pub(super) fn run<X: Code, F: Finish>(
         run.tile(&mut whole, columns, [first, pixels], output);
         done = first + pixels;
     }
+    Some(())
 }
 
 /// A convolution that is running.
@@ -82,6 +101,8 @@ struct Run<'a, X, F> {
     exact: bool,
     /// Whether there is a single pixel, which is no tile of four.
     single: bool,
+    /// See [`Tile::part`].
+    part: usize,
 }
 
 impl<X: Code, F: Finish> Run<'_, X, F> {
@@ -91,7 +112,7 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
         for (block, starts) in self.starts.as_chunks_mut::<SUMS>().0.iter_mut().enumerate() {
             let [a, b] = [0, 1].map(|channel| self.convolution.bias(block * CHANNELS + channel));
             largest |= (a ^ a >> 31) | (b ^ b >> 31);
-            let b = second(self.exact, a, b);
+            let b = second(self.exact || self.part > 0, a, b);
             if self.single {
                 (starts[0], starts[1]) = (a, b);
             } else {
@@ -195,14 +216,15 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
             residual: core::ptr::null(),
             residual_factors: core::ptr::null(),
             odd: 0,
+            part: self.part,
         }
     }
 }
 
 /// What stands for `b`, of a block's second channel, beside `a`, of its first; see [`Tile::start`].
 #[inline(always)]
-fn second(exact: bool, a: i32, b: i32) -> i32 {
-    if exact { b } else { (b << 8).wrapping_add(a) }
+fn second(plain: bool, a: i32, b: i32) -> i32 {
+    if plain { b } else { (b << 8).wrapping_add(a) }
 }
 
 /// One copy of the loops for all layers.

@@ -24,7 +24,7 @@ pub(super) struct Tile {
     pub columns: *const u32,
     /// Their end.
     pub end: *const u32,
-    /// Where sums start, `[blocks][4 pixels][2 channels]`; but for `exact`, the second channel's as 256·B + A.
+    /// Where sums start, `[blocks][4 pixels][2 channels]`; the second channel's as 256·B + A, but for `exact` and in parts.
     pub start: *const i32,
     /// Factors, two a block.
     pub multipliers: *const i32,
@@ -44,24 +44,32 @@ pub(super) struct Tile {
     pub pairs: usize,
     /// What becomes of the sums.
     pub last: Last,
-    /// 1 where 256·B may leave int32, else 0. Of a single pixel, 0.
+    /// 1 where 256·B may leave int32 within a part, as of inputs of int16, else 0.
     pub exact: usize,
-    /// What is added to the sums of four pixels, places as in the output; null where there is nothing.
+    /// What is added to the sums, places as in the output; null where there is nothing.
     pub residual: *const i8,
     /// Its factors, two a block.
     pub residual_factors: *const i32,
     /// 1 where one more channel follows the blocks of four pixels, to which no residual is added, else 0. It lies in a block
     /// whose other weights are 0, so that pairs of bytes are its own weights as int16.
     pub odd: usize,
+    /// Bytes of the first part's columns where 256·B may leave int32 over all taps, else 0: B is then made of parts of
+    /// [`PART_PAIRS`] pairs, the first of which is shorter.
+    pub part: usize,
 }
+
+/// Pairs of taps of a part: 512 · 127 · 128 is below 2²³.
+pub(super) const PART_PAIRS: usize = 256;
 
 /// Moves the tile onto the stack, from [`Tile::weights`] at 4 to [`Tile::weights_end`] at 44. At 0 is where a block begins,
 /// so many bytes before the end of the body that the number of its passes is whole; at 48 what becomes of the sums; at 52
-/// the same where a residual is added before; at 56 the residual, at 60 its factors, at 64 whether a channel follows.
+/// the same where a residual is added before; at 56 the residual, at 60 its factors, at 64 whether a channel follows, at 68
+/// the first part. In parts, the second channel's sums so far are at 72, and what else is where a block begins, what becomes
+/// of the sums and the end of the columns at 88, 92 and 96; at 100 is the first part's end.
 macro_rules! enter {
     ($passes:expr) => {
         concat!(
-            ".arch armv7e-m\npush {{r4-r11, lr}}\nldrd r1, r2, [r0, #56]\nldr r3, [r0, #64]\n",
+            ".arch armv7e-m\npush {{r4-r11, lr}}\nsub sp, sp, #32\nldrd r1, r2, [r0, #56]\nldrd r3, r4, [r0, #64]\n",
             "push {{r1-r4}}\nsub sp, sp, #8\n",
             "ldr lr, [r0, #48]\nldm r0, {{r1-r12}}\n",
             "ldr r0, [r0, #52]\npush {{r1-r11}}\nsub sp, sp, #4\n",
@@ -69,16 +77,23 @@ macro_rules! enter {
             "str r0, [sp]\n",
             "adr.w r0, 22f + 1\nadr.w r1, 23f + 1\nadr.w r2, 24f + 1\n",
             "cmp lr, #1\nit eq\nmoveq r0, r1\nit hi\nmovhi r0, r2\nstr r0, [sp, #48]\n",
+            "ldr r1, [sp, #56]\ncmp r1, #0\nadr.w r1, 29f + 1\nitt ne\nstrne r0, [sp, #52]\nstrne r1, [sp, #48]\n",
+            "ldr r0, [sp, #68]\ncmp r0, #0\nbeq 19f\n",
+            "ldrd r1, r2, [sp, #8]\nadd r1, r1, r0\nstr r2, [sp, #96]\nstr r1, [sp, #100]\n",
+            "ldr r1, [sp]\nldr r2, [sp, #48]\nstrd r1, r2, [sp, #88]\n",
+            "adr.w r1, 36f + 1\nadr.w r2, 35f + 1\nstr r1, [sp]\nstr r2, [sp, #48]\n19:\n",
         )
     };
 }
+pub(super) use enter;
 
 /// The next block, if there is one, the weights being read; what is done after the last one; and the end.
 macro_rules! leave {
     ($last:expr) => {
-        concat!("ldr r2, [sp, #44]\ncmp r0, r2\nbne.w 20b\n", $last, "26:\nadd sp, sp, #72\npop {{r4-r11, lr}}\n")
+        concat!("ldr r2, [sp, #44]\ncmp r0, r2\nbne.w 20b\n", $last, "26:\nadd sp, sp, #104\npop {{r4-r11, lr}}\n")
     };
 }
+pub(super) use leave;
 
 /// One more channel of four pixels, if there is one. Instructions: 6 a pair, the weights needing no widening.
 macro_rules! odd_channel {
@@ -106,6 +121,7 @@ macro_rules! factors {
         "ldr r1, [sp, #20]\nldrd r2, r3, [r1], #8\nstr r1, [sp, #20]\nldrd r12, lr, [sp, #32]\n"
     };
 }
+pub(super) use factors;
 
 /// The tile's requantised sums.
 macro_rules! requantize {
@@ -151,6 +167,16 @@ macro_rules! residual {
     };
 }
 
+/// Keeps the second channel's sums of four pixels for a part that ends at r3.
+macro_rules! next_part {
+    () => {
+        concat!(
+            "str r3, [sp, #12]\nadd r12, sp, #72\nstm r12, {{r5, r7, r9, r11}}\n",
+            "mov r5, r4\nmov r7, r6\nmov r9, r8\nmov r11, r10\n",
+        )
+    };
+}
+
 /// Four pixels.
 ///
 /// # Safety
@@ -167,12 +193,6 @@ pub(super) unsafe fn four_pixels(tile: &Tile) {
                 "moveq r1, #48\nmovne r1, #56\nmul r12, r12, r1\n",
                 "adr.w r1, 21f + 1\nadr.w r2, 31f + 1\nite eq\naddeq r0, r1, r12\naddne r0, r2, r12\n",
             )),
-            "ldr r1, [sp, #56]",
-            "cmp r1, #0",
-            "adr.w r1, 29f + 1",
-            "itt ne",
-            "strne r0, [sp, #52]",
-            "strne r1, [sp, #48]",
             "ldr r0, [sp, #4]",
             "20:",
             "ldr r1, [sp, #8]",
@@ -257,241 +277,35 @@ pub(super) unsafe fn four_pixels(tile: &Tile) {
             residual!("r10", "r11"),
             "ldr r0, [sp, #4]",
             "ldr pc, [sp, #52]",
-            "27:",
-            inout("r0") tile => _,
-            out("r1") _,
-            out("r2") _,
-            out("r3") _,
-            out("r12") _,
-        );
-    }
-}
-
-/// A requantised sum.
-macro_rules! one_sum {
-    ($sum:literal, $factor:literal, $bits:literal) => {
-        concat!(
-            "lsl ",
-            $sum,
-            ", ",
-            $sum,
-            ", r12\nsmmlar ",
-            $sum,
-            ", ",
-            $sum,
-            ", ",
-            $factor,
-            ", lr\nssat ",
-            $sum,
-            ", #",
-            $bits,
-            ", ",
-            $sum,
-            "\n"
-        )
-    };
-}
-
-/// One pixel.
-///
-/// # Safety
-/// The pointers lead to what they say.
-#[inline(always)]
-pub(super) unsafe fn one_pixel(tile: &Tile) {
-    // Fourteen instructions for 16 products; the body's pairs are a fourth of a pass each.
-    //
-    // SAFETY: reads and writes what the caller vouches for, and restores what it pushes.
-    unsafe {
-        asm!(
-            enter!("and r12, r12, #15\nrsb r12, r12, #16\nmov r1, #20\nmul r12, r12, r1\nadr.w r0, 21f + 1\nadd r0, r0, r12\n"),
-            "ldr r0, [sp, #4]",
-            "20:",
-            "ldr r1, [sp, #8]",
-            "ldr r3, [sp, #16]",
-            "ldrd r4, r5, [r3], #32",
-            "str r3, [sp, #16]",
-            "ldr pc, [sp]",
             ".p2align 2",
-            // The first pass, pair by pair.
-            "21:",
-            ".rept 16",
-            "ldr.w r6, [r0], #4",
-            "ldr.w r10, [r1], #4",
-            "sxtb16 r2, r6",
-            "smlad r4, r2, r10, r4",
-            "smlad r5, r6, r10, r5",
-            ".endr",
-            "b 29f",
-            // The others, four pairs at once.
-            "28:",
-            ".rept 4",
-            "ldm r0!, {{r6-r9}}",
-            "ldm r1!, {{r10-r12, lr}}",
-            "sxtb16 r2, r6",
-            "smlad r4, r2, r10, r4",
-            "smlad r5, r6, r10, r5",
-            "sxtb16 r2, r7",
-            "smlad r4, r2, r11, r4",
-            "smlad r5, r7, r11, r5",
-            "sxtb16 r2, r8",
-            "smlad r4, r2, r12, r4",
-            "smlad r5, r8, r12, r5",
-            "sxtb16 r2, r9",
-            "smlad r4, r2, lr, r4",
-            "smlad r5, r9, lr, r5",
-            ".endr",
-            "29:",
-            "ldr r12, [sp, #12]",
+            // A part has been made.
+            "35:",
+            "add r12, sp, #72",
+            "ldm r12, {{r2, r3, r12, lr}}",
+            "add r5, r5, r2",
+            "add r7, r7, r3",
+            "add r9, r9, r12",
+            "add r11, r11, lr",
+            "ldr r12, [sp, #96]",
             "cmp r1, r12",
-            "bne.w 28b",
-            "sub r5, r5, r4",
-            "asr r5, r5, #8",
-            "ldr pc, [sp, #48]",
+            "it eq",
+            "ldreq pc, [sp, #92]",
+            "add r3, r1, #{PART_BYTES}",
+            next_part!(),
+            "b.w 21b",
             ".p2align 2",
-            "22:",
-            factors!(),
-            one_sum!("r4", "r2", "8"),
-            one_sum!("r5", "r3", "8"),
-            "25:",
-            "ldr r2, [sp, #24]",
-            "strb r4, [r2], #1",
-            "strb r5, [r2], #1",
-            "str r2, [sp, #24]",
-            leave!(""),
-            "b 27f",
-            ".p2align 2",
-            "23:",
-            factors!(),
-            one_sum!("r4", "r2", "10"),
-            one_sum!("r5", "r3", "10"),
-            "ldr r12, [sp, #40]",
-            "ldrb r4, [r12, r4]",
-            "ldrb r5, [r12, r5]",
-            "b 25b",
-            ".p2align 2",
-            "24:",
-            "ldr r12, [sp, #24]",
-            "strd r4, r5, [r12]",
-            "b 26b",
+            // The first begins.
+            "36:",
+            "ldr r3, [sp, #100]",
+            next_part!(),
+            "ldr pc, [sp, #88]",
             "27:",
+            PART_BYTES = const PART_PAIRS * 16,
             inout("r0") tile => _,
             out("r1") _,
             out("r2") _,
             out("r3") _,
             out("r12") _,
-        );
-    }
-}
-
-/// Widens quadruples of int8 into the columns of one pixel of four.
-///
-/// # Safety
-/// `quads` > 0 quadruples are at `input`; twice as many words, every fourth, at `output`.
-#[inline(always)]
-pub(super) unsafe fn widen(input: *const i8, output: *mut u32, quads: usize) {
-    // SAFETY: reads and writes what the caller vouches for.
-    unsafe {
-        asm!(
-            ".arch armv7e-m",
-            "ands {rest}, {quads}, #3",
-            "beq 21f",
-            "20:",
-            "ldr {even}, [{input}], #4",
-            "sxtb16 {odd}, {even}, ror #8",
-            "sxtb16 {even}, {even}",
-            "str {even}, [{output}], #{step}",
-            "str {odd}, [{output}], #{step}",
-            "subs {rest}, {rest}, #1",
-            "bne 20b",
-            "21:",
-            "lsrs {quads}, {quads}, #2",
-            "beq 23f",
-            "22:",
-            ".rept 4",
-            "ldr {even}, [{input}], #4",
-            "sxtb16 {odd}, {even}, ror #8",
-            "sxtb16 {even}, {even}",
-            "str {even}, [{output}], #{step}",
-            "str {odd}, [{output}], #{step}",
-            ".endr",
-            "subs {quads}, {quads}, #1",
-            "bne 22b",
-            "23:",
-            input = inout(reg) input => _,
-            output = inout(reg) output => _,
-            quads = inout(reg) quads => _,
-            even = out(reg) _,
-            odd = out(reg) _,
-            rest = out(reg) _,
-            step = const 16,
-            options(nostack),
-        );
-    }
-}
-
-/// Widens `len` values of each of `pixels` pixels, which follow each other, into columns of four pixels.
-///
-/// # Safety
-/// They are there, and so are columns for them; `len` is at least 4, `pixels` 1 to 4.
-#[inline(always)]
-pub(super) unsafe fn widen_pixels(input: *const i8, columns: *mut u32, len: usize, pixels: usize) {
-    // SAFETY: reads and writes what the caller vouches for, and restores what it pushes.
-    unsafe {
-        asm!(
-            ".arch armv7e-m",
-            "push {{r4-r9}}",
-            // What is left of the last four values.
-            "and r9, r2, #3",
-            "rsb r8, r9, #4",
-            "lsl r8, r8, #3",
-            "20:",
-            "mov r4, r1",
-            "subs r5, r2, #16",
-            "blt 22f",
-            "21:",
-            ".rept 4",
-            "ldr r6, [r0], #4",
-            "sxtb16 r7, r6, ror #8",
-            "sxtb16 r6, r6",
-            "str r6, [r4], #16",
-            "str r7, [r4], #16",
-            ".endr",
-            "subs r5, r5, #16",
-            "bge 21b",
-            "22:",
-            "adds r5, r5, #12",
-            "blt 24f",
-            "23:",
-            "ldr r6, [r0], #4",
-            "sxtb16 r7, r6, ror #8",
-            "sxtb16 r6, r6",
-            "str r6, [r4], #16",
-            "str r7, [r4], #16",
-            "subs r5, r5, #4",
-            "bge 23b",
-            "24:",
-            "cmp r9, #0",
-            "beq 25f",
-            "add r0, r0, r9",
-            "ldr r6, [r0, #-4]",
-            "lsr r6, r6, r8",
-            "sxtb16 r7, r6, ror #8",
-            "sxtb16 r6, r6",
-            "pkhbt r5, r6, r7, lsl #16",
-            "str r5, [r4]",
-            "cmp r9, #3",
-            "itt eq",
-            "pkhtbeq r5, r7, r6, asr #16",
-            "streq r5, [r4, #16]",
-            "25:",
-            "add r1, r1, #4",
-            "subs r3, r3, #1",
-            "bne 20b",
-            "pop {{r4-r9}}",
-            inout("r0") input => _,
-            inout("r1") columns => _,
-            in("r2") len,
-            inout("r3") pixels => _,
         );
     }
 }

@@ -2,18 +2,17 @@
 
 use core::arch::asm;
 
-use super::layout::{SIDE, WORDS, fits, row_words};
+use super::layout::{SIDE, WORDS, row_words};
 use super::weights::weight;
 use super::{Dsp, Isa};
 use crate::isa::{Convolution, Finish};
 use crate::maps::Code;
 use crate::requantize::TABLE_LEN;
-use crate::residual::Residual;
 
 /// The taps of the pairs: two of each row, then the third ones of two rows.
 const PAIRS: [[usize; 2]; 4] = [[0, 1], [3, 4], [6, 7], [2, 5]];
 
-/// Runs the convolution; none where it is of another kind.
+/// Runs a convolution that [`DspLoop::OneInput`](super::layout::DspLoop) is for; none where its scratch is too short.
 #[inline(always)]
 pub(super) fn run<X: Code, F: Finish>(
     convolution: &Convolution<'_, X>,
@@ -23,7 +22,7 @@ pub(super) fn run<X: Code, F: Finish>(
 ) -> Option<()> {
     let Convolution { geometry, weights, input, .. } = *convolution;
     let (width, out_c) = (geometry.output.width, geometry.output.channels);
-    let finish = finish.to_int8().filter(|finish| fits(geometry) && matches!(finish.residual, Residual::None))?;
+    let finish = finish.to_int8()?;
     let requantize = &finish.epilogue.requantize;
     let multipliers = requantize.multipliers.get(..out_c)?;
     let output = F::bytes(output)?;

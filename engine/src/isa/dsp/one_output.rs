@@ -3,6 +3,7 @@
 use core::arch::asm;
 
 use super::Dsp;
+use super::layout::{GROUP as PIXELS, SIDE, STEP};
 use super::op::{smlad, sxtb16};
 use super::requantize::apply;
 use crate::conditioning::at;
@@ -12,14 +13,7 @@ use crate::isa::{Convolution, Finish};
 use crate::maps::Code;
 use crate::residual::Residual;
 
-/// Rows and columns of the kernel.
-const SIDE: usize = 3;
-/// Pixels of a group.
-const PIXELS: usize = 4;
-/// Words of a step: the weights of four channels under a row of the kernel, and the way to their inputs.
-const STEP: usize = 2 * SIDE + 1;
-
-/// Runs the convolution; none where it is of another kind.
+/// Runs a convolution that [`DspLoop::OneOutput`](super::layout::DspLoop) is for; none where its scratch is too short.
 #[inline(always)]
 pub(super) fn run<X: Code, F: Finish>(
     convolution: &Convolution<'_, X>,
@@ -28,9 +22,6 @@ pub(super) fn run<X: Code, F: Finish>(
     output: &mut [F::Element],
 ) -> Option<()> {
     let Convolution { geometry, weights, input, .. } = *convolution;
-    if geometry.output.channels != 1 || input.channels[1] > 0 {
-        return None;
-    }
     let zero_point = input.zero_points[0].into();
     let mut rows = Rows::new(geometry, X::bytes(input.maps[0])?, [zero_point, convolution.bias(0)], weights, scratch)?;
     let plain = finish.to_int8().filter(|finish| matches!(finish.residual, Residual::None));
@@ -69,7 +60,7 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// None where the loops are not made for the shape.
+    /// None where scratch is too short.
     #[inline(never)]
     fn new(
         geometry: &'a Geometry,
@@ -79,8 +70,7 @@ impl<'a> Rows<'a> {
         scratch: &'a mut [i32],
     ) -> Option<Self> {
         let input = geometry.input;
-        let fits = geometry.is_same_3x3() && matches!(input.channels, 16 | 32) && input.width >= PIXELS + 2;
-        let (table, rest) = scratch.split_at_mut_checked(PIXELS + SIDE * input.channels / 4 * STEP).filter(|_| fits)?;
+        let (table, rest) = scratch.split_at_mut_checked(PIXELS + SIDE * input.channels / 4 * STEP)?;
         let sums = rest.get_mut(..input.width)?;
         Some(Self { geometry, map, weights, zero_point, bias, starts: [0; 3], table, sums })
     }
@@ -112,7 +102,8 @@ impl<'a> Rows<'a> {
         // The last group ends before the last pixel, and may overlap.
         let last = width - 1 - PIXELS;
         let [left, right, _] = self.starts;
-        // SAFETY: the columns from 0 to `PIXELS · whole + 1` are on the map, and `new` has found `whole` not to be 0.
+        // SAFETY: the columns from 0 to `PIXELS · whole + 1` are on the map, and `whole` is not 0, as the loop is for rows of six
+        // pixels and more.
         unsafe { groups::<C>(column(0), table, sums.wrapping_add(1), whole) };
         // SAFETY: so are the last `PIXELS + 2`.
         unsafe { groups::<C>(column(last - 1), table, sums.wrapping_add(last), 1) };

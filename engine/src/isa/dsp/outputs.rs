@@ -160,13 +160,15 @@ impl Outputs {
     }
 }
 
-/// Finishes `count` channels after `first` + `done`, up to four, of two tiles to codes that are no plain int8's.
+/// Finishes `count` channels after `first` + `done`, up to four, of two tiles to codes that are no plain int8's, or whose
+/// biases are `late`: not in the rows.
 #[inline(never)]
 pub(super) fn one_by_one<F: Finish, const ENLARGED: bool>(
     finish: &F,
     places: &[Option<Place>; TILES],
     [first, done, count]: [usize; 3],
     rows: &[i32; 64],
+    late: Option<[i32; CHANNELS]>,
     output: &mut [F::Element],
 ) {
     let rows = rows.as_chunks::<{ 2 * TILES * CHANNELS }>().0;
@@ -187,11 +189,14 @@ pub(super) fn one_by_one<F: Finish, const ENLARGED: bool>(
                 })
             });
             let pixels = [above, below].into_iter().take(1 + usize::from(below != above));
-            for (start, sums) in pixels.zip([&upper, &lower]) {
+            for (start, mut sums) in pixels.zip([upper, lower]) {
+                if let Some(biases) = late {
+                    sums.iter_mut().zip(biases).for_each(|(sum, bias)| *sum = sum.wrapping_add(bias));
+                }
                 let index = start + right * pixel + done;
                 let outs = output.get_mut(index..).unwrap_or_default();
                 let len = outs.len().min(count);
-                finish.finish::<Dsp>(sums, first + done, index, outs.get_mut(..len).unwrap_or_default());
+                finish.finish::<Dsp>(&sums, first + done, index, outs.get_mut(..len).unwrap_or_default());
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Patches of the input, widened into a tile's columns.
 
-use super::dot::{widen, widen_pixels};
 use super::halo::Halo;
+use super::widen::{spread_codes, widen, widen_pixels};
 use super::{Dsp, Isa};
 use crate::geometry::{Geometry, Piece};
 use crate::maps::{Code, Maps};
@@ -189,20 +189,22 @@ fn put<X: Code>(piece: Piece<'_, X>, columns: &mut [u32], pixel: usize, tap: usi
             (quads_end..end).for_each(|tap| one(columns, tap, value));
         }
         Piece::Values(values) => {
-            let Some(bytes) = X::bytes(values) else {
-                (tap..end).zip(values).for_each(|(tap, value)| one(columns, tap, (*value).into()));
-                return;
-            };
-            (tap..quads_start).zip(bytes).for_each(|(tap, value)| one(columns, tap, (*value).into()));
+            (tap..quads_start).zip(values).for_each(|(tap, value)| one(columns, tap, (*value).into()));
             let quads = (quads_end - quads_start) / 4;
             let first = quads_start / 2 * PIXELS + pixel;
             if quads > 0 && first + (2 * quads - 1) * PIXELS < columns.len() {
-                let input = bytes.as_ptr().wrapping_add(quads_start - tap);
-                // SAFETY: the piece has whole quadruples from `quads_start` to `quads_end`, and the last word has just
-                // been found to lie within the columns.
-                unsafe { widen(input, columns.as_mut_ptr().wrapping_add(first), quads) };
+                let (input, output) =
+                    (values.as_ptr().wrapping_add(quads_start - tap), columns.as_mut_ptr().wrapping_add(first));
+                if X::bytes(values).is_some() {
+                    // SAFETY: the piece has whole quadruples from `quads_start` to `quads_end`, and the last word has just
+                    // been found to lie within the columns.
+                    unsafe { widen(input.cast(), output, quads) };
+                } else {
+                    // SAFETY: see above; what is no int8 is int16.
+                    unsafe { spread_codes(input.cast(), output, quads) };
+                }
             }
-            let rest = bytes.get(quads_end - tap..).unwrap_or_default();
+            let rest = values.get(quads_end - tap..).unwrap_or_default();
             (quads_end..end).zip(rest).for_each(|(tap, value)| one(columns, tap, (*value).into()));
         }
     }

@@ -2,8 +2,8 @@
 
 use core::arch::asm;
 
-/// The most pairs of input channels.
-pub(super) const MAX_PAIRS: usize = 32;
+/// Pairs of input channels that the body is made for; more take it several times.
+const BODY_PAIRS: usize = 32;
 
 /// What the products of a block of four channels and two tiles are made of.
 #[repr(C)]
@@ -12,7 +12,7 @@ pub(super) struct Products {
     pub weights: *const i16,
     /// The tiles' v, `[pairs][positions][2 tiles]` of words.
     pub columns: *const i16,
-    /// See [`skip`].
+    /// See [`Entry::skip`].
     pub skip: usize,
     /// `[rows][left, right][2 tiles][4 channels]`: a row's two results.
     pub rows: *mut i32,
@@ -20,15 +20,35 @@ pub(super) struct Products {
     pub bias: *const i32,
     /// 1 where the last row is wanted, of which lower outputs alone are made; else 0.
     pub last: usize,
+    /// See [`Entry::passes`].
+    pub passes: usize,
+    /// See [`Entry::first`].
+    pub first: usize,
 }
 
 /// Bytes of a pair's instructions.
 const PAIR_BYTES: usize = 44;
 
-/// Where so many pairs of input channels, at least 1, enter the body, which is made for [`MAX_PAIRS`]: so far from its
-/// start, and 1 because its code is Thumb.
-pub(super) const fn skip(pairs: usize) -> usize {
-    MAX_PAIRS.saturating_sub(pairs) * PAIR_BYTES + 1
+/// Where a number of pairs of input channels enters the body, in bytes from its start, and 1 because its code is Thumb.
+#[derive(Clone, Copy)]
+pub(super) struct Entry {
+    /// Into the body; or behind it, where [`BODY_PAIRS`] are too few.
+    pub skip: usize,
+    /// Whole passes of the body after the first one, which is entered at `first`; 0 where `skip` leads into the body.
+    pub passes: usize,
+    /// Where the first of several passes enters.
+    pub first: usize,
+}
+
+impl Entry {
+    /// Of so many pairs, at least 1.
+    pub(super) const fn of(pairs: usize) -> Self {
+        let of_first = pairs.saturating_sub(1) % BODY_PAIRS + 1;
+        let (first, passes) = ((BODY_PAIRS - of_first) * PAIR_BYTES + 1, pairs.saturating_sub(of_first) / BODY_PAIRS);
+        // Behind the body and the instruction that leaves it.
+        let skip = if passes > 0 { BODY_PAIRS * PAIR_BYTES + 4 + 1 } else { first };
+        Self { skip, passes, first }
+    }
 }
 
 /// The way to position `$offset`, and where to come back.
@@ -115,7 +135,8 @@ macro_rules! block {
         asm!(
             ".arch armv7e-m",
             "push {{r4-r11, lr}}",
-            "sub sp, sp, #56",
+            "sub sp, sp, #68",
+            "str r0, [sp, #56]",
             "ldm r0, {{r0-r3, r12, lr}}",
             "ldm r12, {{r4-r7}}",
             "mov r8, r4",
@@ -150,9 +171,39 @@ macro_rules! block {
             "smlad r10, r2, lr, r10",
             "smlad r11, r3, lr, r11",
             ".endr",
-            "ldr pc, [sp]",
+            "ldr.w pc, [sp]",
+            // Several passes: sums that begin with what there is, and, as far behind as one pair is from the next, those
+            // that the first pair has started.
+            "ldr.w r3, [sp, #56]",
+            "ldr.w r2, [r3, #24]",
+            "ldr.w r3, [r3, #28]",
+            "b.w 27f",
+            ".rept 7",
+            "nop.w",
+            ".endr",
+            "ldr.w r3, [sp, #56]",
+            "ldr.w r2, [r3, #24]",
+            "ldr.w r3, [r3, #28]",
+            "add.w r3, r3, #{PAIR_BYTES}",
+            "27:",
+            // The passes that are left, and the way back, which each of them would take.
+            "str r2, [sp, #60]",
+            "ldr r2, [sp]",
+            "str r2, [sp, #64]",
+            "adr.w r2, 28f + 1",
+            "str r2, [sp]",
+            "adr.w r2, 25b",
+            "add r3, r3, r2",
+            "bx r3",
+            ".p2align 2",
+            "28:",
+            "ldr r2, [sp, #60]",
+            "subs r2, r2, #1",
+            "str r2, [sp, #60]",
+            "bpl.w 25b",
+            "ldr pc, [sp, #64]",
             "26:",
-            "add sp, sp, #56",
+            "add sp, sp, #68",
             "pop {{r4-r11, lr}}",
             PAIR_BYTES = const PAIR_BYTES,
             inout("r0") $products => _,

@@ -3,20 +3,19 @@
 use super::gather;
 use super::op::{pkhbt, pkhtb};
 use super::outputs::{CHANNELS, Finisher, Outputs, Place, TILES, one_by_one, shift};
-use super::products::{MAX_PAIRS, Products, block, enlarged_block, skip};
+use super::products::{Entry, Products, block, enlarged_block};
 use super::rise;
 use super::spread::{self, Spread};
 use crate::epilogue::Epilogue;
 use crate::geometry::Geometry;
 use crate::isa::winograd::{self, MAX_POSITIONS, Winograd, block_len, positions};
 use crate::isa::{Finish, Isa, ToInt8};
-use crate::maps::Code;
+use crate::maps::{Code, Maps};
+use crate::requantize::FINE_HALF;
 use crate::shape::Shape;
 
 /// Rows and columns of a tile of inputs, at most.
 const SIDE: usize = 4;
-/// The most input channels.
-const MAX_CHANNELS: usize = 2 * MAX_PAIRS;
 /// Columns of two neighbouring tiles of inputs.
 const COLUMNS: usize = SIDE + 2;
 /// Bytes of a patch's pixel: more channels are copied in turn.
@@ -26,31 +25,18 @@ const PATCH_BYTES: usize = 32;
 type Patch = [u32; PATCH_WORDS];
 const PATCH_WORDS: usize = SIDE * COLUMNS * PATCH_BYTES / 4 + 2;
 
-/// See [`Isa::winograd`].
-pub(super) fn run<I: Isa, X: Code, F: Finish>(
-    winograd: &Winograd<'_, X>,
-    finish: &F,
-    scratch: &mut [i32],
-    output: &mut [F::Element],
-) {
-    let geometry = winograd.geometry;
-    let enlarged = positions(geometry.upsample) == 9;
-    let [first, second] = winograd.input.channels;
-    let fits = geometry.input.channels <= MAX_CHANNELS
-        && (second == 0 || first.is_multiple_of(4))
-        && finish.to_int8().map_or_else(|| enlarged || are_small(winograd), |to| to_int8_fits(to, winograd));
-    if fits {
-        tiles::<I, X, F>(winograd, finish, scratch, output);
-    } else {
-        definition::<I, X, F>(winograd, finish, scratch, output);
+/// Whether results may be made of four times the sums, biases and residual included, which then fit int32. An enlarged map's
+/// are the sums themselves.
+fn are_small<X: Code>(winograd: &Winograd<'_, X>, to: Option<&ToInt8<'_>>) -> bool {
+    let largest = |values: &[i32]| values.iter().fold(0, |all, value| all | (value ^ value >> 31)) as u64;
+    if positions(winograd.geometry.upsample) == 9 || to.is_some_and(|to| to.epilogue.requantize.shift >= 2) {
+        return true;
     }
-}
-
-/// Whether int8 can be made of four times the sums, where these are not of an enlarged map.
-fn to_int8_fits<X>(to: &ToInt8<'_>, winograd: &Winograd<'_, X>) -> bool {
-    let Epilogue { residual_multipliers: factors, requantize, .. } = to.epilogue;
-    let are_small = || are_small(winograd) && factors.iter().all(|factor| factor.unsigned_abs() < 1 << 20);
-    positions(winograd.geometry.upsample) == 9 || requantize.shift >= 2 || are_small()
+    let half = if X::bytes(&[]).is_some() { 128 } else { FINE_HALF as u64 };
+    let products = (winograd.geometry.input.channels * winograd::TAPS) as u64 * 128 * half;
+    let biases: u64 = winograd.biases.into_iter().map(largest).sum();
+    let residual = to.map_or(0, |to| largest(to.epilogue.residual_multipliers) * 128);
+    products + biases + residual < 1 << 29
 }
 
 /// What finishes blocks of int8.
@@ -66,25 +52,9 @@ fn finisher(epilogue: &Epilogue<'_>, enlarged: bool) -> Finisher {
     }
 }
 
-/// Apart, because its stack would be everyone's.
+/// See [`Isa::winograd`]: tile by tile.
 #[inline(never)]
-fn definition<I: Isa, X: Code, F: Finish>(
-    winograd: &Winograd<'_, X>,
-    finish: &F,
-    scratch: &mut [i32],
-    output: &mut [F::Element],
-) {
-    winograd::run::<I, X, F>(winograd, finish, scratch, output);
-}
-
-/// Whether four times every sum fits int32, as products of so few channels leave room for biases.
-fn are_small<X>(winograd: &Winograd<'_, X>) -> bool {
-    winograd.biases.into_iter().flatten().all(|bias| bias.unsigned_abs() < 1 << 26)
-}
-
-/// Tile by tile.
-#[inline(never)]
-fn tiles<I: Isa, X: Code, F: Finish>(
+pub(super) fn run<I: Isa, X: Code, F: Finish>(
     winograd: &Winograd<'_, X>,
     finish: &F,
     scratch: &mut [i32],
@@ -97,10 +67,16 @@ fn tiles<I: Isa, X: Code, F: Finish>(
     let block_len = block_len(&I::WIDE, geometry);
     let out_c = geometry.output.channels.next_multiple_of(CHANNELS);
     let Some((biases, scratch)) = scratch.split_at_mut_checked(out_c) else { return };
+    // Biases that are too large are added to the results.
+    let small = are_small(winograd, finish.to_int8());
     winograd.fill_bias(biases, shift(enlarged));
+    if !small {
+        biases.fill(0);
+    }
     let Some((rows, columns)) = scratch.split_first_chunk_mut::<64>() else { return };
     let all = winograd.tiles();
-    let gather = finish.to_int8().map(|to| finisher(to.epilogue, enlarged));
+    let gather = finish.to_int8().filter(|_| small).map(|to| finisher(to.epilogue, enlarged));
+    let Entry { skip, passes, first } = Entry::of(pairs);
     let mut patch = [0; PATCH_WORDS];
     let (mut y, mut x) = (0, 0);
     while y < all.height {
@@ -126,10 +102,12 @@ fn tiles<I: Isa, X: Code, F: Finish>(
         let mut products = Products {
             weights: winograd.weights.as_ptr(),
             columns: columns.as_ptr().cast(),
-            skip: skip(pairs),
+            skip,
             rows: rows.as_mut_ptr(),
             bias: biases.as_ptr(),
             last,
+            passes,
+            first,
         };
         let int8 = finish.to_int8().zip(gather).zip(F::bytes(output));
         let mut outputs = int8.map(|((to, gather), output)| {
@@ -159,9 +137,13 @@ fn tiles<I: Isa, X: Code, F: Finish>(
                         outputs.rest(to, &places, channels, output);
                     }
                 }
-                (Some(_), None) => {}
-                (None, _) if enlarged => one_by_one::<F, true>(finish, &places, channels, rows, output),
-                (None, _) => one_by_one::<F, false>(finish, &places, channels, rows, output),
+                (_, None) if enlarged => one_by_one::<F, true>(finish, &places, channels, rows, None, output),
+                (_, None) => {
+                    let start = channels[0] + channels[1];
+                    let late = (!small).then(|| core::array::from_fn(|channel| winograd.bias(start + channel)));
+                    one_by_one::<F, false>(finish, &places, channels, rows, late, output);
+                }
+                (None, Some(_)) => {}
             }
         }
     }
@@ -182,8 +164,13 @@ fn spread<X: Code>(
     // Counted from the row above the map, whether there is one or the first tile begins in the map.
     let (y, x, side_x) = ((scale * y + 1).saturating_sub(above), scale * x, side + 2 * (tiles - 1));
     let inside = y > 0 && x > 0 && y + side - 1 <= height && x + side_x - 1 <= width;
-    for (part, (map, channels)) in winograd.input.maps.into_iter().zip(winograd.input.channels).enumerate() {
-        let in_map = inside && channels % 4 == 0;
+    let Maps { maps, channels: [in_first, in_second], .. } = winograd.input;
+    // Where the second map's channels would begin within a quadruple, both maps' are put together in the patch.
+    let joined = in_second > 0 && in_first % 4 != 0;
+    let runs = if joined { [in_first + in_second, 0] } else { [in_first, in_second] };
+    let mut before = 0;
+    for (map, channels) in maps.into_iter().zip(runs) {
+        let in_map = inside && channels % 4 == 0 && !joined;
         let (mut first, at_once) = (0, if in_map { channels } else { PATCH_BYTES / size_of::<X>() });
         while first < channels {
             let count = at_once.min(channels - first);
@@ -194,7 +181,7 @@ fn spread<X: Code>(
                 let pixel = channels * size_of::<X>();
                 Spread { input: map.as_ptr().wrapping_add(start).cast(), row: width * pixel, pixel, output }
             } else {
-                copy(winograd, part, [first, count], [y, x], [side, side_x], patch);
+                copy(winograd, [before + first, count], [y, x], [side, side_x], patch);
                 let pixel = count * size_of::<X>();
                 Spread { input: patch.as_ptr().cast(), row: COLUMNS * pixel, pixel, output }
             };
@@ -211,6 +198,7 @@ fn spread<X: Code>(
             }
             first += count;
         }
+        before += channels;
     }
 }
 
@@ -264,27 +252,51 @@ unsafe fn whole<X: Code>(spread: &Spread, quads: usize, side: usize, tiles: usiz
     }
 }
 
-/// Copies some channels of a tile's inputs, the first of which is the one before `corner`'s in both directions, with what
-/// stands for 0 outside the map.
+/// Copies `count` channels from channel `first` on, of both maps side by side, of a tile's inputs, the first of which is the
+/// one before the corner at `[y, x]` in both directions, with what stands for 0 outside the map.
 #[inline(never)]
 fn copy<X: Code>(
+    winograd: &Winograd<'_, X>,
+    [first, count]: [usize; 2],
+    corner: [usize; 2],
+    size: [usize; 2],
+    patch: &mut Patch,
+) {
+    let [of_first, of_second] = winograd.input.channels;
+    // Where each map's channels begin, and how many of them are wanted.
+    let end = first + count;
+    let in_first = end.min(of_first).saturating_sub(first);
+    let (second, in_second) = (first.saturating_sub(of_first), (count - in_first).min(of_second));
+    let (to, step) = (patch.as_mut_ptr().cast::<i8>(), count * size_of::<X>());
+    if in_first > 0 {
+        copy_part(winograd, 0, [first, in_first], corner, size, to, step);
+    }
+    if in_second > 0 {
+        let to = to.wrapping_add(in_first * size_of::<X>());
+        copy_part(winograd, 1, [second, in_second], corner, size, to, step);
+    }
+}
+
+/// Copies some channels of one map, to `to` in the patch, whose pixels lie `step` bytes apart.
+#[inline(always)]
+fn copy_part<X: Code>(
     winograd: &Winograd<'_, X>,
     part: usize,
     [channel, count]: [usize; 2],
     [y, x]: [usize; 2],
     [rows, columns]: [usize; 2],
-    patch: &mut Patch,
+    mut to: *mut i8,
+    step: usize,
 ) {
     let Shape { height, width, .. } = winograd.geometry.input;
     let (map, channels) = (winograd.input.maps[part & 1], winograd.input.channels[part & 1]);
     let nothing = [X::from_zero_point(winograd.input.zero_points[part & 1]); PATCH_BYTES];
     let nothing: *const i8 = nothing.as_ptr().cast();
-    let [pixel, step] = [channels, count].map(|count| count * size_of::<X>());
+    let [pixel, len] = [channels, count].map(|count| count * size_of::<X>());
     let left = usize::from(x == 0);
     let on = (width + 1).saturating_sub(x).min(columns).saturating_sub(left);
     // All channels of neighbours lie side by side.
-    let [pixels, bytes] = if count == channels { [1, on * step] } else { [on, step] };
-    let mut to = patch.as_mut_ptr().cast::<i8>();
+    let [pixels, bytes] = if [pixel, len] == [step; 2] { [1, on * step] } else { [on, len] };
     for row in y..y + rows {
         let (inside, mut before) = ((1..=height).contains(&row), columns);
         if inside {
@@ -297,12 +309,12 @@ fn copy<X: Code>(
             let after = columns - left - on;
             if after > 0 {
                 // SAFETY: the row of the patch goes on.
-                unsafe { spread::copy(nothing, to.wrapping_add(on * step), step, after, [0, step]) };
+                unsafe { spread::copy(nothing, to.wrapping_add(on * step), len, after, [0, step]) };
             }
         }
         if before > 0 {
             // SAFETY: so many pixels are in the row of the patch.
-            unsafe { spread::copy(nothing, to, step, before, [0, step]) };
+            unsafe { spread::copy(nothing, to, len, before, [0, step]) };
         }
         to = to.wrapping_add(COLUMNS * step);
     }
@@ -311,25 +323,62 @@ fn copy<X: Code>(
 /// See [`Isa::winograd_weights`].
 pub(super) fn weights<I: Isa>(geometry: &Geometry, plain: &[i8], transformed: &mut [i16]) {
     let in_c = geometry.input.channels;
-    let channel_len = (in_c * winograd::TAPS).max(1);
-    let count = plain.len() / channel_len;
-    let whole = in_c > 0
-        && in_c.is_multiple_of(4)
-        && count.is_multiple_of(CHANNELS)
-        && transformed.len() >= count / CHANNELS * block_len(&I::WIDE, geometry)
-        && transformed.as_ptr().cast::<u32>().is_aligned();
-    if !whole {
-        return winograd::weights(I::WIDE, geometry, plain, transformed);
-    }
-    let position_bytes = in_c * CHANNELS * size_of::<i16>();
-    let (block_bytes, channel) = match positions(geometry.upsample) {
-        9 => (9 * position_bytes, rise::channel::<true> as unsafe fn(*const i8, *mut u32, usize, usize)),
-        _ => (16 * position_bytes, rise::channel::<false> as _),
+    let (quads, rest) = (in_c / 4, in_c % 4);
+    let channel_len = in_c.next_multiple_of(4) * winograd::TAPS;
+    let position_words = I::WIDE.padded_taps(in_c) / 2 * CHANNELS;
+    let (positions, channel) = match positions(geometry.upsample) {
+        9 => (9, rise::channel::<true> as unsafe fn(*const i8, *mut u32, usize, usize)),
+        positions => (positions, rise::channel::<false> as _),
     };
-    for (index, plain) in plain.chunks_exact(channel_len).enumerate() {
-        let start = index / CHANNELS * block_bytes + index % CHANNELS * size_of::<u32>();
-        let place = transformed.as_mut_ptr().wrapping_byte_add(start).cast();
-        // SAFETY: there are weights of whole quadruples, and words for all positions of whole blocks of channels.
-        unsafe { channel(plain.as_ptr(), place, position_bytes, in_c / 4) };
+    let transformed: &mut [u32] = bytemuck::try_cast_slice_mut(transformed).unwrap_or_default();
+    let channels = plain.chunks_exact(channel_len.max(1));
+    if let Some(last) =
+        transformed.len().checked_sub(positions * position_words).filter(|_| channels.len() % CHANNELS > 0)
+    {
+        // Channels that the last block lacks.
+        transformed.get_mut(last..).unwrap_or_default().fill(0);
+    }
+    for (index, plain) in channels.enumerate() {
+        let start = index / CHANNELS * positions * position_words + index % CHANNELS;
+        let Some(words) = transformed.get_mut(start..start + positions * position_words - index % CHANNELS) else {
+            return;
+        };
+        if quads > 0 {
+            let position_bytes = position_words * size_of::<u32>();
+            // SAFETY: there are weights of whole quadruples, and words for all positions of the block from this channel on.
+            unsafe { channel(plain.as_ptr(), words.as_mut_ptr(), position_bytes, quads) };
+        }
+        if rest > 0 {
+            let plain = plain.get(quads * 4 * winograd::TAPS..).unwrap_or_default();
+            let words = words.get_mut(quads * 2 * CHANNELS..).unwrap_or_default();
+            last_weights(channel, plain, [position_words, rest], words);
+        }
+    }
+}
+
+/// u of the last `rest` input channels, up to three, of an output channel, as [`last_pairs`] joins them.
+#[inline(never)]
+fn last_weights(
+    channel: unsafe fn(*const i8, *mut u32, usize, usize),
+    plain: &[i8],
+    [position_words, rest]: [usize; 2],
+    words: &mut [u32],
+) {
+    // A quadruple's pairs, `CHANNELS` words apart, position by position.
+    const POSITION: usize = 2 * CHANNELS;
+    let mut pairs = [0; MAX_POSITIONS * POSITION];
+    if plain.len() < 4 * winograd::TAPS {
+        return;
+    }
+    // SAFETY: a quadruple's weights are there, and room for two pairs at up to 16 positions.
+    unsafe { channel(plain.as_ptr(), pairs.as_mut_ptr(), POSITION * size_of::<u32>(), 1) };
+    for (words, pairs) in words.chunks_mut(position_words).zip(pairs.as_chunks::<POSITION>().0) {
+        let (even, odd) = (pairs[0], pairs[CHANNELS]);
+        if let Some(word) = words.first_mut() {
+            *word = pkhbt(even, odd);
+        }
+        if let Some(word) = words.get_mut(CHANNELS).filter(|_| rest == 3) {
+            *word = pkhtb(odd, even);
+        }
     }
 }
