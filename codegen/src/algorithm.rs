@@ -9,9 +9,10 @@
 //! flash of Winograd's. Winograd's method needs 9, because the enlarged map repeats each pixel and seven of the 16
 //! products vanish, and gives the direct way's bits. So the four small convolutions are not among the algorithms.
 
+use grano::isa::{DspLoop, Operands};
 use grano::kernel::winograd;
 
-use crate::cost::{Cost, Fine, Work};
+use crate::cost::{Convolution, Cost, Count, Fine, Work};
 use crate::geometry::Geometry;
 use crate::kernel::Element;
 use crate::op::Kernel;
@@ -37,6 +38,8 @@ pub enum Algorithm {
 pub struct Candidate {
     /// How.
     pub algorithm: Algorithm,
+    /// The engine's loop, where a chip has several for direct convolutions.
+    pub path: Option<DspLoop>,
     /// Predicted, see [`Cost`]; of all strips.
     pub instructions: u64,
     /// Bytes of weights, filled up to whole words.
@@ -54,8 +57,8 @@ const LEAST_GAIN: f64 = 0.05;
 pub fn candidates(kernel: &Kernel, maps: &[Element], strips: &[Geometry], target: Target) -> Vec<Candidate> {
     let Some(sums) = kernel.kernel().sums() else { return Vec::new() };
     let half = maps.iter().map(Element::half).max().unwrap_or_default();
-    let fine = Fine { reads: half > 128, writes: matches!(kernel, Kernel::Conv2dFine(_)) };
-    let candidate = |algorithm| candidate(&sums.geometry, strips, fine, algorithm, target);
+    let candidate =
+        |algorithm| candidate(&sums.geometry, strips, &convolution(kernel, half, algorithm, target), algorithm, target);
     let mut all = vec![candidate(Algorithm::Direct)];
     let is_head = matches!(kernel, Kernel::Conv2dHead(_));
     if !is_head && winograd::fits(&sums.geometry.engine(), half) {
@@ -74,14 +77,40 @@ pub fn candidates(kernel: &Kernel, maps: &[Element], strips: &[Geometry], target
     all
 }
 
-fn candidate(geometry: &Geometry, strips: &[Geometry], fine: Fine, algorithm: Algorithm, target: Target) -> Candidate {
-    let parts = if strips.is_empty() { std::slice::from_ref(geometry) } else { strips };
-    let (engine, packing, wide) = (geometry.engine(), target.packing(), target.wide_packing());
+/// The units of work in a kernel that reads maps of one type and runs as a whole by an algorithm; none where there is no
+/// choice.
+#[must_use]
+pub fn counts(kernel: &Kernel, maps: Element, algorithm: Algorithm, target: Target) -> Option<Vec<Count>> {
+    let geometry = kernel.kernel().sums()?.geometry;
+    Some(Cost::of(target).counts(&geometry, &convolution(kernel, maps.half(), algorithm, target)))
+}
+
+/// A kernel on codes from −`half` to `half` − 1 as the cost model sees it.
+fn convolution(kernel: &Kernel, half: i32, algorithm: Algorithm, target: Target) -> Convolution {
+    let fine = Fine { reads: half > 128, writes: matches!(kernel, Kernel::Conv2dFine(_)) };
+    let (writes_int8, adds) = match kernel {
+        Kernel::Conv2dInt8(kernel) => (true, !kernel.residual_multipliers.is_empty()),
+        _ => (false, false),
+    };
+    let maps = kernel.kernel().sums().map_or(1, |sums| 1 + usize::from(sums.channels[1] > 0));
+    let loops = (target.isa() == "Dsp").then_some(Operands { reads_int8: !fine.reads, maps, writes_int8, adds });
     let work = match algorithm {
         Algorithm::Direct => Work::Direct,
         Algorithm::Winograd => Work::Winograd { group: None },
         Algorithm::WinogradInRam { group } => Work::Winograd { group: Some(group) },
     };
+    Convolution { work, fine, packings: [target.packing(), target.wide_packing()], loops }
+}
+
+fn candidate(
+    geometry: &Geometry,
+    strips: &[Geometry],
+    convolution: &Convolution,
+    algorithm: Algorithm,
+    target: Target,
+) -> Candidate {
+    let parts = if strips.is_empty() { std::slice::from_ref(geometry) } else { strips };
+    let (engine, [packing, wide]) = (geometry.engine(), convolution.packings);
     let (flash_bytes, scratch_words) = match algorithm {
         Algorithm::Direct => {
             let words = parts.iter().map(|part| target.scratch_words(&part.engine()));
@@ -94,11 +123,22 @@ fn candidate(geometry: &Geometry, strips: &[Geometry], fine: Fine, algorithm: Al
             (winograd::plain_len(&engine), winograd::scratch_words(&wide, &engine, Some(group)))
         }
     };
+    let direct = convolution.loops.filter(|_| algorithm == Algorithm::Direct);
     Candidate {
         algorithm,
-        instructions: Cost::of(target).convolution(parts, work, fine, [packing, wide]),
+        path: direct.zip(parts.first()).map(|(operands, part)| DspLoop::of(&part.engine(), operands)),
+        instructions: Cost::of(target).convolution(parts, convolution),
         flash_bytes: flash_bytes.next_multiple_of(4),
         scratch_words,
+    }
+}
+
+impl std::fmt::Display for Candidate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.path {
+            Some(path) => f.pad(&format!("{}, {}", self.algorithm, path.name())),
+            None => self.algorithm.fmt(f),
+        }
     }
 }
 
@@ -168,8 +208,10 @@ mod tests {
         let sums = kernel.kernel().sums().unwrap();
         let strips = [[0, 4], [4, 8], [8, 12], [12, 14]].map(|rows| sums.geometry.rows(rows));
         let [whole, parts] = [&[][..], &strips].map(|strips| candidates(&kernel, &[INT8], strips, Target::CortexM4));
-        // Whole tiles and blocks: nothing.
-        assert_eq!(whole[..2], parts[..2]);
+        // Whole tiles and blocks: what every call takes.
+        assert!(whole[0].instructions <= parts[0].instructions);
+        assert!(parts[0].instructions < whole[0].instructions + whole[0].instructions / 50);
+        assert_eq!(whole[1], parts[1]);
         // Weights are transformed once a strip.
         assert!(parts[2].instructions > whole[2].instructions && parts[2].scratch_words == whole[2].scratch_words);
     }

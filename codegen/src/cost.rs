@@ -4,7 +4,7 @@
 //! in the engine's inner loops, loads and loops included. They choose between algorithms and fill the report; nothing
 //! else depends on them.
 
-use grano::isa::Packing;
+use grano::isa::{DspLoop, Operands, Packing};
 use grano::kernel::winograd;
 
 use crate::geometry::Geometry;
@@ -18,10 +18,18 @@ pub struct Cost {
     /// The same of one that reads int16.
     pub fine_product: f64,
     /// Per product of a direct 3×3 convolution to a single channel, everything included, where that has a loop of its
-    /// own.
-    pub one_output: Option<f64>,
+    /// own: [`DspLoop::OneOutput`].
+    pub one_output: f64,
+    /// Per element of the result of [`DspLoop::OneInput`], everything included.
+    pub one_input: f64,
+    /// Per product of [`DspLoop::OnePixel`], of int8 and of int16.
+    pub one_pixel: [f64; 2],
     /// Per element of the patches that a direct convolution gathers.
     pub column: f64,
+    /// Per row of the kernel in these patches, and per piece of them where maps are enlarged or two.
+    pub row: [f64; 2],
+    /// Per output pixel, per output channel and per direct convolution.
+    pub each: [f64; 3],
     /// What more where channels are no whole quadruples.
     pub odd_column: f64,
     /// Per element of a convolution's result: bias, requantisation, activation, store.
@@ -34,6 +42,9 @@ pub struct Cost {
     pub transform: f64,
     /// Per element of the result of Winograd's method: transform back, and as for `output`.
     pub wide_output: f64,
+    /// In Winograd's method: per position of a block of channels and tiles, per tile at the map's edge, and per input channel
+    /// of such a tile.
+    pub wide_each: [f64; 3],
     /// Per tile of Winograd's method, where input channels are no whole quadruples, and where output channels are none.
     pub odd_tile: [f64; 2],
     /// Per transformed weight, where weights are transformed when they are used.
@@ -63,6 +74,30 @@ pub struct Fine {
     pub writes: bool,
 }
 
+/// A convolution as the cost model sees it, beside its geometry.
+#[derive(Clone, Copy, Debug)]
+pub struct Convolution {
+    /// By which algorithm.
+    pub work: Work,
+    /// What of it is int16.
+    pub fine: Fine,
+    /// The chip's, of direct convolutions and of [`winograd`].
+    pub packings: [Packing; 2],
+    /// What decides between the loops of the Arm DSP extension; none on other chips.
+    pub loops: Option<Operands>,
+}
+
+/// So many units of work, and what each takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Count {
+    /// Its name, unique to its coefficient.
+    pub unit: &'static str,
+    /// How many.
+    pub number: usize,
+    /// Instructions a unit.
+    pub coefficient: f64,
+}
+
 impl Cost {
     /// Of a chip.
     #[must_use]
@@ -80,58 +115,99 @@ impl Cost {
     /// Instructions of a convolution that is computed in parts, such as strips of its rows. What they count is summed
     /// before it is rounded, so that parts never seem to take less than the whole.
     #[must_use]
-    pub fn convolution(&self, parts: &[Geometry], work: Work, fine: Fine, packings: [Packing; 2]) -> u64 {
-        let mut all: Vec<(usize, f64)> = Vec::new();
-        for (count, coefficient) in parts.iter().flat_map(|part| self.counts(part, work, fine, packings)) {
-            match all.iter_mut().find(|(_, other)| *other == coefficient) {
-                Some((sum, _)) => *sum += count,
-                None => all.push((count, coefficient)),
+    pub fn convolution(&self, parts: &[Geometry], at: &Convolution) -> u64 {
+        let mut all: Vec<Count> = Vec::new();
+        for count in parts.iter().flat_map(|part| self.counts(part, at)) {
+            match all.iter_mut().find(|other| other.unit == count.unit) {
+                Some(sum) => sum.number += count.number,
+                None => all.push(count),
             }
         }
-        all.into_iter().map(|(count, coefficient)| count as f64 * coefficient).sum::<f64>().round() as u64
+        all.into_iter().map(|count| count.number as f64 * count.coefficient).sum::<f64>().round() as u64
     }
 
-    /// Work of a convolution, and instructions a unit of each kind.
-    fn counts(&self, geometry: &Geometry, work: Work, fine: Fine, [direct, wide]: [Packing; 2]) -> Vec<(usize, f64)> {
-        let Geometry { input: [in_c, ..], output: [out_c, out_h, out_w], .. } = *geometry;
-        let outputs = out_c * out_h * out_w;
-        let products = |packing: Packing, pixels: usize, taps: usize| {
-            pixels.next_multiple_of(packing.pixels) * taps * out_c.next_multiple_of(packing.channels)
-        };
-        let one_output = self.one_output.filter(|_| {
-            let plain = [geometry.stride, geometry.padding, geometry.upsample] == [[1; 2]; 3];
-            let whole = geometry.input[1] == out_h;
-            out_c == 1 && plain && whole && geometry.kernel == [3; 2] && matches!(in_c, 16 | 32)
-        });
-        let product = if fine.reads { self.fine_product } else { self.product };
-        let mut counts = match (work, one_output) {
-            (Work::Direct, Some(product)) => vec![(outputs * geometry.taps(), product)],
-            (Work::Direct, None) => {
-                let columns = out_h * out_w * geometry.taps();
-                let more = if in_c.is_multiple_of(4) { 0.0 } else { self.odd_column };
+    /// Work of a convolution.
+    #[must_use]
+    pub fn counts(&self, geometry: &Geometry, at: &Convolution) -> Vec<Count> {
+        let Geometry { input: [in_c, ..], output: [out_c, out_h, out_w], kernel: [k_h, k_w], .. } = *geometry;
+        let Convolution { work, fine, packings: [direct, wide], loops } = *at;
+        let (outputs, pixels) = (out_c * out_h * out_w, out_h * out_w);
+        let count = |unit, number, coefficient| Count { unit, number, coefficient };
+        let mut counts = match work {
+            Work::Direct => {
+                let engine = geometry.engine();
+                let taps = direct.patch_taps(&engine);
+                let which = loops.map(|operands| DspLoop::of(&engine, operands));
+                let product = if fine.reads { ("fine product", self.fine_product) } else { ("product", self.product) };
+                // A last channel without another takes half a block, where nothing is added to it.
+                let halves = loops.is_some_and(|operands| operands.writes_int8 && !operands.adds);
+                let blocks = if halves { out_c } else { out_c.next_multiple_of(direct.channels) };
+                let products = match which {
+                    Some(DspLoop::OneOutput) => return vec![count("one output", outputs * taps, self.one_output)],
+                    Some(DspLoop::OneInput) => return vec![count("one input", outputs, self.one_input)],
+                    Some(DspLoop::OnePixel) => {
+                        let [int8, int16] = self.one_pixel;
+                        let (unit, coefficient) = if fine.reads { ("fine pixel", int16) } else { ("one pixel", int8) };
+                        count(unit, taps * out_c.next_multiple_of(direct.channels), coefficient)
+                    }
+                    Some(DspLoop::FourPixels) => {
+                        count(product.0, pixels.next_multiple_of(direct.pixels) * taps * blocks, product.1)
+                    }
+                    None => {
+                        let blocks = out_c.next_multiple_of(direct.channels);
+                        count(product.0, pixels.next_multiple_of(direct.pixels) * taps * blocks, product.1)
+                    }
+                };
+                let has_rows = !in_c.is_multiple_of(4) && k_h * k_w > 1;
+                let maps = loops.map_or(1, |operands| operands.maps);
+                let in_pieces = !has_rows && (maps > 1 || geometry.upsample != [1; 2] || fine.reads);
+                let pieces = if in_pieces { pixels * k_h * k_w * maps } else { 0 };
+                let odd = if in_c.is_multiple_of(4) { 0 } else { pixels * geometry.taps() };
                 vec![
-                    (products(direct, out_h * out_w, direct.patch_taps(&geometry.engine())), product),
-                    (columns, self.column + more),
-                    (outputs, self.output),
+                    products,
+                    count("column", pixels * geometry.taps(), self.column),
+                    count("odd column", odd, self.odd_column),
+                    count("row", pixels * k_h, self.row[0]),
+                    count("piece", pieces, self.row[1]),
+                    count("output", outputs, self.output),
+                    count("pixel", pixels, self.each[0]),
+                    count("channel", out_c, self.each[1]),
+                    count("layer", 1, self.each[2]),
                 ]
             }
-            (Work::Winograd { group }, _) => {
-                let tiles = out_h.div_ceil(2) * out_w.div_ceil(2);
+            Work::Winograd { group } => {
+                let (tiles_h, tiles_w) = (out_h.div_ceil(2), out_w.div_ceil(2));
+                let tiles = tiles_h * tiles_w;
                 let positions = winograd::positions(geometry.upsample);
+                // The lowest tiles of an odd map have no lower outputs: a row of positions is left out on Arm DSP.
+                let rows = if positions == 9 { 3 } else { 4 };
+                let left_out = if loops.is_some() && out_h % 2 == 1 { tiles_w } else { 0 };
                 let passes = group.map_or(1, |group| out_c.div_ceil(group));
                 let weights = if group.is_some() { positions * in_c * out_c } else { 0 };
                 let odd = |channels: usize| if channels.is_multiple_of(4) { 0 } else { tiles };
+                let block = wide.padded_taps(in_c) * out_c.next_multiple_of(wide.channels);
+                let block_count = positions * tiles.div_ceil(wide.pixels) * out_c.div_ceil(wide.channels);
+                // Tiles all of whose inputs are on the map.
+                let [_, in_h, in_w] = geometry.input;
+                let side = if positions == 9 { 2 } else { 3 };
+                let inner = |len: usize| len.saturating_sub(side) / (side - 1);
+                let edges = tiles.saturating_sub(inner(in_h) * inner(in_w));
+                let products =
+                    positions * tiles.next_multiple_of(wide.pixels) * block - positions / rows * left_out * block;
                 vec![
-                    (positions * products(wide, tiles, wide.padded_taps(in_c)), self.wide_product),
-                    (passes * positions * tiles * in_c, self.transform),
-                    (outputs, self.wide_output),
-                    (weights, self.weight),
-                    (passes * odd(in_c), self.odd_tile[0]),
-                    (odd(out_c), self.odd_tile[1]),
+                    count("wide product", products, self.wide_product),
+                    count("transform", passes * positions * tiles * in_c, self.transform),
+                    count("wide output", outputs, self.wide_output),
+                    count("weight", weights, self.weight),
+                    count("wide position", block_count, self.wide_each[0]),
+                    count("edge tile", passes * edges, self.wide_each[1]),
+                    count("edge channel", passes * edges * in_c, self.wide_each[2]),
+                    count("tile of odd inputs", passes * odd(in_c), self.odd_tile[0]),
+                    count("tile of odd outputs", odd(out_c), self.odd_tile[1]),
                 ]
             }
         };
-        counts.extend(fine.writes.then_some((outputs, self.fine_output)));
+        counts.extend(fine.writes.then_some(count("fine output", outputs, self.fine_output)));
         counts
     }
 
@@ -142,22 +218,27 @@ impl Cost {
     }
 }
 
-/// Two products an instruction: the inner loops take 12 instructions for 16 products of int8, 11 for 16 of int16. The
-/// rest of Winograd's method is fitted to counts in QEMU at three sizes (within 4 %: of an odd map, the lowest tiles take
-/// fewer products than this), that of others estimated from the code around them.
+/// Two products an instruction: the inner loops take 12 instructions for 16 products of int8, 11 for 16 of int16. Fitted by
+/// `grano-networks`' example `fit` to 168 layers on a Cortex-M4F, of which 155 are within 25 %; what reads int16 is estimated
+/// from the loops, what writes it from counts at three sizes.
 const DSP: Cost = Cost {
-    product: 12.0 / 16.0,
-    fine_product: 1.5,
-    one_output: Some(1.16),
-    column: 1.2,
-    odd_column: 0.6,
-    output: 13.0,
+    product: 0.785,
+    fine_product: 0.9,
+    one_output: 1.16,
+    one_input: 13.0,
+    one_pixel: [1.02, 1.85],
+    column: 1.74,
+    row: [21.5, 137.0],
+    each: [64.3, 32.9, 600.0],
+    odd_column: 0.68,
+    output: 6.4,
     fine_output: 40.0,
-    wide_product: 11.0 / 16.0,
-    transform: 3.2,
-    wide_output: 16.0,
-    odd_tile: [800.0, 250.0],
-    weight: 3.0,
+    wide_product: 0.723,
+    transform: 3.07,
+    wide_output: 12.9,
+    wide_each: [10.5, 227.0, 9.5],
+    odd_tile: [840.0, 380.0],
+    weight: 2.66,
     element: 7.0,
 };
 
@@ -170,7 +251,12 @@ const HELIUM: Cost = Cost { product: 0.1, fine_product: 0.25, column: 0.08, outp
 const PORTABLE: Cost = Cost {
     product: 4.0,
     fine_product: 4.0,
-    one_output: None,
+    one_output: 0.0,
+    one_input: 0.0,
+    one_pixel: [0.0; 2],
+    row: [0.0; 2],
+    each: [0.0; 3],
+    wide_each: [0.0; 3],
     column: 4.0,
     odd_column: 0.0,
     output: 25.0,
@@ -188,7 +274,12 @@ const PORTABLE: Cost = Cost {
 const CORTEX_M0: Cost = Cost {
     product: 3.64,
     fine_product: 3.64,
-    one_output: None,
+    one_output: 0.0,
+    one_input: 0.0,
+    one_pixel: [0.0; 2],
+    row: [0.0; 2],
+    each: [0.0; 3],
+    wide_each: [0.0; 3],
     column: 8.5,
     odd_column: 0.0,
     output: 83.0,
@@ -206,7 +297,12 @@ const CORTEX_M0: Cost = Cost {
 const RISCV32: Cost = Cost {
     product: 2.3,
     fine_product: 2.3,
-    one_output: None,
+    one_output: 0.0,
+    one_input: 0.0,
+    one_pixel: [0.0; 2],
+    row: [0.0; 2],
+    each: [0.0; 3],
+    wide_each: [0.0; 3],
     column: 7.7,
     odd_column: 0.0,
     output: 71.0,

@@ -16,6 +16,7 @@ pub mod film;
 pub mod functions;
 pub mod layers;
 pub mod mixer;
+pub mod shapes;
 pub mod toy;
 pub mod trio;
 pub mod unet;

@@ -175,6 +175,16 @@ impl Program {
         cargo(bare_metal, subcommand, &self.board).args(["--package", &self.package])
     }
 
+    /// As [`Self::cargo`], for another package of programs for the same board.
+    pub fn cargo_of(&self, bare_metal: &BareMetal, subcommand: &str, package: &str) -> Shell {
+        cargo(bare_metal, subcommand, &self.board).args(["--package", package])
+    }
+
+    /// Where the other package's program is when it has been built.
+    pub fn elf_of(&self, package: &str) -> PathBuf {
+        self.folder().join(package)
+    }
+
     /// The emulator's command line for an ELF file with words for it: none, or the label and the seed of a picture.
     pub fn qemu(&self, elf: &Path, words: &[&str]) -> Result<Shell> {
         let [program, machine @ ..] = self.board.qemu.as_slice() else {

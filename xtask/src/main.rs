@@ -11,6 +11,7 @@
 //! | `flash` | builds a board's firmware and runs it on the board |
 //! | `size` | flash and RAM of every firmware |
 //! | `bench mcu` | instructions by layer, flash, RAM and stack of every firmware, compared with the committed figures |
+//! | `bench shapes` | random layers: predicted instructions against those that a board counts |
 //! | `bench host` | the reference U-Net on one core, in grano and in others' engines; what the host program takes |
 
 mod apt;
@@ -21,6 +22,7 @@ mod firmware;
 mod host;
 mod mcu;
 mod setup;
+mod shapes;
 mod shell;
 mod stages;
 
@@ -98,6 +100,18 @@ enum Bench {
         #[arg(long)]
         board: Option<String>,
     },
+    /// Run random layers in QEMU and compare the plan's instructions with those counted
+    Shapes {
+        /// One board alone, such as qemu-m4f
+        #[arg(long)]
+        board: Option<String>,
+        /// Programs that the layers are spread over
+        #[arg(long, default_value_t = 6)]
+        parts: usize,
+        /// How many of the programs to run, from the first
+        #[arg(long)]
+        take: Option<usize>,
+    },
     /// Run the reference U-Net on one core beside others' engines, and see what the host program takes
     Host {
         /// Write the figures, too
@@ -139,6 +153,9 @@ fn run(command: Command) -> Result<()> {
         Command::Flash { board } => flash(&board),
         Command::Size => size(),
         Command::Bench { bench: Bench::Mcu { bless, board } } => mcu::run(board.as_deref(), bless),
+        Command::Bench { bench: Bench::Shapes { board, parts, take } } => {
+            shapes::run(board.as_deref(), [parts, take.unwrap_or(parts)])
+        }
         Command::Bench { bench: Bench::Host { bless } } => host::bench(bless),
     }
 }

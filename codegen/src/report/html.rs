@@ -125,7 +125,7 @@ fn algorithms(program: &Program) -> Markup {
                 @for (index, (candidate, &verdict)) in choice.candidates.iter().zip(&choice.verdicts).enumerate() {
                     tr.used[verdict == Verdict::Chosen] {
                         td { @if index == 0 { (call.name) } }
-                        td { (candidate.algorithm) }
+                        td { (candidate) }
                         td.number { (thousands(candidate.instructions)) }
                         td.number { (thousands(candidate.flash_bytes as u64)) }
                         td.number { (thousands(4 * candidate.scratch_words as u64)) }

@@ -78,7 +78,7 @@ fn way(program: &Program, index: usize) -> String {
     let Some(choice) = &program.calls[index].choice else { return String::new() };
     let strips = [Some(index), index.checked_sub(1)].into_iter().flatten().find_map(|call| program.calls[call].strips);
     let rows = strips.map_or_else(String::new, |strips| format!(", by {} rows", strips.rows));
-    format!("{}{rows}", choice.algorithm())
+    format!("{}{rows}", choice.candidate())
 }
 
 /// Why a pair runs strip by strip or not.

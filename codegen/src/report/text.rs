@@ -65,7 +65,7 @@ fn layers(subject: &Subject<'_>, network: &CompiledNetwork) -> String {
                 text += &format!(
                     "{:width$}  {:26}  {:>12}  {:>9}  {:>9}  {}\n",
                     std::mem::take(&mut name),
-                    candidate.algorithm,
+                    candidate,
                     candidate.instructions,
                     candidate.flash_bytes,
                     4 * candidate.scratch_words,

@@ -23,25 +23,34 @@ macro_rules! program {
     };
 }
 
-/// Makes `main` and what it needs: each of the networks `$network` of the model that the build script called `$module`, on
+/// Makes `main` and what it needs: each of the networks `$network` of the models that the build script called `$module`, on
 /// `$board`, evaluated once in the same memory.
 #[macro_export]
 macro_rules! networks {
-    (#[$entry:ident] $module:ident :: {$($network:ident),+} on $board:expr) => {
-        #[allow(dead_code, reason = "the networks are called by themselves, not by a sampler")]
-        mod $module {
-            include!(concat!(env!("OUT_DIR"), "/", stringify!($module), "/model.rs"));
-        }
+    (#[$entry:ident] $($module:ident :: {$($network:ident),+}),+ on $board:expr) => {
+        $(
+            #[allow(dead_code, reason = "the networks are called by themselves, not by a sampler")]
+            mod $module {
+                include!(concat!(env!("OUT_DIR"), "/", stringify!($module), "/model.rs"));
+            }
+        )+
 
-        const INPUT_LEN: usize = {
+        const ARENA_BYTES: usize = {
             let mut len = 0;
             $(
-                let inputs = <$module::$network::Network as grano::Network>::INPUTS;
-                len = $crate::evaluate::larger(len, $crate::evaluate::input_len(inputs));
+                len = $crate::evaluate::larger(len, $module::ARENA_BYTES);
             )+
             len
         };
-        static ARENA: static_cell::ConstStaticCell<grano::memory::Arena<{ $module::ARENA_BYTES }>> =
+        const INPUT_LEN: usize = {
+            let mut len = 0;
+            $($(
+                let inputs = <$module::$network::Network as grano::Network>::INPUTS;
+                len = $crate::evaluate::larger(len, $crate::evaluate::input_len(inputs));
+            )+)+
+            len
+        };
+        static ARENA: static_cell::ConstStaticCell<grano::memory::Arena<ARENA_BYTES>> =
             static_cell::ConstStaticCell::new(grano::memory::Arena::new());
         static INPUTS: static_cell::ConstStaticCell<[f32; INPUT_LEN]> =
             static_cell::ConstStaticCell::new([0.0; INPUT_LEN]);
@@ -53,7 +62,7 @@ macro_rules! networks {
             let well = memory.is_some();
             if let Some((arena, inputs)) = memory {
                 let mut evaluations = $crate::evaluate::Evaluations::default();
-                $(
+                $($(
                     let values = inputs.get_mut(
                         ..$crate::evaluate::input_len(<$module::$network::Network as grano::Network>::INPUTS)
                     );
@@ -62,7 +71,7 @@ macro_rules! networks {
                         arena.bytes_mut(),
                         values.unwrap_or_default(),
                     );
-                )+
+                )+)+
                 evaluations.report(&mut $board);
                 $crate::stack::report(&mut $board);
             }

@@ -372,7 +372,7 @@ fn last_weights(
     }
     // SAFETY: a quadruple's weights are there, and room for two pairs at up to 16 positions.
     unsafe { channel(plain.as_ptr(), pairs.as_mut_ptr(), POSITION * size_of::<u32>(), 1) };
-    for (words, pairs) in words.chunks_mut(position_words).zip(pairs.as_chunks::<POSITION>().0) {
+    for (words, pairs) in words.chunks_mut(position_words.max(1)).zip(pairs.as_chunks::<POSITION>().0) {
         let (even, odd) = (pairs[0], pairs[CHANNELS]);
         if let Some(word) = words.first_mut() {
             *word = pkhbt(even, odd);
