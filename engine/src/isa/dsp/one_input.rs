@@ -13,7 +13,7 @@ use crate::requantize::TABLE_LEN;
 const PAIRS: [[usize; 2]; 4] = [[0, 1], [3, 4], [6, 7], [2, 5]];
 
 /// Runs a convolution that [`DspLoop::OneInput`](super::layout::DspLoop) is for; none where its scratch is too short.
-#[inline(always)]
+#[inline(never)]
 pub(super) fn run<X: Code, F: Finish>(
     convolution: &Convolution<'_, X>,
     finish: &F,

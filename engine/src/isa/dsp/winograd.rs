@@ -10,7 +10,7 @@ use crate::epilogue::Epilogue;
 use crate::geometry::Geometry;
 use crate::isa::winograd::{self, MAX_POSITIONS, Winograd, block_len, positions};
 use crate::isa::{Finish, Isa, ToInt8};
-use crate::maps::{Code, Maps};
+use crate::maps::Code;
 use crate::requantize::FINE_HALF;
 use crate::shape::Shape;
 
@@ -52,9 +52,23 @@ fn finisher(epilogue: &Epilogue<'_>, enlarged: bool) -> Finisher {
     }
 }
 
-/// See [`Isa::winograd`]: tile by tile.
-#[inline(never)]
+/// See [`Isa::winograd`].
 pub(super) fn run<I: Isa, X: Code, F: Finish>(
+    winograd: &Winograd<'_, X>,
+    finish: &F,
+    scratch: &mut [i32],
+    output: &mut [F::Element],
+) {
+    if are_small(winograd, finish.to_int8()) {
+        tiles::<I, X, F, false>(winograd, finish, scratch, output);
+    } else {
+        tiles::<I, X, F, true>(winograd, finish, scratch, output);
+    }
+}
+
+/// Tile by tile; with biases that are too large for four times the sums, so that they are added `LATE`, to the results.
+#[inline(never)]
+fn tiles<I: Isa, X: Code, F: Finish, const LATE: bool>(
     winograd: &Winograd<'_, X>,
     finish: &F,
     scratch: &mut [i32],
@@ -67,15 +81,14 @@ pub(super) fn run<I: Isa, X: Code, F: Finish>(
     let block_len = block_len(&I::WIDE, geometry);
     let out_c = geometry.output.channels.next_multiple_of(CHANNELS);
     let Some((biases, scratch)) = scratch.split_at_mut_checked(out_c) else { return };
-    // Biases that are too large are added to the results.
-    let small = are_small(winograd, finish.to_int8());
-    winograd.fill_bias(biases, shift(enlarged));
-    if !small {
+    if LATE {
         biases.fill(0);
+    } else {
+        winograd.fill_bias(biases, shift(enlarged));
     }
     let Some((rows, columns)) = scratch.split_first_chunk_mut::<64>() else { return };
     let all = winograd.tiles();
-    let gather = finish.to_int8().filter(|_| small).map(|to| finisher(to.epilogue, enlarged));
+    let gather = finish.to_int8().filter(|_| !LATE).map(|to| finisher(to.epilogue, enlarged));
     let Entry { skip, passes, first } = Entry::of(pairs);
     let mut patch = [0; PATCH_WORDS];
     let (mut y, mut x) = (0, 0);
@@ -137,10 +150,11 @@ pub(super) fn run<I: Isa, X: Code, F: Finish>(
                         outputs.rest(to, &places, channels, output);
                     }
                 }
+                (Some(_), None) if !LATE => {}
                 (_, None) if enlarged => one_by_one::<F, true>(finish, &places, channels, rows, None, output),
                 (_, None) => {
                     let start = channels[0] + channels[1];
-                    let late = (!small).then(|| core::array::from_fn(|channel| winograd.bias(start + channel)));
+                    let late = LATE.then(|| core::array::from_fn(|channel| winograd.bias(start + channel)));
                     one_by_one::<F, false>(finish, &places, channels, rows, late, output);
                 }
                 (None, Some(_)) => {}
@@ -163,14 +177,13 @@ fn spread<X: Code>(
     let (side, scale) = if positions == 9 { (3, 1) } else { (4, 2) };
     // Counted from the row above the map, whether there is one or the first tile begins in the map.
     let (y, x, side_x) = ((scale * y + 1).saturating_sub(above), scale * x, side + 2 * (tiles - 1));
+    let [of_first, of_second] = winograd.input.channels;
+    if of_second > 0 && of_first % 4 != 0 {
+        return spread_joined(winograd, [y, x], [side, side_x], [tile, tiles], patch, columns);
+    }
     let inside = y > 0 && x > 0 && y + side - 1 <= height && x + side_x - 1 <= width;
-    let Maps { maps, channels: [in_first, in_second], .. } = winograd.input;
-    // Where the second map's channels would begin within a quadruple, both maps' are put together in the patch.
-    let joined = in_second > 0 && in_first % 4 != 0;
-    let runs = if joined { [in_first + in_second, 0] } else { [in_first, in_second] };
-    let mut before = 0;
-    for (map, channels) in maps.into_iter().zip(runs) {
-        let in_map = inside && channels % 4 == 0 && !joined;
+    for (part, (map, channels)) in winograd.input.maps.into_iter().zip(winograd.input.channels).enumerate() {
+        let in_map = inside && channels % 4 == 0;
         let (mut first, at_once) = (0, if in_map { channels } else { PATCH_BYTES / size_of::<X>() });
         while first < channels {
             let count = at_once.min(channels - first);
@@ -181,7 +194,7 @@ fn spread<X: Code>(
                 let pixel = channels * size_of::<X>();
                 Spread { input: map.as_ptr().wrapping_add(start).cast(), row: width * pixel, pixel, output }
             } else {
-                copy(winograd, [before + first, count], [y, x], [side, side_x], patch);
+                copy::<X, false>(winograd, part, [first, count], [y, x], [side, side_x], patch, [0; 2]);
                 let pixel = count * size_of::<X>();
                 Spread { input: patch.as_ptr().cast(), row: COLUMNS * pixel, pixel, output }
             };
@@ -198,7 +211,37 @@ fn spread<X: Code>(
             }
             first += count;
         }
-        before += channels;
+    }
+}
+
+/// As [`spread`], where the second map's channels begin within a quadruple: both maps' are put together in the patch.
+#[inline(never)]
+fn spread_joined<X: Code>(
+    winograd: &Winograd<'_, X>,
+    corner: [usize; 2],
+    [side, side_x]: [usize; 2],
+    [tile, tiles]: [usize; 2],
+    patch: &mut Patch,
+    mut columns: &mut [i32],
+) {
+    let channels = winograd.geometry.input.channels;
+    let at_once = PATCH_BYTES / size_of::<X>();
+    for first in (0..channels).step_by(at_once) {
+        let count = at_once.min(channels - first);
+        copy_joined(winograd, [first, count], corner, [side, side_x], patch);
+        let (quads, pixel) = (count / 4, count * size_of::<X>());
+        let output = columns.as_mut_ptr().wrapping_add(tile).cast();
+        let mut spread = Spread { input: patch.as_ptr().cast(), row: COLUMNS * pixel, pixel, output };
+        if quads > 0 {
+            // SAFETY: in the patch there are `side` rows of `side_x` pixels; the columns are long enough for all channels.
+            unsafe { whole::<X>(&spread, quads, side, tiles) };
+        }
+        let len = quads * 2 * side * side * TILES;
+        (_, columns) = core::mem::take(&mut columns).split_at_mut_checked(len).unwrap_or_default();
+        if count % 4 > 0 {
+            spread.input = spread.input.wrapping_add(quads * 4 * size_of::<X>());
+            last_pairs::<X>(spread, [side, tile, tiles], count % 4, columns);
+        }
     }
 }
 
@@ -252,10 +295,9 @@ unsafe fn whole<X: Code>(spread: &Spread, quads: usize, side: usize, tiles: usiz
     }
 }
 
-/// Copies `count` channels from channel `first` on, of both maps side by side, of a tile's inputs, the first of which is the
-/// one before the corner at `[y, x]` in both directions, with what stands for 0 outside the map.
+/// As [`copy`], `count` channels from channel `first` on of both maps side by side.
 #[inline(never)]
-fn copy<X: Code>(
+fn copy_joined<X: Code>(
     winograd: &Winograd<'_, X>,
     [first, count]: [usize; 2],
     corner: [usize; 2],
@@ -263,40 +305,43 @@ fn copy<X: Code>(
     patch: &mut Patch,
 ) {
     let [of_first, of_second] = winograd.input.channels;
-    // Where each map's channels begin, and how many of them are wanted.
-    let end = first + count;
-    let in_first = end.min(of_first).saturating_sub(first);
+    let in_first = (first + count).min(of_first).saturating_sub(first);
     let (second, in_second) = (first.saturating_sub(of_first), (count - in_first).min(of_second));
-    let (to, step) = (patch.as_mut_ptr().cast::<i8>(), count * size_of::<X>());
     if in_first > 0 {
-        copy_part(winograd, 0, [first, in_first], corner, size, to, step);
+        copy::<X, true>(winograd, 0, [first, in_first], corner, size, patch, [0, count]);
     }
     if in_second > 0 {
-        let to = to.wrapping_add(in_first * size_of::<X>());
-        copy_part(winograd, 1, [second, in_second], corner, size, to, step);
+        copy::<X, true>(winograd, 1, [second, in_second], corner, size, patch, [in_first, count]);
     }
 }
 
-/// Copies some channels of one map, to `to` in the patch, whose pixels lie `step` bytes apart.
-#[inline(always)]
-fn copy_part<X: Code>(
+/// Copies some channels of a tile's inputs, the first of which is the one before the corner at `[y, x]` in both directions,
+/// with what stands for 0 outside the map. Where maps are `JOINED`, they become the channels from `place` on of the patch's
+/// `all`; else they are all of them.
+#[inline(never)]
+fn copy<X: Code, const JOINED: bool>(
     winograd: &Winograd<'_, X>,
     part: usize,
     [channel, count]: [usize; 2],
     [y, x]: [usize; 2],
     [rows, columns]: [usize; 2],
-    mut to: *mut i8,
-    step: usize,
+    patch: &mut Patch,
+    [place, all]: [usize; 2],
 ) {
     let Shape { height, width, .. } = winograd.geometry.input;
     let (map, channels) = (winograd.input.maps[part & 1], winograd.input.channels[part & 1]);
     let nothing = [X::from_zero_point(winograd.input.zero_points[part & 1]); PATCH_BYTES];
     let nothing: *const i8 = nothing.as_ptr().cast();
     let [pixel, len] = [channels, count].map(|count| count * size_of::<X>());
+    let step = if JOINED { all * size_of::<X>() } else { len };
     let left = usize::from(x == 0);
     let on = (width + 1).saturating_sub(x).min(columns).saturating_sub(left);
     // All channels of neighbours lie side by side.
-    let [pixels, bytes] = if [pixel, len] == [step; 2] { [1, on * step] } else { [on, len] };
+    let [pixels, bytes] = if !JOINED && count == channels { [1, on * step] } else { [on, len] };
+    let mut to = patch.as_mut_ptr().cast::<i8>();
+    if JOINED {
+        to = to.wrapping_add(place * size_of::<X>());
+    }
     for row in y..y + rows {
         let (inside, mut before) = ((1..=height).contains(&row), columns);
         if inside {
