@@ -77,7 +77,9 @@ macro_rules! enter {
             "str r0, [sp]\n",
             "adr.w r0, 22f + 1\nadr.w r1, 23f + 1\nadr.w r2, 24f + 1\n",
             "cmp lr, #1\nit eq\nmoveq r0, r1\nit hi\nmovhi r0, r2\nstr r0, [sp, #48]\n",
-            "ldr r1, [sp, #56]\ncmp r1, #0\nadr.w r1, 29f + 1\nitt ne\nstrne r0, [sp, #52]\nstrne r1, [sp, #48]\n",
+            // Mostly there is neither a residual nor a part.
+            "ldr r1, [sp, #56]\nldr r2, [sp, #68]\norrs r2, r2, r1\nbeq 19f\n",
+            "cmp r1, #0\nadr.w r1, 29f + 1\nitt ne\nstrne r0, [sp, #52]\nstrne r1, [sp, #48]\n",
             "ldr r0, [sp, #68]\ncmp r0, #0\nbeq 19f\n",
             "ldrd r1, r2, [sp, #8]\nadd r1, r1, r0\nstr r2, [sp, #96]\nstr r1, [sp, #100]\n",
             "ldr r1, [sp]\nldr r2, [sp, #48]\nstrd r1, r2, [sp, #88]\n",

@@ -70,7 +70,12 @@ pub(super) fn run<X: Code, F: Finish>(
 fn fill<X: Code>(row: &mut [i16], padding: i16, values: &[X]) {
     row.fill(padding);
     let outs = row.get_mut(1..).unwrap_or_default();
-    outs.iter_mut().zip(values).for_each(|(out, value)| *out = (*value).into());
+    if X::bytes(values).is_some() {
+        outs.iter_mut().zip(values).for_each(|(out, value)| *out = (*value).into());
+    } else {
+        let codes: &[i16] = bytemuck::try_cast_slice(values).unwrap_or_default();
+        outs.iter_mut().zip(codes).for_each(|(out, value)| *out = *value);
+    }
 }
 
 /// What a row of the output is made of.

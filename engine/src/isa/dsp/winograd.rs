@@ -90,6 +90,16 @@ fn tiles<I: Isa, X: Code, F: Finish, const LATE: bool>(
     let all = winograd.tiles();
     let gather = finish.to_int8().filter(|_| !LATE).map(|to| finisher(to.epilogue, enlarged));
     let Entry { skip, passes, first } = Entry::of(pairs);
+    let mut products = Products {
+        weights: winograd.weights.as_ptr(),
+        columns: columns.as_ptr().cast(),
+        skip,
+        rows: rows.as_mut_ptr(),
+        bias: biases.as_ptr(),
+        last: 1,
+        passes,
+        first,
+    };
     let mut patch = [0; PATCH_WORDS];
     let (mut y, mut x) = (0, 0);
     while y < all.height {
@@ -112,16 +122,7 @@ fn tiles<I: Isa, X: Code, F: Finish, const LATE: bool>(
                 }
             }
         }
-        let mut products = Products {
-            weights: winograd.weights.as_ptr(),
-            columns: columns.as_ptr().cast(),
-            skip,
-            rows: rows.as_mut_ptr(),
-            bias: biases.as_ptr(),
-            last,
-            passes,
-            first,
-        };
+        (products.weights, products.bias, products.last) = (winograd.weights.as_ptr(), biases.as_ptr(), last);
         let int8 = finish.to_int8().zip(gather).zip(F::bytes(output));
         let mut outputs = int8.map(|((to, gather), output)| {
             Outputs::of(to, enlarged, gather, &places, winograd.first, rows, output.as_mut_ptr())
