@@ -51,6 +51,8 @@ pub struct Cost {
     pub weight: f64,
     /// Per element of a layer that has no products, such as a sum.
     pub element: f64,
+    /// Per product of a loop that is made for no chip.
+    pub plain_product: f64,
 }
 
 /// Work of a convolution by one algorithm.
@@ -240,6 +242,7 @@ const DSP: Cost = Cost {
     odd_tile: [840.0, 380.0],
     weight: 2.66,
     element: 7.0,
+    plain_product: 20.0,
 };
 
 /// Two channels × four pixels of VMLADAVA: sixteen products for one instruction, and half a load each. Fitted to
@@ -267,6 +270,7 @@ const PORTABLE: Cost = Cost {
     odd_tile: [0.0; 2],
     weight: 8.0,
     element: 20.0,
+    plain_product: 20.0,
 };
 
 /// Fitted to counts in QEMU: direct convolutions of 3×3 at three sizes and of 1×1, and four by Winograd's method
@@ -290,6 +294,7 @@ const CORTEX_M0: Cost = Cost {
     odd_tile: [0.0; 2],
     weight: 43.0,
     element: 65.0,
+    plain_product: 20.8,
 };
 
 /// Fitted to counts in QEMU of seven direct convolutions (within 7 %) and four by Winograd's method (within 1 %), whose
@@ -313,9 +318,18 @@ const RISCV32: Cost = Cost {
     odd_tile: [0.0; 2],
     weight: 27.0,
     element: 20.0,
+    plain_product: 5.8,
 };
 
 /// 32 or more int8 products an instruction, estimated. Winograd's method has no vectors there: on the reference U-Net it
 /// took an evaluation from 0.35 to 1.8 ms.
-const WIDE_VECTORS: Cost =
-    Cost { product: 0.05, fine_product: 0.1, column: 0.1, output: 0.5, fine_output: 10.0, element: 0.3, ..PORTABLE };
+const WIDE_VECTORS: Cost = Cost {
+    product: 0.05,
+    fine_product: 0.1,
+    column: 0.1,
+    output: 0.5,
+    fine_output: 10.0,
+    element: 0.3,
+    plain_product: 0.3,
+    ..PORTABLE
+};

@@ -122,7 +122,7 @@ pub(super) fn drafts<'a>(folded: &'a Folded, kernels: &'a Kernels, target: Targe
     }
     let integers = drafts.iter().any(|draft| matches!(draft.element, Element::I8(_) | Element::I16 { .. }));
     for draft in &mut drafts {
-        let predicted = draft.kernel.kernel().instructions(&cost, draft.macs, draft.len());
+        let predicted = draft.kernel.kernel().instructions(&cost, target, [draft.macs, draft.len()]);
         draft.instructions = integers.then_some(predicted);
         draft.run_in(&[]);
         draft.hand_out(1);

@@ -6,6 +6,7 @@ use quote::quote;
 use serde::{Deserialize, Serialize};
 
 use super::{At, Donor, Evaluation, Folding, Kernel, KernelOp, LayerOp, Operation, wrong};
+use crate::cost::Cost;
 use crate::error::{Error, Result};
 use crate::fold::{Layer, Node};
 use crate::geometry::engine_shape;
@@ -169,9 +170,39 @@ parameters! {
     PackedFloat => AttentionFloat { shape: grano::shape::Shape, heads: usize, scale: f32, }
 }
 
+/// Instructions of so many positions and heads of `width` channels on Arm DSP and on Helium: four rows at a time are
+/// multiplied by pairs of keys and by pairs of channels. Counted from the loops; the rest is fitted to counts in QEMU of five
+/// shapes (within 10 %).
+fn predicted(target: Target, [positions, heads, width]: [usize; 3]) -> Option<f64> {
+    let (blocks, keys, channels) = (positions.div_ceil(4), positions.div_ceil(2), width.div_ceil(2));
+    let (products, [score, element, row]) = match target {
+        Target::CortexM4 | Target::CortexM7 | Target::CortexM33 => {
+            let pairs = |pairs: usize, taps: usize| pairs * (26 * taps.div_ceil(4) + 17);
+            (pairs(keys, width) + pairs(channels, positions), [14.5, 14.0, 260.0])
+        }
+        Target::CortexM55 => {
+            let pairs = |pairs: usize, taps: usize, step: usize, group: usize| {
+                pairs * (step * taps.div_ceil(16) + group * taps.div_ceil(128))
+            };
+            (pairs(keys, width, 14, 2) + pairs(channels, positions, 30, 7), [3.8, 5.0, 130.0])
+        }
+        _ => return None,
+    };
+    let per_row = positions as f64 * score + width as f64 * element + row;
+    Some(heads as f64 * ((blocks * products) as f64 + positions as f64 * per_row))
+}
+
 impl KernelOp for AttentionInt8 {
     fn describe(&self) -> String {
         format!("attention, heads: {}", self.heads)
+    }
+
+    /// Every position meets each twice, in all channels.
+    fn instructions(&self, cost: &Cost, target: Target, [macs, elements]: [usize; 2]) -> u64 {
+        let positions = macs / (2 * elements).max(1);
+        let width = elements / (positions * self.heads).max(1);
+        let other = macs as f64 * cost.plain_product + elements as f64 * cost.element;
+        predicted(target, [positions, self.heads, width]).unwrap_or(other).round() as u64
     }
 
     fn donor(&self) -> Donor {
@@ -287,6 +318,24 @@ fn attention([q, k, v]: [&[f32]; 3], channels: usize, heads: usize) -> Vec<f32> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What QEMU counted on a Cortex-M4F and a Cortex-M55.
+    #[test]
+    fn predictions_are_near_the_counts() {
+        let counted = [
+            ([64, 4, 32], [1_365_996, 326_791]),
+            ([49, 1, 64], [408_444, 107_953]),
+            ([16, 8, 12], [137_088, 43_587]),
+            ([196, 2, 16], [3_438_678, 841_031]),
+            ([256, 4, 32], [18_806_124, 4_279_479]),
+        ];
+        for (shape, counts) in counted {
+            for (target, counted) in [Target::CortexM4, Target::CortexM55].into_iter().zip(counts) {
+                let ratio = predicted(target, shape).unwrap() / f64::from(counted);
+                assert!((0.85..=1.15).contains(&ratio), "{shape:?}, {target:?}: {ratio}");
+            }
+        }
+    }
 
     #[test]
     fn two_heads_by_hand() {

@@ -417,8 +417,10 @@ pub trait KernelOp {
         None
     }
 
-    /// Predicted instructions, of kernels without a choice of algorithms.
-    fn instructions(&self, cost: &Cost, macs: usize, elements: usize) -> u64 {
+    /// Predicted instructions on a chip, of kernels without a choice of algorithms, for so many multiply–accumulates and
+    /// elements of the result.
+    fn instructions(&self, cost: &Cost, target: Target, [macs, elements]: [usize; 2]) -> u64 {
+        let _ = target;
         cost.other(macs, elements)
     }
 

@@ -8,15 +8,23 @@
 #[cfg(target_arch = "arm")]
 mod add;
 #[cfg(target_arch = "arm")]
+mod attention;
+#[cfg_attr(not(target_arch = "arm"), allow(dead_code, reason = "elsewhere only scratch is asked for"))]
+mod attention_layout;
+#[cfg(target_arch = "arm")]
 mod conv2d;
 #[cfg(target_arch = "arm")]
 mod depthwise;
+#[cfg(target_arch = "arm")]
+mod depthwise_any;
 #[cfg(target_arch = "arm")]
 mod dot;
 #[cfg(target_arch = "arm")]
 mod gather;
 #[cfg(target_arch = "arm")]
 mod halo;
+#[cfg(target_arch = "arm")]
+mod lanes;
 #[cfg_attr(not(target_arch = "arm"), allow(dead_code, reason = "elsewhere only scratch is asked for"))]
 mod layout;
 #[cfg(target_arch = "arm")]
@@ -48,7 +56,8 @@ mod widen;
 #[cfg(target_arch = "arm")]
 mod winograd;
 
-use super::{Isa, Packing, Scratch};
+use super::depthwise as depthwise_rule;
+use super::{DepthwiseLoop, Isa, Packing, Scratch};
 use crate::geometry::Geometry;
 
 pub use layout::{DspLoop, Operands};
@@ -56,6 +65,11 @@ pub use layout::{DspLoop, Operands};
 /// See [`Isa::scratch_words`].
 pub(super) const fn scratch_words(geometry: &Geometry) -> usize {
     layout::scratch_words(geometry)
+}
+
+/// See [`super::Scratch::attention`]; the definition, which other machines run, takes less.
+pub(super) const fn attention_words(positions: usize, width: usize) -> usize {
+    attention_layout::Layout { positions, width }.scratch_words()
 }
 
 /// Cortex-M4, M7, M33: SMLAD.
@@ -139,9 +153,59 @@ impl Isa for Dsp {
         winograd::weights::<Self>(geometry, plain, transformed);
     }
 
+    #[cfg(all(target_arch = "arm", target_abi = "eabihf"))]
+    #[inline(always)]
+    fn sqrt(x: f32) -> f32 {
+        op::sqrt(x)
+    }
+
+    #[cfg(target_arch = "arm")]
+    #[inline]
+    fn channel_sums(map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
+        lanes::channel_sums(map, sums, squares);
+    }
+
+    #[cfg(target_arch = "arm")]
+    #[inline]
+    fn group_sums(map: &[i8], len: usize, sums: &mut [i32], squares: &mut [i32]) {
+        if len.is_multiple_of(lanes::CHANNELS) {
+            lanes::group_sums(map, len, sums, squares);
+        } else {
+            super::portable::group_sums::<Self>(map, len, sums, squares);
+        }
+    }
+
+    #[cfg(target_arch = "arm")]
+    #[inline]
+    fn affine(factors: &[i32], offsets: &[i32], table: Option<&super::Table>, map: &mut [i8]) {
+        lanes::affine(factors, offsets, table, map);
+    }
+
+    #[cfg(target_arch = "arm")]
+    #[inline]
+    fn attention(attention: &super::Attention<'_>, scratch: &mut [i32], output: &mut [i8]) {
+        attention::run(attention, scratch, output);
+    }
+
+    #[inline]
+    fn depthwise_loop(geometry: &Geometry, residual: bool) -> DepthwiseLoop {
+        depthwise_rule::dsp(&depthwise_rule::laid_flat(geometry), residual)
+    }
+
+    #[inline]
+    fn depthwise_part(geometry: &Geometry) -> [usize; 2] {
+        depthwise_rule::dsp_part(geometry)
+    }
+
     #[cfg(target_arch = "arm")]
     #[inline]
     fn depthwise(depthwise: &super::Depthwise<'_>, finish: &super::ToInt8<'_>, output: &mut [i8]) {
-        depthwise::run(depthwise, finish, output);
+        let residual = !finish.epilogue.residual_multipliers.is_empty();
+        let depthwise = super::Depthwise { geometry: &depthwise_rule::laid_flat(depthwise.geometry), ..*depthwise };
+        match depthwise_rule::dsp(depthwise.geometry, residual) {
+            DepthwiseLoop::Plain => super::portable::depthwise::<Self>(&depthwise, finish, output),
+            DepthwiseLoop::ThreeByThree => depthwise::run(&depthwise, finish, output),
+            DepthwiseLoop::AnyKernel => depthwise_any::run(&depthwise, finish, output),
+        }
     }
 }

@@ -16,11 +16,14 @@
 
 #![allow(unsafe_code)]
 
+mod attention_layout;
 mod definition;
 mod layout;
 
 #[cfg(target_arch = "arm")]
 mod add;
+#[cfg(target_arch = "arm")]
+mod attention;
 #[cfg(target_arch = "arm")]
 mod columns;
 #[cfg(target_arch = "arm")]
@@ -36,11 +39,14 @@ mod halo;
 #[cfg(target_arch = "arm")]
 mod lanes;
 #[cfg(target_arch = "arm")]
+mod planes;
+#[cfg(target_arch = "arm")]
 mod requantize;
 #[cfg(target_arch = "arm")]
 mod windows;
 
-use super::{Convolution, Finish, Isa, Packing, Scratch};
+use super::depthwise as depthwise_rule;
+use super::{Convolution, DepthwiseLoop, Finish, Isa, Packing, Scratch};
 use crate::geometry::Geometry;
 use crate::maps::Code;
 use layout::Layout;
@@ -58,6 +64,11 @@ use weights;
 /// See [`Isa::scratch_words`].
 pub(super) const fn scratch_words(geometry: &Geometry) -> usize {
     Layout::of(geometry).scratch_words()
+}
+
+/// See [`super::Scratch::attention`]; the definition, which other machines run, takes less.
+pub(super) const fn attention_words(positions: usize, width: usize) -> usize {
+    attention_layout::Layout { positions, width }.scratch_words()
 }
 
 /// Cortex-M55, M85.
@@ -111,11 +122,38 @@ impl Isa for Helium {
         add::add(add, a, b, output);
     }
 
+    #[inline]
+    fn depthwise_loop(geometry: &Geometry, _: bool) -> DepthwiseLoop {
+        depthwise_rule::helium(&depthwise_rule::laid_flat(geometry))
+    }
+
+    #[inline]
+    fn depthwise_part(geometry: &Geometry) -> [usize; 2] {
+        depthwise_rule::helium_part(geometry)
+    }
+
     #[cfg(target_arch = "arm")]
     #[inline]
     fn depthwise(depthwise: &super::Depthwise<'_>, finish: &super::ToInt8<'_>, output: &mut [i8]) {
-        if depthwise::run(depthwise, finish, output).is_none() {
-            super::portable::depthwise::<Self>(depthwise, finish, output);
+        let depthwise = super::Depthwise { geometry: &depthwise_rule::laid_flat(depthwise.geometry), ..*depthwise };
+        match depthwise_rule::helium(depthwise.geometry) {
+            DepthwiseLoop::Plain => super::portable::depthwise::<Self>(&depthwise, finish, output),
+            DepthwiseLoop::ThreeByThree => depthwise::run(&depthwise, finish, output),
+            DepthwiseLoop::AnyKernel => planes::run(&depthwise, finish, output),
+        }
+    }
+
+    #[cfg(all(target_arch = "arm", target_abi = "eabihf"))]
+    #[inline(always)]
+    fn sqrt(x: f32) -> f32 {
+        <super::Dsp as Isa>::sqrt(x)
+    }
+
+    #[cfg(target_arch = "arm")]
+    #[inline]
+    fn group_sums(map: &[i8], len: usize, sums: &mut [i32], squares: &mut [i32]) {
+        if lanes::group_sums(map, len, sums, squares).is_none() {
+            super::portable::group_sums::<Self>(map, len, sums, squares);
         }
     }
 
@@ -129,6 +167,12 @@ impl Isa for Helium {
     #[inline]
     fn affine(factors: &[i32], offsets: &[i32], table: Option<&crate::requantize::Table>, map: &mut [i8]) {
         lanes::affine(factors, offsets, table, map);
+    }
+
+    #[cfg(target_arch = "arm")]
+    #[inline]
+    fn attention(attention: &super::Attention<'_>, scratch: &mut [i32], output: &mut [i8]) {
+        attention::run(attention, scratch, output);
     }
 
     #[cfg(target_arch = "arm")]

@@ -5,6 +5,8 @@
 //! replaces those that it computes faster, and gives the same bits. On a machine that lacks its instructions it falls
 //! back to the portable methods on its own packing, so that any machine can run any chip's network.
 
+mod attention;
+mod depthwise;
 mod finish;
 mod packing;
 mod portable;
@@ -33,6 +35,8 @@ use crate::residual::Residual;
 use winograd::Winograd;
 
 pub use armv6m::Armv6m;
+pub use attention::{Attention, EXP_LEN, ExpTable};
+pub use depthwise::DepthwiseLoop;
 pub use dsp::{Dsp, DspLoop, Operands};
 pub use finish::{Channels, Finish, ToCode, ToFloat, ToInt8};
 pub use helium::Helium;
@@ -217,6 +221,19 @@ pub trait Isa: Sealed + Copy + 'static {
         portable::add(add, a, b, output);
     }
 
+    /// The loop that [`Self::depthwise`] takes, with or without a residual.
+    #[must_use]
+    fn depthwise_loop(geometry: &Geometry, residual: bool) -> DepthwiseLoop {
+        let _ = (geometry, residual);
+        DepthwiseLoop::Plain
+    }
+
+    /// Rows and columns of the output that [`DepthwiseLoop::AnyKernel`] computes at once, for costs.
+    #[must_use]
+    fn depthwise_part(geometry: &Geometry) -> [usize; 2] {
+        [geometry.output.height, geometry.output.width]
+    }
+
     /// A whole depthwise convolution.
     #[inline]
     fn depthwise(depthwise: &Depthwise<'_>, finish: &ToInt8<'_>, output: &mut [i8]) {
@@ -230,12 +247,33 @@ pub trait Isa: Sealed + Copy + 'static {
         portable::channel_sums(map, sums, squares);
     }
 
+    /// `sums[c] = Σ q`, `squares[c] = Σ q²` over the pixels and the `len` channels from c on, of every `len`th channel c of a
+    /// map of as many channels as either has elements; what the others become is of no meaning. Groups of less than 2¹⁷
+    /// values leave no int32, in any order.
+    #[inline]
+    fn group_sums(map: &[i8], len: usize, sums: &mut [i32], squares: &mut [i32]) {
+        portable::group_sums::<Self>(map, len, sums, squares);
+    }
+
+    /// √x, correctly rounded.
+    #[must_use]
+    #[inline(always)]
+    fn sqrt(x: f32) -> f32 {
+        libm::sqrtf(x)
+    }
+
     /// In place, for every pixel of a map of as many channels as there are factors:
     /// `index = (q · factors[c] + offsets[c]) >> `[`AFFINE_FRACTION`], then the table or saturation. |factor| ≤ 2²³ and
     /// |offset| < 2³⁰.
     #[inline]
     fn affine(factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {
         portable::affine(factors, offsets, table, map);
+    }
+
+    /// Attention over all positions, of queries that lie in the output. Scratch: [`Scratch::attention`].
+    #[inline]
+    fn attention(attention: &Attention<'_>, scratch: &mut [i32], output: &mut [i8]) {
+        attention::run::<Self>(attention, scratch, output);
     }
 
     /// `sums[c] = Σ_j weights[j] · values[j · stride + c]` for all of the sums. |weight| is below 2¹⁵, 128 · Σ |weight|

@@ -184,6 +184,18 @@ pub(super) fn channel_sums(map: &[i8], sums: &mut [i32], squares: &mut [i32]) {
     }
 }
 
+/// See [`Isa::group_sums`].
+#[inline(always)]
+pub(super) fn group_sums<I: Isa>(map: &[i8], len: usize, sums: &mut [i32], squares: &mut [i32]) {
+    I::channel_sums(map, sums, squares);
+    for all in [sums, squares] {
+        for group in all.chunks_mut(len.max(1)) {
+            let total = group.iter().fold(0i32, |total, sum| total.wrapping_add(*sum));
+            group.iter_mut().take(1).for_each(|sum| *sum = total);
+        }
+    }
+}
+
 /// See [`Isa::affine`].
 #[inline(always)]
 pub(super) fn affine(factors: &[i32], offsets: &[i32], table: Option<&Table>, map: &mut [i8]) {

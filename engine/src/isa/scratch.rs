@@ -1,7 +1,7 @@
 //! How much scratch an instruction set's convolutions take: a rule each, because methods of a trait are not `const`, and
 //! generated code compares its buffers when it is compiled.
 
-use super::{Packing, dsp, helium, neon, portable_float, simd::conv2d, simd128, x86};
+use super::{Packing, attention, dsp, helium, neon, portable_float, simd::conv2d, simd128, x86};
 use crate::geometry::Geometry;
 
 /// Which rule holds.
@@ -37,6 +37,16 @@ impl Scratch {
         match self {
             Self::X86 => x86::float_scratch(geometry),
             Self::Tile | Self::Dsp | Self::Helium | Self::Neon | Self::Simd128 => portable_float::scratch(geometry),
+        }
+    }
+
+    /// 32-bit words for attention over so many positions, with heads of `width` channels, `rows` being [`super::Isa::ROWS`].
+    #[must_use]
+    pub const fn attention(self, rows: usize, positions: usize, width: usize) -> usize {
+        match self {
+            Self::Dsp => dsp::attention_words(positions, width),
+            Self::Helium => helium::attention_words(positions, width),
+            Self::Tile | Self::X86 | Self::Neon | Self::Simd128 => attention::scratch_words(rows, positions, width),
         }
     }
 

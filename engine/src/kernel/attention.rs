@@ -2,18 +2,13 @@
 
 use super::buffers::{Buffers, Lens, fit};
 use super::proved::{Proved, provable, require};
-use crate::conditioning::at;
-use crate::isa::{Isa, MAX_ROWS, Work};
-use crate::real::{Real, exp, floor, narrow, widen};
-use crate::requantize::{is_multiplier, requantize, saturate};
+use crate::isa::{Attention, Isa, Work};
+use crate::real::{Real, exp, narrow, widen};
+use crate::requantize::is_multiplier;
 use crate::residual::Residual;
 use crate::shape::Shape;
 
-/// Entries of the exponential's table.
-pub const EXP_LEN: usize = 512;
-
-/// `EXP[i]` ≈ peak · e^(−i · δ); the code generator chooses peak and δ.
-pub type ExpTable = [i16; EXP_LEN];
+pub use crate::isa::{EXP_LEN, ExpTable};
 
 /// int8 maps q, k, v → int8 map, all of one shape. Per head of d channels and per position i, over all positions j:
 ///
@@ -63,12 +58,12 @@ impl AttentionInt8<'_> {
         Ok(())
     }
 
-    /// 32-bit words of scratch: rows of scores, rows of one head, all of one head's keys.
+    /// 32-bit words of scratch of an instruction set.
     #[must_use]
     pub const fn scratch_words<I: Isa>(shape: Shape, heads: usize) -> usize {
         let positions = shape.height * shape.width;
         let Some(width) = shape.channels.checked_div(heads) else { return positions };
-        I::ROWS * (positions + width) + (positions * width).div_ceil(4)
+        I::SCRATCH.attention(I::ROWS, positions, width)
     }
 }
 
@@ -82,7 +77,6 @@ impl Proved<AttentionInt8<'_>> {
     /// Runs the layer, some positions at a time; q may lie in the output.
     #[inline(never)]
     pub fn run<I: Isa>(&self, q: Residual<'_, i8>, k: &[i8], v: &[i8], scratch: &mut [i32], output: &mut [i8]) {
-        const { assert!(I::ROWS > 0 && I::ROWS <= MAX_ROWS, "so many rows have a place each") };
         let layer @ AttentionInt8 { shape, heads, .. } = self.parameters();
         let words = [scratch.len(), self.scratch_len::<I>()];
         let Some(Buffers { maps: [k, v], residual: q, output }) =
@@ -90,92 +84,20 @@ impl Proved<AttentionInt8<'_>> {
         else {
             return;
         };
-        let channels = shape.channels.max(1);
-        let width = (channels / (*heads).max(1)).max(1);
-        let positions = shape.height * shape.width;
-        let Some((scores, rest)) = scratch.split_at_mut_checked(I::ROWS * positions) else { return };
-        let Some((words, rest)) = rest.split_at_mut_checked(I::ROWS * width) else { return };
-        let keys: &mut [i8] = bytemuck::try_cast_slice_mut(rest).unwrap_or_default();
-        let Some(keys) = keys.get_mut(..positions * width) else { return };
         q.place(output);
-        for first in (0..channels).step_by(width) {
-            // Keys side by side, so that scores are weighted sums as well.
-            for (position, pixel) in k.chunks_exact(channels).enumerate() {
-                let pixel = pixel.get(first..first + width).unwrap_or_default();
-                for (keys, key) in keys.chunks_exact_mut(positions.max(1)).zip(pixel) {
-                    if let Some(place) = keys.get_mut(position) {
-                        *place = *key;
-                    }
-                }
-            }
-            let values = v.get(first..).unwrap_or_default();
-            for rows in output.chunks_mut(I::ROWS * channels) {
-                // One row's lengths are known to the compiler then.
-                let count = if I::ROWS == 1 { 1 } else { rows.len() / channels };
-                let (scores, words) = (&mut scores[..count * positions], &mut words[..count * width]);
-                for (queries, row) in words.chunks_exact_mut(width).zip(rows.chunks_exact(channels)) {
-                    let row = row.get(first..first + width).unwrap_or_default();
-                    queries.iter_mut().zip(row).for_each(|(query, q)| *query = i32::from(*q) - layer.q_zero_point);
-                }
-                I::weighted_rows(count, words, keys, positions, scores);
-                let mut factors = [0; MAX_ROWS];
-                for (factor, scores) in factors.iter_mut().zip(scores.chunks_exact_mut(positions)) {
-                    let total = I::vectorize(Softmax { layer, scores });
-                    *factor = floor(layer.ratio / total as f32 + 0.5);
-                }
-                I::weighted_rows(count, scores, values, channels, words);
-                let rows = rows.chunks_exact_mut(channels).zip(words.chunks_exact(width)).zip(factors);
-                for ((row, sums), factor) in rows {
-                    let row = row.get_mut(first..first + width).unwrap_or_default();
-                    I::vectorize(Normalise { sums, factor, offset: layer.offset, row });
-                }
-            }
-        }
-    }
-}
-
-/// Scores become weights; their sum.
-struct Softmax<'a> {
-    layer: &'a AttentionInt8<'a>,
-    scores: &'a mut [i32],
-}
-
-impl Work for Softmax<'_> {
-    type Output = i32;
-
-    #[inline(always)]
-    fn run(self) -> i32 {
-        let Self { layer: AttentionInt8 { shift, multiplier, exp, .. }, scores } = self;
-        let largest = scores.iter().fold(i32::MIN, |a, &b| if a > b { a } else { b });
-        for score in &mut *scores {
-            *score = requantize(largest.wrapping_sub(*score), *shift, *multiplier);
-        }
-        let mut total = 0i32;
-        for score in scores {
-            *score = i32::from(at(*exp, *score as usize));
-            total = total.wrapping_add(*score);
-        }
-        total
-    }
-}
-
-/// A row of weighted sums, divided by the weights' sum.
-struct Normalise<'a> {
-    sums: &'a [i32],
-    factor: i32,
-    offset: i32,
-    row: &'a mut [i8],
-}
-
-impl Work for Normalise<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        for (out, sum) in self.row.iter_mut().zip(self.sums) {
-            let scaled = ((i64::from(*sum) * i64::from(self.factor)) >> 32) as i32;
-            *out = saturate(scaled.saturating_add(self.offset) >> 8);
-        }
+        let attention = Attention {
+            shape: *shape,
+            width: (shape.channels / (*heads).max(1)).max(1),
+            zero_point: layer.q_zero_point,
+            shift: layer.shift,
+            multiplier: layer.multiplier,
+            exp: layer.exp,
+            ratio: layer.ratio,
+            offset: layer.offset,
+            keys: k,
+            values: v,
+        };
+        I::attention(&attention, scratch, output);
     }
 }
 

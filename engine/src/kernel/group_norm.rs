@@ -66,21 +66,19 @@ impl Proved<GroupNormInt8<'_>> {
         let channels = shape.channels.max(1);
         let len = (channels / groups.max(1)).max(1);
         input.place(output);
-        // First the channels' sums, then what they are turned into.
+        // First the groups' sums, then what they are turned into.
         let Some((factors, rest)) = scratch.split_at_mut_checked(channels) else { return };
         let Some(offsets) = rest.get_mut(..channels) else { return };
-        I::channel_sums(output, factors, offsets);
+        I::group_sums(output, len, factors, offsets);
         let count = shape.len() / groups.max(1);
         let rows = Chosen::of(&rows, condition, channels);
         let groups = factors.chunks_mut(len).zip(offsets.chunks_mut(len));
         for (first, (factors, offsets)) in (0..channels).step_by(len).zip(groups) {
-            let total = |sums: &[i32]| sums.iter().fold(0i32, |total, sum| total.wrapping_add(*sum));
-            let (mean, reciprocal) = statistics([total(factors), total(offsets)], count, eps);
-            for (channel, (factor, offset)) in (first..).zip(factors.iter_mut().zip(offsets)) {
-                let [gain, bias] = rows.channel(channel);
+            let (mean, reciprocal) = statistics::<I>([at(factors, 0), at(offsets, 0)], count, eps);
+            rows.each(first, [factors, offsets], |[factor, offset], [gain, bias]| {
                 let gain = (gain * reciprocal).clamp(-LARGEST_GAIN, LARGEST_GAIN);
                 [*factor, *offset] = bytemuck::must_cast([gain, bias - mean * gain]);
-            }
+            });
         }
         I::vectorize(Round { factors, offsets });
         I::affine(factors, offsets, table, output);
@@ -88,11 +86,11 @@ impl Proved<GroupNormInt8<'_>> {
 }
 
 /// Mean, and 1 / √(variance + eps), of `count` values.
-fn statistics([sum, squares]: [i32; 2], count: usize, eps: f32) -> (f32, f32) {
+fn statistics<I: Isa>([sum, squares]: [i32; 2], count: usize, eps: f32) -> (f32, f32) {
     let n = count as f32;
     let spread = count as i64 * i64::from(squares) - i64::from(sum) * i64::from(sum);
     let variance = spread as f32 / (n * n);
-    (sum as f32 / n, 1.0 / libm::sqrtf(variance + eps))
+    (sum as f32 / n, 1.0 / I::sqrt(variance + eps))
 }
 
 /// f32 or f16 map → map of the same type: `out = activation((x − mean) / √(variance + eps) · gain[c] + offset[c])`, the
@@ -370,7 +368,7 @@ mod tests {
             let (mut sum, mut squares) = ([1], [1]);
             channel_sums(&map, &mut sum, &mut squares);
             assert_eq!((sum[0], squares[0]), (-128 * ((1 << 17) - 1), 16384 * ((1 << 17) - 1)));
-            assert_eq!(statistics([sum[0], squares[0]], map.len(), 0.25), (-128.0, 2.0));
+            assert_eq!(statistics::<Portable>([sum[0], squares[0]], map.len(), 0.25), (-128.0, 2.0));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::buffers::{Buffers, Lens, fit};
 use super::proved::{Proved, provable, require};
-use crate::conditioning::{Bias, Condition, at};
+use crate::conditioning::{Bias, Condition};
 use crate::isa::{AFFINE_FRACTION, Isa, Work};
 use crate::real::{Activation, Real, floor, narrow, widen};
 use crate::requantize::Table;
@@ -62,10 +62,9 @@ impl Proved<ScaleShiftInt8<'_>> {
         let Some(offsets) = rest.get_mut(..shape.channels) else { return };
         input.place(output);
         let rows = Chosen::of(&rows, condition, shape.channels);
-        for (channel, (factor, offset)) in factors.iter_mut().zip(&mut *offsets).enumerate() {
-            let [gain, shift] = rows.channel(channel);
+        rows.each(0, [&mut *factors, &mut *offsets], |[factor, offset], [gain, shift]| {
             [*factor, *offset] = bytemuck::must_cast([gain.clamp(-LARGEST_GAIN, LARGEST_GAIN), shift]);
-        }
+        });
         I::vectorize(Round { factors, offsets });
         I::affine(factors, offsets, table, output);
     }
@@ -86,13 +85,27 @@ impl<'a, T: Real> Chosen<'a, T> {
         Self { step, class, channels }
     }
 
-    /// A channel's gain and offset.
+    /// Calls `set` with each of the places and its channel's gain and offset, from channel `first` on.
     #[inline(always)]
-    pub(super) fn channel(&self, channel: usize) -> [f32; 2] {
-        [channel, self.channels + channel].map(|index| {
-            let step = at(self.step, index).to_f32();
-            self.class.get(index).map_or(step, |class| step + class.to_f32())
-        })
+    pub(super) fn each(
+        &self,
+        first: usize,
+        [factors, offsets]: [&mut [i32]; 2],
+        set: impl Fn([&mut i32; 2], [f32; 2]),
+    ) {
+        let [gains, shifts] = [first, self.channels + first].map(|first| self.step.get(first..).unwrap_or_default());
+        let places = factors.iter_mut().zip(offsets).zip(gains.iter().zip(shifts));
+        if self.class.is_empty() {
+            for ((factor, offset), (gain, shift)) in places {
+                set([factor, offset], [gain.to_f32(), shift.to_f32()]);
+            }
+            return;
+        }
+        let [more, most] = [first, self.channels + first].map(|first| self.class.get(first..).unwrap_or_default());
+        for (((factor, offset), (gain, shift)), (class_gain, class_shift)) in places.zip(more.iter().zip(most)) {
+            let [class_gain, class_shift] = [class_gain, class_shift].map(|class| class.to_f32());
+            set([factor, offset], [gain.to_f32() + class_gain, shift.to_f32() + class_shift]);
+        }
     }
 
     /// The gains and the offsets of neighbouring channels; what lies past the last is of no meaning.

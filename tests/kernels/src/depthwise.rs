@@ -5,7 +5,7 @@ use grano::kernel::{Bias, DepthwiseInt8, Residual};
 
 use crate::conv2d::{CONDITION, epilogue, fill_biases, zero_points};
 use crate::random::Random;
-use crate::room::{MAP, Room};
+use crate::room::{MAP, Room, WEIGHTS};
 use crate::shapes::{self, Draw};
 use crate::{Difference, UNPROVED, compare};
 
@@ -16,7 +16,7 @@ use crate::{Difference, UNPROVED, compare};
 pub fn check<I: Isa>(random: &mut Random, room: &mut Room, draw: Draw) -> Result<(), Difference> {
     let mut geometry = shapes::fitting(random, draw, |geometry| {
         let pixels = geometry.output.height * geometry.output.width;
-        geometry.input.len() <= MAP && pixels * geometry.input.channels <= MAP
+        geometry.input.len() <= MAP && pixels * geometry.input.channels <= MAP && geometry.patch_len() <= WEIGHTS
     });
     geometry.output.channels = geometry.input.channels;
     let (channels, len) = (geometry.input.channels, geometry.output.len());

@@ -13,9 +13,9 @@ use crate::{Difference, compare};
 /// The first element that differs.
 pub fn check<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), Difference> {
     let channels = random.within(1, CHANNELS);
-    let len = channels * random.below(MAP / channels + 1);
+    let map_len = channels * random.below(MAP / channels + 1);
     random.fill_bytes(&mut room.residual);
-    let map = room.residual.get(..len).unwrap_or_default();
+    let map = room.residual.get(..map_len).unwrap_or_default();
     let mut totals = [[[0; CHANNELS]; 2]; 2];
     for (portable, [sums, squares]) in totals.iter_mut().enumerate() {
         let sums = sums.get_mut(..channels).unwrap_or_default();
@@ -25,10 +25,29 @@ pub fn check<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), Differe
     let [found, expected] = &totals;
     compare(expected.as_flattened(), found.as_flattened(), |sum| sum)?;
 
+    // Groups of any divisor of the channels.
+    let len = channels / (1..=random.within(1, channels)).rev().find(|groups| channels % groups == 0).unwrap_or(1);
+    for (portable, [sums, squares]) in totals.iter_mut().enumerate() {
+        let sums = sums.get_mut(..channels).unwrap_or_default();
+        let squares = squares.get_mut(..channels).unwrap_or_default();
+        if portable > 0 {
+            Portable::group_sums(map, len, sums, squares)
+        } else {
+            I::group_sums(map, len, sums, squares)
+        }
+        for (channel, (sum, square)) in sums.iter_mut().zip(squares).enumerate() {
+            if !channel.is_multiple_of(len) {
+                (*sum, *square) = (0, 0);
+            }
+        }
+    }
+    let [found, expected] = &totals;
+    compare(expected.as_flattened(), found.as_flattened(), |sum| sum)?;
+
     let (mut weights, mut totals) = ([0; CHANNELS], [[0; CHANNELS]; 2]);
     weights.iter_mut().for_each(|weight| *weight = (random.bits() as i32) >> 16);
     let weights = weights.get(..random.below(CHANNELS)).unwrap_or_default();
-    let (start, count) = (random.below(channels), len / channels);
+    let (start, count) = (random.below(channels), map_len / channels);
     let weights = weights.get(..count).unwrap_or(weights);
     let values = map.get(start..).unwrap_or_default();
     let [found, expected] = totals.each_mut().map(|totals| totals.get_mut(..channels - start).unwrap_or_default());
@@ -46,7 +65,7 @@ pub fn check<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), Differe
     for output in [&mut *expected, &mut *found] {
         output.copy_from_slice(&room.residual);
     }
-    Portable::affine(factors, offsets, table, expected.get_mut(..len).unwrap_or_default());
-    I::affine(factors, offsets, table, found.get_mut(..len).unwrap_or_default());
+    Portable::affine(factors, offsets, table, expected.get_mut(..map_len).unwrap_or_default());
+    I::affine(factors, offsets, table, found.get_mut(..map_len).unwrap_or_default());
     compare(expected, found, i32::from)
 }

@@ -5,11 +5,12 @@
 //! - [`random`]: numbers, and arrays of ordinary and of extreme values;
 //! - [`shapes`]: geometries of every kind;
 //! - [`room`]: the buffers;
-//! - [`conv2d`], [`winograd`], [`add`], [`depthwise`], [`lanes`]: a check each.
+//! - [`conv2d`], [`winograd`], [`add`], [`depthwise`], [`attention`], [`lanes`]: a check each.
 
 #![no_std]
 
 pub mod add;
+pub mod attention;
 pub mod conv2d;
 pub mod depthwise;
 pub mod lanes;
@@ -60,7 +61,7 @@ pub type Check = fn(&mut Random, &mut Room) -> Result<(), Difference>;
 
 /// The checks of an instruction set, by name.
 #[must_use]
-pub const fn checks<I: Isa>() -> [(&'static str, Check); 29] {
+pub const fn checks<I: Isa>() -> [(&'static str, Check); 31] {
     [
         ("conv2d", |random, room| conv2d::check::<I>(random, room, shapes::any)),
         ("conv2d of int16", |random, room| conv2d::check_wide::<I>(random, room, shapes::any)),
@@ -98,11 +99,13 @@ pub const fn checks<I: Isa>() -> [(&'static str, Check); 29] {
         }),
         ("add", add::check::<I>),
         ("sums and factors of channels", lanes::check::<I>),
+        ("attention", attention::check::<I>),
         ("depthwise", |random, room| depthwise::check::<I>(random, room, shapes::any)),
         ("depthwise 3×3, quadruples", |random, room| {
             depthwise::check::<I>(random, room, shapes::three_by_three_quads)
         }),
         ("depthwise 3×3", |random, room| depthwise::check::<I>(random, room, shapes::three_by_three)),
+        ("depthwise, any kernel", |random, room| depthwise::check::<I>(random, room, shapes::for_depthwise)),
     ]
 }
 

@@ -159,6 +159,28 @@ fn for_winograd_with(random: &mut Random, channels: [usize; 2]) -> Geometry {
     geometry
 }
 
+/// What depthwise convolutions are of: kernels of up to 9 on either axis and now and then beyond, strides up to 4,
+/// another padding on every side, up to [`CHANNELS`] channels.
+pub fn for_depthwise(random: &mut Random) -> Geometry {
+    let many = random.one_in(3);
+    let channels = [random.within(1, if many { CHANNELS } else { 20 }), 1];
+    let one_dimensional = random.one_in(4).then(|| random.below(2));
+    let axes = [0, 1].map(|axis| {
+        let flat = one_dimensional == Some(axis);
+        let most = if many { 9 } else { 14 };
+        let [len, kernel] = [random.within(1, most), random.within(1, 9)].map(|most| if flat { 1 } else { most });
+        let kernel = if random.one_in(40) { kernel + 5 } else { kernel };
+        Axis {
+            len: if one_dimensional == Some(1 - axis) { random.within(1, 70) } else { len },
+            kernel,
+            stride: if random.one_in(2) { 1 } else { random.within(1, 4) },
+            upsample: if flat || !random.one_in(5) { 1 } else { random.within(1, 3) },
+            padding: if flat { [0; 2] } else { [random.below(kernel + 1), random.below(kernel + 1)] },
+        }
+    });
+    join(axes, channels)
+}
+
 struct Axis {
     len: usize,
     kernel: usize,

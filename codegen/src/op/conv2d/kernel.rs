@@ -6,12 +6,14 @@ use grano::requantize::FineTable;
 
 use super::super::{Donor, Kernel, KernelOp, Table};
 use crate::algorithm::Algorithm;
+use crate::cost::Cost;
 use crate::geometry::Geometry;
 use crate::kernel::{Element, Requantize, halves};
 use crate::lower::Call;
 use crate::pack::{Array, Constants, Packed, View, parameters};
 use crate::target::Target;
 
+use super::depthwise;
 use super::packed;
 use super::packed_float::{self, PackedFloats};
 use super::packed_head::{Output, PackedHead};
@@ -323,6 +325,10 @@ impl KernelOp for DepthwiseInt8 {
 
     fn donor(&self) -> Donor {
         Donor::Second
+    }
+
+    fn instructions(&self, cost: &Cost, target: Target, _: [usize; 2]) -> u64 {
+        depthwise::instructions(self, cost, target)
     }
 
     fn row_elements(&self) -> usize {

@@ -1,5 +1,6 @@
 //! Convolution: of one map or several side by side, grouped by channel or not.
 
+mod depthwise;
 mod integer;
 pub(crate) mod kernel;
 mod packed;

@@ -2,16 +2,13 @@
 
 use core::arch::asm;
 
-use super::Dsp;
 use super::op::{sadd16, smlabb, smlatt, sxtb16, sxtb16_odd};
 use crate::conditioning::at;
-use crate::isa::{Depthwise, ToInt8, portable};
+use crate::isa::depthwise::DSP_CHANNELS as CHANNELS;
+use crate::isa::{Depthwise, ToInt8};
 use crate::requantize::TABLE_LEN;
-use crate::residual::Residual;
 use crate::shape::Shape;
 
-/// Channels of a word.
-const CHANNELS: usize = 4;
 /// Rows and columns of the kernel.
 const SIDE: usize = 3;
 /// Pixels of a block.
@@ -20,19 +17,12 @@ const PIXELS: usize = 2;
 /// Weights of four channels, the even ones' and the odd ones' in halves.
 type Weights = [[u32; 2]; SIDE * SIDE];
 
-/// See [`Isa::depthwise`].
+/// See [`crate::isa::Isa::depthwise`], for [`crate::isa::DepthwiseLoop::ThreeByThree`].
 #[inline(always)]
 pub(super) fn run(depthwise: &Depthwise<'_>, finish: &ToInt8<'_>, output: &mut [i8]) {
     let geometry = depthwise.geometry;
     let Shape { height, width, channels } = geometry.input;
     let requantize = &finish.epilogue.requantize;
-    let fits = geometry.is_same_3x3()
-        && channels.is_multiple_of(CHANNELS)
-        && width > PIXELS
-        && matches!(finish.residual, Residual::None);
-    if !fits {
-        return portable::depthwise::<Dsp>(depthwise, finish, output);
-    }
     let (input, output) = (depthwise.input.as_ptr(), output.as_mut_ptr());
     let table = finish.epilogue.table.map_or(core::ptr::null(), |table| table.as_ptr().wrapping_add(TABLE_LEN / 2));
     for first in (0..channels).step_by(CHANNELS) {

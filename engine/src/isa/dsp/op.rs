@@ -32,6 +32,8 @@ instructions! {
     pkhtb(a, b): "pkhtb {out}, {a}, {b}, asr #16" preserves_flags;
     /// `sum` and the high word of a product, rounded.
     smmlar(a, b, sum): "smmlar {out}, {a}, {b}, {sum}" preserves_flags;
+    /// Differences of halves.
+    ssub16(a, b): "ssub16 {out}, {a}, {b}";
     /// Sums of halves.
     sadd16(a, b): "sadd16 {out}, {a}, {b}";
     /// The products of the low and of the high halves, and a summand.
@@ -46,4 +48,21 @@ instructions! {
     ssat10(a): "ssat {out}, #10, {a}";
     /// Held to −8192 … 8191.
     ssat14(a): "ssat {out}, #14, {a}";
+}
+
+/// The square root, correctly rounded as the definition's is.
+#[cfg(target_abi = "eabihf")]
+#[inline(always)]
+pub(super) fn sqrt(x: f32) -> f32 {
+    let result: u32;
+    // SAFETY: computes, on a chip whose floats are passed in registers of their own; puts back the one that it uses, as
+    // the compiler does not let blocks name it.
+    unsafe {
+        asm!(
+            ".fpu fpv4-sp-d16", "vmov {kept}, s0", "vmov s0, {x}", "vsqrt.f32 s0, s0", "vmov {x}, s0",
+            "vmov s0, {kept}",
+            x = inout(reg) x.to_bits() => result, kept = out(reg) _, options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    f32::from_bits(result)
 }

@@ -92,6 +92,28 @@ pub(super) unsafe fn copy(from: *const i8, to: *mut i8, len: usize) {
     }
 }
 
+/// Writes `len` bytes of the same value. Instructions: 2 for sixteen.
+///
+/// # Safety
+/// So much may be written.
+#[inline(always)]
+pub(super) unsafe fn fill(to: *mut i8, len: usize, value: i8) {
+    // SAFETY: writes what the caller promises: lanes from `len` on are switched off.
+    unsafe {
+        asm!(
+            ".cpu cortex-m55",
+            "vdup.8 q0, {value}",
+            "wlstp.8 lr, {len}, 3f",
+            "2:",
+            "vstrb.8 q0, [{to}], #16",
+            "letp lr, 2b",
+            "3:",
+            len = in(reg) len, to = inout(reg) to => _, value = in(reg) i32::from(value),
+            out("lr") _, out("d0") _, out("d1") _,
+        );
+    }
+}
+
 /// Copies `count` pixels of `len` bytes, which follow each other, into columns: a pixel in pieces of sixteen bytes, 64
 /// bytes apart; the next one 16 bytes behind it. Instructions: 3 a piece and 5 a pixel.
 ///
