@@ -5,7 +5,7 @@
 //!
 //! - [`layout`]: which loop a convolution takes, how that wants its weights, what scratch it needs;
 //! - `halo`: rows of the map with their padding, so that the loops never meet a border;
-//! - `windows`, `columns`: the loops, from halo or columns and weights to sums;
+//! - `windows`, `slabs`, `columns`: the loops, from halo or columns and weights to sums;
 //! - `finish`: from sums to int8.
 //!
 //! The predicate P0 (VPR) is no register that a block can name as overwritten: blocks that set it put it back. Tail-predicated
@@ -42,6 +42,8 @@ mod lanes;
 mod planes;
 #[cfg(target_arch = "arm")]
 mod requantize;
+#[cfg(target_arch = "arm")]
+mod slabs;
 #[cfg(target_arch = "arm")]
 mod windows;
 

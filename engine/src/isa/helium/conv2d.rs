@@ -5,6 +5,7 @@ use super::copy;
 use super::finish::Finisher;
 use super::halo::Halo;
 use super::layout::{CHANNELS, Layout, Method, PIXELS, STEP, TILE};
+use super::slabs::{self, Group};
 use super::windows::{self, Row};
 use crate::geometry::Geometry;
 use crate::isa::{Convolution, Finish, Helium};
@@ -64,6 +65,7 @@ pub(super) fn conv2d<X: Code, F: Finish>(
         Method::Windows if geometry.stride[0] == 1 => run.windows::<1, 4>(scratch),
         Method::Windows => run.windows::<2, 3>(scratch),
         Method::Pixels | Method::Single => run.pixels(scratch),
+        Method::Slabs => run.slabs(scratch),
         Method::Patches => run.patches(scratch),
     }
 }
@@ -72,7 +74,7 @@ pub(super) fn conv2d<X: Code, F: Finish>(
 fn suits(geometry: &Geometry, layout: &Layout, channels: [usize; 2]) -> bool {
     geometry.output.channels < 1 << 14
         && (layout.method != Method::Single || channels[1] == 0)
-        && layout.halo_rows() * layout.halo_row() < 1 << 16
+        && (layout.method != Method::Patches || layout.halo_rows() * layout.halo_row() < 1 << 16)
 }
 
 impl<X: Code, F: Finish> Run<'_, X, F> {
@@ -134,6 +136,54 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
             }
             self.dot(columns);
             self.store(first, count);
+        }
+        Some(())
+    }
+
+    /// [`Method::Slabs`].
+    fn slabs(&mut self, scratch: &mut [i32]) -> Option<()> {
+        let (geometry, layout) = (self.convolution.geometry, self.layout);
+        let Maps { maps: [first, second], channels, zero_points } = self.convolution.input;
+        let input = Maps { maps: [X::bytes(first)?, X::bytes(second)?], channels, zero_points };
+        let [whole, last] = layout.columns_words();
+        let (whole, scratch) = scratch.split_at_mut_checked(whole)?;
+        let (last, scratch) = scratch.split_at_mut_checked(last)?;
+        let (width, height) = (geometry.output.width, geometry.output.height);
+        let rows = layout.slab_rows();
+        let mut halo = Halo::new(geometry, input, rows * geometry.kernel[0], scratch)?;
+        let lists = [&mut *whole, &mut *last].into_iter().zip([STEP, layout.slab_channels(layout.slabs() - 1)]);
+        for (places, channels) in lists {
+            // A pixel's first column; past the last pixel, that one's again.
+            for (pixel, place) in places.iter_mut().enumerate() {
+                let pixel = pixel.min(rows * width - 1);
+                let (row, x) = (pixel.checked_div(width)?, pixel.checked_rem(width)?);
+                let column = row * layout.halo_width() + x * geometry.stride[1];
+                *place = (column * geometry.kernel[0] * channels) as i32;
+            }
+        }
+        let words = layout.pairs() * TILE;
+        for y in (0..height).step_by(rows) {
+            let pixels = rows.min(height - y) * width;
+            halo.fill_slabs(rows, y);
+            let tiles = pixels.div_ceil(PIXELS);
+            let (biases, sums) = self.sums.split_at_mut_checked(words)?;
+            for tile in sums.chunks_exact_mut(words).take(tiles) {
+                // SAFETY: both are of as many words.
+                unsafe { copy::copy(biases.as_ptr().cast(), tile.as_mut_ptr().cast(), size_of_val(biases)) };
+            }
+            let mut weights = self.convolution.weights.as_ptr();
+            let mut base = halo.start();
+            for slab in 0..layout.slabs() {
+                let (channels, steps) = (layout.slab_channels(slab), layout.slab_steps(slab));
+                let places = if channels == STEP { whole.as_ptr() } else { last.as_ptr() };
+                let pairs = layout.pairs();
+                let group = Group { places: places.cast(), base, tiles, weights, sums: sums.as_mut_ptr(), pairs };
+                // SAFETY: weights, sums and halo are as long as the shapes say.
+                unsafe { slabs::slab(group, steps) };
+                weights = weights.wrapping_add(pairs * steps * CHANNELS * STEP);
+                base = base.wrapping_add(rows * layout.halo_width() * geometry.kernel[0] * channels);
+            }
+            self.store(y * width, pixels);
         }
         Some(())
     }

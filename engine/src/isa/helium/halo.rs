@@ -131,6 +131,59 @@ impl Halo<'_, i8> {
         }
     }
 
+    /// Under `rows` rows of the output from row `y` on, `[in_c / 16][rows][width][k_h][16]`, of fewer channels in the last
+    /// slab. The padding's columns are written the first time.
+    pub fn fill_slabs(&mut self, rows: usize, y: usize) {
+        let Geometry { input, kernel: [k_h, _], stride: [down, _], padding: [_, padding], upsample: [_, up], .. } =
+            *self.geometry;
+        let in_c = input.channels;
+        let mut slab = self.elements.as_mut_ptr();
+        for first in (0..in_c).step_by(STEP) {
+            let channels = (in_c - first).min(STEP);
+            let column = k_h * channels;
+            if y == 0 {
+                self.fill_zeros(first, channels, slab, [rows * self.width * k_h, channels]);
+            }
+            for row in 0..rows {
+                let row_start = slab.wrapping_add(row * self.width * column);
+                for tap in 0..k_h {
+                    let to = row_start.wrapping_add(tap * channels);
+                    let Some(source) = self.source((y + row) * down + tap) else {
+                        self.fill_zeros(first, channels, to, [self.width, column]);
+                        continue;
+                    };
+                    let mut start = 0;
+                    for (map, of_map) in self.input.maps.iter().zip(self.input.channels) {
+                        // The slab's channels that are this map's.
+                        let from = first.max(start);
+                        let len = (first + channels).min(start + of_map).saturating_sub(from);
+                        if len > 0 {
+                            let pixel = map.as_ptr().wrapping_add(source * input.width * of_map + from - start);
+                            for phase in 0..up {
+                                let to = to.wrapping_add((padding + phase) * column + from - first);
+                                let shown = self.shown(phase);
+                                // SAFETY: so many columns of the row lie in the map, and so do they in the slab.
+                                unsafe { copy::copy_pieces((pixel, of_map), (to, column * up), shown, len) };
+                            }
+                        }
+                        start += of_map;
+                    }
+                }
+            }
+            slab = slab.wrapping_add(rows * self.width * column);
+        }
+    }
+
+    /// `count` pieces, `stride` bytes apart, of the zero points of so many channels from `channel` on.
+    fn fill_zeros(&self, channel: usize, channels: usize, to: *mut i8, [count, stride]: [usize; 2]) {
+        let [first, second] = self.input.zero_points.map(i8::from_zero_point);
+        let mut zeros = [second; STEP];
+        let own = self.input.channels[0].saturating_sub(channel);
+        zeros.iter_mut().take(own).for_each(|zero| *zero = first);
+        // SAFETY: the same bytes again and again, into `count` pieces.
+        unsafe { copy::copy_pieces((zeros.as_ptr(), 0), (to, stride), count, channels) };
+    }
+
     /// The map's row `source`, where sixteen channels may belong to both maps.
     fn fill_split_row<const ROWS: usize>(&self, source: usize, to: *mut i8) {
         let [first, second] = self.input.channels;

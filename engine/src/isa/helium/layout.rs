@@ -22,6 +22,8 @@ pub(super) enum Method {
     Pixels,
     /// The same for a single pixel on whole steps of channels: it is no tile's fourth, but has eight channels at once.
     Single,
+    /// Any other on at least a step of channels: patches overlap in a halo in which columns lie one behind the other.
+    Slabs,
     /// Any other: patches are gathered from the halo.
     Patches,
 }
@@ -31,7 +33,8 @@ pub(super) enum Method {
 /// Weights, filled up with 0 to whole steps and to whole pairs of channels, lie as
 /// `[groups][out_c / 2][steps of the group][2][16]`. For [`Method::Windows`] a group is 16 input channels under all
 /// nine places of the kernel; at stride 1 odd pairs have the kernel's rows in reverse, so that the loop turns round where
-/// it is. Else it is [`GROUP`] steps of the patch as it is (fewer in the last group). For
+/// it is. Else it is [`GROUP`] steps of the patch as it is (fewer in the last group); for [`Method::Slabs`], of a slab: up to
+/// 16 input channels under all places of the kernel, `[k_w][k_h][channels]`, filled up to whole steps. For
 /// [`Method::Single`] they lie as `[out_c / 8][steps][8][16]`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
@@ -55,6 +58,8 @@ impl Layout {
             let single = geometry.output.width * geometry.output.height == 1;
             let whole = input.channels.is_multiple_of(STEP) && geometry.output.channels.is_multiple_of(TILE);
             if single && whole { Method::Single } else { Method::Pixels }
+        } else if input.channels >= STEP {
+            Method::Slabs
         } else {
             Method::Patches
         };
@@ -81,6 +86,7 @@ impl Layout {
                 let place = if reverse { (2 - place / 3) * 3 + place % 3 } else { place };
                 (in_channel / STEP * 9 + place) * STEP + in_channel % STEP
             }
+            Method::Slabs => return self.place_in_slab(channel, tap),
             Method::Pixels | Method::Single | Method::Patches => tap,
         };
         let (step, lane) = (tap / STEP, tap % STEP);
@@ -95,6 +101,51 @@ impl Layout {
         ((first * self.pairs() + pair * steps + step - first) * CHANNELS + member) * STEP + lane
     }
 
+    /// Where a weight of [`Method::Slabs`] lies.
+    const fn place_in_slab(&self, channel: usize, tap: usize) -> usize {
+        let Geometry { kernel: [k_h, k_w], input, .. } = self.geometry;
+        let in_c = at_least_one(input.channels);
+        let (place, in_channel) = (tap / in_c, tap % in_c);
+        let (row, column) = (place / at_least_one(k_w), place % at_least_one(k_w));
+        let slab = in_channel / STEP;
+        let tap = (column * k_h + row) * self.slab_channels(slab) + in_channel % STEP;
+        let (step, lane) = (tap / STEP, tap % STEP);
+        let first = step / GROUP * GROUP;
+        let left = self.slab_steps(slab) - first;
+        let steps = if left < GROUP { left } else { GROUP };
+        let (pair, member) = (channel / CHANNELS, channel % CHANNELS);
+        // All slabs before have all their channels.
+        let before = slab * k_h * k_w + first;
+        ((before * self.pairs() + pair * steps + step - first) * CHANNELS + member) * STEP + lane
+    }
+
+    /// Slabs of input channels.
+    pub const fn slabs(&self) -> usize {
+        self.geometry.input.channels.div_ceil(STEP)
+    }
+
+    /// Channels of a slab.
+    pub const fn slab_channels(&self, slab: usize) -> usize {
+        let left = self.geometry.input.channels - slab * STEP;
+        if left < STEP { left } else { STEP }
+    }
+
+    /// Steps of a slab.
+    pub const fn slab_steps(&self, slab: usize) -> usize {
+        (self.geometry.kernel[0] * self.geometry.kernel[1] * self.slab_channels(slab)).div_ceil(STEP)
+    }
+
+    /// Rows of the output that a tile of [`Method::Slabs`] may belong to: two, where one has no whole tiles.
+    pub const fn slab_rows(&self) -> usize {
+        let output = self.geometry.output;
+        if output.width.is_multiple_of(PIXELS) || output.height == 1 { 1 } else { 2 }
+    }
+
+    /// Tiles of so many rows.
+    pub const fn slab_tiles(&self) -> usize {
+        (self.slab_rows() * self.geometry.output.width).div_ceil(PIXELS)
+    }
+
     /// Columns of the halo: those under the kernel for one output row.
     pub const fn halo_width(&self) -> usize {
         let Geometry { output, stride, kernel, .. } = self.geometry;
@@ -106,6 +157,7 @@ impl Layout {
         match (self.method, self.geometry.stride[0]) {
             (Method::Windows, 1) => 4,
             (Method::Windows | Method::Patches, _) => self.geometry.kernel[0],
+            (Method::Slabs, _) => self.slab_rows() * self.geometry.kernel[0],
             (Method::Pixels | Method::Single, _) => 0,
         }
     }
@@ -122,15 +174,19 @@ impl Layout {
 
     /// 32-bit words of the halo.
     pub const fn halo_words(&self) -> usize {
-        (self.halo_rows() * self.halo_row() * self.element_bytes()).div_ceil(4)
+        // A pixel's last step may end behind its slab.
+        let past = if matches!(self.method, Method::Slabs) { STEP } else { 0 };
+        (self.halo_rows() * self.halo_row() * self.element_bytes() + past).div_ceil(4)
     }
 
-    /// 32-bit words of a tile's columns, and of the offsets of a patch's taps in the halo.
+    /// 32-bit words of a tile's columns, and of the offsets of a patch's taps in the halo; of [`Method::Slabs`], of the places
+    /// of tiles' pixels in whole slabs, and in the last one.
     pub const fn columns_words(&self) -> [usize; 2] {
         let taps = self.steps() * STEP;
         let columns = taps * PIXELS * self.element_bytes() / 4;
         match self.method {
             Method::Windows | Method::Single => [0, 0],
+            Method::Slabs => [self.slab_tiles() * PIXELS, self.slab_tiles() * PIXELS],
             Method::Pixels => [columns, 0],
             Method::Patches => [columns, taps / 2],
         }
@@ -140,7 +196,7 @@ impl Layout {
     pub const fn bias_words(&self) -> usize {
         match self.method {
             Method::Single => self.geometry.output.channels,
-            Method::Windows | Method::Pixels | Method::Patches => self.pairs() * TILE,
+            Method::Windows | Method::Pixels | Method::Slabs | Method::Patches => self.pairs() * TILE,
         }
     }
 
@@ -148,6 +204,7 @@ impl Layout {
     pub const fn sums_words(&self) -> usize {
         let tiles = match self.method {
             Method::Windows => self.geometry.output.width.div_ceil(PIXELS),
+            Method::Slabs => self.slab_tiles(),
             Method::Pixels | Method::Patches => 1,
             Method::Single => return 0,
         };
@@ -176,10 +233,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_weight_has_a_place_of_its_own(mut geometry in geometries(), wide in any::<bool>()) {
+        fn every_weight_has_a_place_of_its_own(mut geometry in geometries(), wide in any::<bool>(), deep in any::<bool>()) {
             if wide {
                 geometry.input.channels *= STEP;
                 geometry.kernel = [3, 3];
+            } else if deep {
+                geometry.input.channels += STEP;
             }
             let (taps, out_c) = (geometry.patch_len(), geometry.output.channels);
             let mut taken = vec![false; Helium::PACKING.packed_len(&geometry)];
