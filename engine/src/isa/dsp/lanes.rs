@@ -231,6 +231,8 @@ unsafe fn affine_block<const TABLE: bool>(
         asm!(
             ".arch armv7e-m",
             "push {{r6, r7}}",
+            "mov r12, r4",
+            "mov lr, r5",
             "ldm r0, {{r4-r7}}",
             "ldm r3, {{r8-r11}}",
             "mov r0, r12",
@@ -248,8 +250,8 @@ unsafe fn affine_block<const TABLE: bool>(
             "pop {{r6, r7}}",
             TABLE = const TABLE as u8, FRACTION = const AFFINE_FRACTION,
             inout("r0") factors => _, inout("r1") map => _, in("r2") table, in("r3") offsets,
-            inout("r12") pixels => _, in("lr") pixel,
-            out("r4") _, out("r5") _, out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+            inout("r4") pixels => _, inout("r5") pixel => _,
+            out("r12") _, out("lr") _, out("r8") _, out("r9") _, out("r10") _, out("r11") _,
         );
     }
 }
