@@ -120,6 +120,7 @@ impl Layout {
     }
 
     /// Slabs of input channels.
+    #[cfg(target_arch = "arm")]
     pub const fn slabs(&self) -> usize {
         self.geometry.input.channels.div_ceil(STEP)
     }
