@@ -30,17 +30,17 @@ pub(super) fn run(attention: &Attention<'_>, scratch: &mut [i32], output: &mut [
     let layout = Layout { positions: attention.positions(), width };
     let [keys, values, queries, weights, _] = layout.parts();
     let Some(scratch) = scratch.get_mut(..layout.scratch_words()) else { return };
-    let (keys, rest) = scratch.split_at_mut(keys);
-    let (values, rest) = rest.split_at_mut(values);
-    let (queries, rest) = rest.split_at_mut(queries);
-    let (weights, sums) = rest.split_at_mut(weights);
+    let Some((keys, rest)) = scratch.split_at_mut_checked(keys) else { return };
+    let Some((values, rest)) = rest.split_at_mut_checked(values) else { return };
+    let Some((queries, rest)) = rest.split_at_mut_checked(queries) else { return };
+    let Some((weights, sums)) = rest.split_at_mut_checked(weights) else { return };
     let [keys, values, queries, weights] = [keys, values, queries, weights].map(bytemuck::cast_slice_mut);
     let mut parts = Parts { keys, values, queries, weights, sums };
     let channels = shape.channels.max(1);
     for first in (0..channels).step_by(width.max(1)) {
         parts.place_keys(attention, &layout, first);
         parts.place_values(attention, &layout, first);
-        for rows in output.chunks_mut(ROWS * channels) {
+        for rows in output.chunks_mut((ROWS * channels).max(1)) {
             parts.rows(attention, &layout, rows, first);
         }
     }

@@ -41,8 +41,8 @@ pub(super) fn run(depthwise: &Depthwise<'_>, finish: &ToInt8<'_>, output: &mut [
     let mut taps = MaybeUninit::<[Quad; ROW * MOST_SIDE]>::uninit();
     let buffers = [halo.as_mut_ptr().cast::<Quad>(), taps.as_mut_ptr().cast()];
     let most = dsp_part(geometry);
-    for y in (0..shape.height).step_by(most[0]) {
-        for x in (0..shape.width).step_by(most[1]) {
+    for y in (0..shape.height).step_by(most[0].max(1)) {
+        for x in (0..shape.width).step_by(most[1].max(1)) {
             let size = [most[0].min(shape.height - y), most[1].min(shape.width - x)];
             let extent = [0, 1].map(|axis| (size[axis] - 1) * stride[axis] + kernel[axis]);
             let part = Part { start: [y, x], size, halo: extent };
@@ -196,7 +196,8 @@ impl Source {
         }
         for row in 0..rows {
             for column in 0..columns {
-                let from = pixel([(self.place[0] + row) / upsample[0], (self.place[1] + column) / upsample[1]]);
+                let from =
+                    pixel([(self.place[0] + row) / upsample[0].max(1), (self.place[1] + column) / upsample[1].max(1)]);
                 let to = to.wrapping_add(row * pitch + column);
                 // SAFETY: see above.
                 unsafe { widen(&Widen { from, columns: 1, rows: 1, ..plan }, to) };

@@ -60,10 +60,10 @@ pub(super) fn run(attention: &Attention<'_>, scratch: &mut [i32], output: &mut [
         sums: take(0),
     };
     let channels = attention.shape.channels;
-    for first in (0..channels).step_by(attention.width) {
+    for first in (0..channels).step_by(attention.width.max(1)) {
         run.place_keys(first);
         run.place_values(first);
-        for (block, rows) in output.chunks_mut(PIXELS * channels).enumerate() {
+        for (block, rows) in output.chunks_mut((PIXELS * channels).max(1)).enumerate() {
             let count = (layout.positions - block * PIXELS).min(PIXELS);
             run.rows(count, rows.as_mut_ptr().wrapping_add(first));
         }

@@ -167,7 +167,7 @@ impl<X: Code, F: Finish> Run<'_, X, F> {
             halo.fill_slabs(rows, y);
             let tiles = pixels.div_ceil(PIXELS);
             let (biases, sums) = self.sums.split_at_mut_checked(words)?;
-            for tile in sums.chunks_exact_mut(words).take(tiles) {
+            for tile in sums.chunks_exact_mut(words.max(1)).take(tiles) {
                 // SAFETY: both are of as many words.
                 unsafe { copy::copy(biases.as_ptr().cast(), tile.as_mut_ptr().cast(), size_of_val(biases)) };
             }

@@ -97,7 +97,7 @@ pub(super) fn run(depthwise: &Depthwise<'_>, finish: &ToInt8<'_>, output: &mut [
         if residual.is_some() {
             spread(epilogue.residual_multipliers, first, &mut block.residual_multipliers);
         }
-        for start in (0..width).step_by(most) {
+        for start in (0..width).step_by(most.max(1)) {
             let pixels = (width - start).min(most);
             let columns = Columns::of(geometry, start, pixels);
             for y in 0..height {
@@ -180,7 +180,7 @@ impl Columns {
         Self {
             count,
             left,
-            right: (input.width + padding).saturating_sub(x * stride).clamp(left, count),
+            right: (input.width + padding).saturating_sub(x * stride).min(count).max(left),
             first: (x * stride + left).saturating_sub(padding),
             borders: pixels < output.width,
         }

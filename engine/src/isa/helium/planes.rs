@@ -66,8 +66,8 @@ pub(super) fn run(depthwise: &Depthwise<'_>, finish: &ToInt8<'_>, output: &mut [
     let mut planes = MaybeUninit::<Planes>::uninit();
     let planes = planes.as_mut_ptr().cast::<i8>();
     let most = helium_part(depthwise.geometry);
-    for y in (0..shape.height).step_by(most[0]) {
-        for x in (0..shape.width).step_by(most[1]) {
+    for y in (0..shape.height).step_by(most[0].max(1)) {
+        for x in (0..shape.width).step_by(most[1].max(1)) {
             let size = [most[0].min(shape.height - y), most[1].min(shape.width - x)];
             let part = Part { start: [y, x], size, width: (size[1] - 1) * stride + k_w };
             layer.run(&part, planes);
