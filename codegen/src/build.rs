@@ -340,7 +340,7 @@ impl Build {
         let mut steps = 0_usize;
         let table = |name: &String| {
             let spec = header.sampler(name)?;
-            steps = spec.steps.saturating_add(steps);
+            steps = spec.evaluations().saturating_add(steps);
             at_most("steps of all samplers of the build", steps, MOST_STEPS)?;
             let table = spec.table(&header.schedule, header.prediction)?;
             Ok((spec, table))

@@ -34,6 +34,15 @@ pub enum ScheduleKind {
         /// β at index T−1.
         beta_end: f64,
     },
+    /// The variance-exploding process x_0 + σ_t·ε, σ_t geometric from `sigma_min` to `sigma_max`, both reached (Song & Ermon
+    /// 2019; Song et al. 2021). It is that of ᾱ_t = 1/(1 + σ_t²), whose x is smaller by √ᾱ_t: grano samples on that scale, and
+    /// the network reads x/√ᾱ_t.
+    Exploding {
+        /// σ at index 0.
+        sigma_min: f64,
+        /// σ at index T−1.
+        sigma_max: f64,
+    },
     /// ᾱ(t) ∝ cos²((t/T + 0.008)/1.008 · π/2), β at most 0.999 (Nichol & Dhariwal 2021, eq. 17).
     Cosine,
 }
@@ -55,6 +64,18 @@ impl NoiseSchedule {
             return Err(Error::Model(format!("noise schedule: {steps} steps; give 1 to {MOST_TIMES}")));
         }
         let betas: Vec<f64> = match self.kind {
+            ScheduleKind::Exploding { sigma_min, sigma_max } => {
+                if !(sigma_min > 0.0 && sigma_max > sigma_min && sigma_max.is_finite()) {
+                    return Err(Error::Model(format!(
+                        "noise schedule: σ from {sigma_min} to {sigma_max}; give sigma_min above 0 and a larger sigma_max"
+                    )));
+                }
+                let spread = libm::log(sigma_max / sigma_min) / (steps.max(2) - 1) as f64;
+                let variance = |t: usize| (sigma_min * libm::exp(spread * t as f64)).powi(2);
+                let before = |t: usize| t.checked_sub(1).map_or(0.0, variance);
+                // 1 − ᾱ_t/ᾱ_{t−1}
+                (0..steps).map(|t| (variance(t) - before(t)) / (1.0 + variance(t))).collect()
+            }
             ScheduleKind::Linear { beta_start, beta_end } => (0..steps)
                 .map(|t| beta_start + (beta_end - beta_start) * t as f64 / (steps.max(2) - 1) as f64)
                 .collect(),
@@ -82,6 +103,12 @@ impl NoiseSchedule {
             }
         }
         Ok(betas)
+    }
+
+    /// Whether the network reads x_0 + σ·ε.
+    #[must_use]
+    pub fn is_exploding(&self) -> bool {
+        matches!(self.kind, ScheduleKind::Exploding { .. })
     }
 
     /// ᾱ per time index: the running product of 1 − β.
@@ -127,6 +154,11 @@ mod tests {
             let kind = ScheduleKind::Linear { beta_start: beta, beta_end: beta };
             let error = NoiseSchedule { kind, steps: 2 }.betas().unwrap_err().to_string();
             assert!(error.contains("β[0]"), "{error}");
+        }
+        for (sigma_min, sigma_max) in [(0.0, 1.0), (2.0, 1.0), (1.0, 1.0), (f64::NAN, 1.0), (0.1, f64::INFINITY)] {
+            let kind = ScheduleKind::Exploding { sigma_min, sigma_max };
+            let error = NoiseSchedule { kind, steps: 2 }.betas().unwrap_err().to_string();
+            assert!(error.contains("sigma_min above 0"), "{error}");
         }
         let long = NoiseSchedule { kind: ScheduleKind::DDPM_LINEAR, steps: 50_000 }.betas().unwrap_err().to_string();
         assert!(long.contains("nothing is left"), "{long}");

@@ -17,7 +17,7 @@
 //!   one arena;
 //! - [`pack`]: constants in one block of bytes; [`compile`]: all of this for every network of a model;
 //! - [`resources`], what that takes of a chip, and [`report`], `plan.txt` and `report.html`;
-//! - [`emit`], code, and [`runtime`], the same in process.
+//! - [`emit`], code, and [`runtime`], the same in process; [`score`], of pictures, by it.
 
 pub mod algorithm;
 pub mod backward;
@@ -48,6 +48,7 @@ pub mod resources;
 pub mod run;
 pub mod runtime;
 pub mod schedule;
+pub mod score;
 pub mod target;
 mod wiring;
 

@@ -144,10 +144,11 @@ impl Header {
         let method = Method::named(rule)
             .ok_or_else(|| {
                 let rule = quoted(rule);
-                Error::Model(format!("sampler `{name}` of the model: unknown rule {rule}; give ddim, ddim-etaETA (0 ≤ ETA ≤ 1), dpm, ancestral, ancestral-large or consistency"))
+                Error::Model(format!("sampler `{name}` of the model: unknown rule {rule}; give ddim, ddim-etaETA (0 ≤ ETA ≤ 1), dpm, ancestral, ancestral-large, langevin-eachE-stepA, pc-snrR or consistency"))
             })?;
         let spacing = Spacing::Listed(times.clone());
-        Ok(SamplerSpec { name: name.into(), method, steps: times.len(), spacing, clip: Some(1.0) })
+        let steps = times.len().saturating_mul(method.evaluations_each());
+        Ok(SamplerSpec { name: name.into(), method, steps, spacing, clip: Some(1.0), travel: None })
     }
 }
 

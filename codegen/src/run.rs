@@ -34,11 +34,15 @@ impl Machine {
     /// The fastest one here for networks that are packed for `target`.
     ///
     /// # Errors
-    /// When the target is another kind of desktop, or the crate was built without the feature `runtime`.
+    /// When the target is another kind of desktop, or the crate was built without the feature `runtime` and the target is not
+    /// the portable one.
     pub fn of(target: Target) -> Result<Self> {
         use grano::isa::Isa;
-        if !cfg!(feature = "runtime") {
-            return Err(Error::Model("grano-codegen was built without its feature `runtime`".into()));
+        if !cfg!(feature = "runtime") && target != Target::Portable {
+            return Err(Error::Model(
+                "grano-codegen was built without its feature `runtime`: networks for `portable` alone run in process"
+                    .into(),
+            ));
         }
         Ok(match target {
             Target::Portable => Self::Portable,

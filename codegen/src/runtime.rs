@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 
 use grano::blob::Line;
 use grano::conditioning::Condition;
+use grano::hooks::{Guide, Hooks, Observe, Watch};
 use grano::io::{Input, Io};
 use grano::memory::Parts;
 use grano::network::{Layers, evaluate};
@@ -27,7 +28,7 @@ use grano::residual::Residual;
 use grano::schedule::{StepRow, StepTable};
 use grano::shape::Shape;
 use grano::tap::{Stored, Tap};
-use grano::trajectory::{Progress, Trajectory};
+use grano::trajectory::{Progress, Trajectory, check_hooks};
 
 use crate::compile::{Compiled, CompiledNetwork};
 use crate::error::{Error, Result};
@@ -70,6 +71,21 @@ impl OwnedTable {
     pub fn steps(&self) -> usize {
         self.rows.len()
     }
+
+    /// The steps from number `first` on, for a picture that begins there.
+    #[must_use]
+    pub fn from_step(&self, first: usize) -> Self {
+        Self { rows: self.rows.get(first..).unwrap_or_default().to_vec(), ..self.clone() }
+    }
+}
+
+/// Where a picture begins.
+#[derive(Clone, Copy, Debug)]
+pub enum Begin<'a> {
+    /// At noise.
+    Noise,
+    /// At a given x, `[height][width][channels]`.
+    At(&'a [f32]),
 }
 
 impl Runtime {
@@ -131,13 +147,13 @@ impl Runtime {
             let network_row = rows.get(&row.t).and_then(|&row| u16::try_from(row).ok()).ok_or_else(|| {
                 Error::Model(format!("sampler `{}`: the build has no row for t = {}", table.name, row.t))
             })?;
-            let [c_in, k0, k1, a, b, c, d, e] =
-                [row.c_in, row.k0, row.k1, row.a, row.b, row.c, row.d, row.e].map(|v| v as f32);
-            if [c_in, k0, k1, a, b, c, d, e].iter().any(|v| !v.is_finite()) {
+            let coefficients = row.coefficients().map(|v| v as f32);
+            if coefficients.iter().any(|v| !v.is_finite()) {
                 let (name, t) = (&table.name, row.t);
                 return Err(Error::Model(format!("sampler `{name}`: a coefficient at t = {t} is not finite")));
             }
-            Ok(StepRow { network_row, c_in, k0, k1, a, b, c, d, e })
+            let [c_in, k0, k1, a, b, c, d, e, signal, sigma, snr] = coefficients;
+            Ok(StepRow { network_row, c_in, k0, k1, a, b, c, d, e, signal, sigma, snr })
         };
         let rows = table.rows.iter().map(row).collect::<Result<_>>()?;
         let clip = table.clip.map_or(f32::INFINITY, |clip| clip as f32);
@@ -163,7 +179,8 @@ impl Runtime {
         let map = || vec![0.0; shape.len()];
         Ok(Painter {
             network,
-            arena: network.arena(),
+            // Of all networks: one that guides runs in the same.
+            arena: vec![Line::ZERO; self.compiled.arena_bytes().div_ceil(64)],
             x: map(),
             previous: map(),
             labelled: map(),
@@ -355,21 +372,42 @@ impl Painter<'_> {
     /// first step and after each.
     ///
     /// # Errors
-    /// When the label is unknown or the guidance is not finite.
+    /// When the label is unknown, the guidance is not finite, or the sampler has a corrector.
     pub fn draw(
         &mut self,
         table: &OwnedTable,
-        mut noise: impl Noise,
+        noise: impl Noise,
         request: Request,
         on_step: &mut dyn FnMut(&[f32]),
     ) -> Result<&[f32], SampleError> {
+        self.draw_with(Begin::Noise, table, noise, request, &mut Hooks::<()>::default(), on_step)
+    }
+
+    /// The same from noise or a given x, with hooks.
+    ///
+    /// # Errors
+    /// As [`Self::draw`]; when the given x is of another length; when hooks and table do not fit each other, see
+    /// [`grano::trajectory::check_hooks`].
+    pub fn draw_with<G: Guide, O: Observe, W: Watch>(
+        &mut self,
+        begin: Begin<'_>,
+        table: &OwnedTable,
+        mut noise: impl Noise,
+        request: Request,
+        hooks: &mut Hooks<G, O, W>,
+        on_step: &mut dyn FnMut(&[f32]),
+    ) -> Result<&[f32], SampleError> {
         let classes = self.network.network.classes;
+        check_hooks(&table.view(), &mut hooks.observe, self.shape.len())?;
         let (_, trajectory, parts) = self.parts();
-        trajectory.start(classes, &table.view(), parts, &mut noise, request)?;
+        match begin {
+            Begin::Noise => trajectory.start(classes, &table.view(), parts, &mut noise, request)?,
+            Begin::At(x) => trajectory.start_from(classes, &table.view(), parts, x, request)?,
+        }
         on_step(&self.x);
         loop {
             let (network, trajectory, parts) = self.parts();
-            match trajectory.advance(&network, &table.view(), parts, &mut noise) {
+            match trajectory.advance_with(&network, &table.view(), parts, &mut noise, hooks) {
                 Progress::Layer { .. } => {}
                 Progress::Step { .. } => on_step(&self.x),
                 Progress::Done => return Ok(&self.x),

@@ -12,4 +12,4 @@ pub use crate::shape::Shape;
 pub use crate::tap::{Stored, Tap};
 
 /// Of what is named here. Generated code asserts that it is the one that it was generated for.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;

@@ -17,11 +17,13 @@
 //! - `kernel`: one file an operation;
 //! - [`tap`]: where a network's intermediate values can be read;
 //! - [`network`]: what a network offers, and one evaluation of it;
-//! - [`schedule`]: a sampler is a table, one row a step;
 //! - `noise`: Philox and Box–Muller, the same bits everywhere;
+//! - [`schedule`]: a sampler is a table, one row a step;
 //! - [`memory`]: what a sampler needs of it;
 //! - `model`: a network with its samplers;
 //! - `request`: what to draw;
+//! - [`sum`](mod@sum): sums in one order;
+//! - [`hooks`]: what a program adds to a step: [`guidance`], [`inverse`] problems, a [`score`];
 //! - `update`: what becomes of the network's output;
 //! - [`trajectory`]: the loop from noise to picture, layer by layer;
 //! - `sampler`: the loop with a generated model;
@@ -78,6 +80,14 @@ pub mod model;
 #[doc(hidden)]
 pub mod request;
 
+pub mod sum;
+
+pub mod hooks;
+
+pub mod guidance;
+pub mod inverse;
+pub mod score;
+
 mod update;
 
 pub mod trajectory;
@@ -90,6 +100,7 @@ pub mod picture;
 #[doc(hidden)]
 pub mod generated;
 
+pub use hooks::Hooks;
 pub use model::{Model, Table};
 pub use network::{Network, evaluate};
 pub use noise::{Gaussian, Noise, Philox};

@@ -6,10 +6,19 @@ use rand_core::{Rng, TryRng, utils};
 
 use crate::real::cos_sin;
 
+/// Values of noise that are drawn at once: even, so that [`Gaussian`] throws away no value but an odd map's last.
+pub(crate) const CHUNK: usize = 32;
+
 /// A source of noise.
 pub trait Noise {
     /// Fills `z` with independent draws from N(0, 1).
     fn fill(&mut self, z: &mut [f32]);
+}
+
+impl<N: Noise + ?Sized> Noise for &mut N {
+    fn fill(&mut self, z: &mut [f32]) {
+        (**self).fill(z);
+    }
 }
 
 /// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011), a counter through ten rounds
@@ -110,6 +119,38 @@ impl<R: Rng> Noise for Gaussian<R> {
 #[inline(always)]
 fn radius(word: u32) -> f32 {
     libm::sqrtf(-2.0 * libm::logf((word as f32 + 1.0) * (1.0 / 4_294_967_296.0)))
+}
+
+/// A map of noise, of which a chunk is kept. Chunks lie at multiples of [`CHUNK`], so that the values are those of one
+/// [`Noise::fill`] of the map, and do not depend on the strips.
+#[derive(Clone, Debug)]
+pub(crate) struct Chunks<N> {
+    noise: N,
+    z: [f32; CHUNK],
+    /// Values of the map that have been drawn.
+    drawn: usize,
+}
+
+impl<N: Noise> Chunks<N> {
+    /// Before the first.
+    pub(crate) const fn new(noise: N) -> Self {
+        Self { noise, z: [0.0; CHUNK], drawn: 0 }
+    }
+
+    /// Before the first of another map.
+    pub(crate) fn restart(&mut self) {
+        self.drawn = 0;
+    }
+
+    /// From element `first` to the end of its chunk, in a map of `len`; strips come in order.
+    pub(crate) fn at(&mut self, first: usize, len: usize) -> &[f32] {
+        while self.drawn <= first {
+            let (chunk, _) = self.z.split_at_mut(CHUNK.min(len - self.drawn));
+            self.noise.fill(chunk);
+            self.drawn += CHUNK;
+        }
+        self.z.get(first % CHUNK..).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
@@ -231,6 +272,23 @@ mod tests {
         assert!((z[0] - 6.660_437).abs() < 1e-5 && z[1] == 0.0, "{z:?}");
         Gaussian(Constant(u32::MAX)).fill(&mut z);
         assert_eq!(z, [0.0; 2]);
+    }
+
+    #[test]
+    fn chunks_are_the_noise_of_the_whole_map() {
+        for len in [1, 2, 31, 32, 33, 63, 64, 65, 100] {
+            let (mut whole, mut chunked) = (Gaussian(Philox::new(5, 1)), Gaussian(Philox::new(5, 1)));
+            let mut z = vec![0.0; len];
+            whole.fill(&mut z);
+            for stride in [1, 3, 40] {
+                chunked = Gaussian(Philox::new(5, 1));
+                let mut chunks = Chunks::new(&mut chunked);
+                for first in (0..len).step_by(stride).chain([len - 1]) {
+                    assert_eq!(chunks.at(first, len)[0], z[first], "element {first} of {len}");
+                }
+            }
+            assert_eq!(chunked, whole, "as much was drawn");
+        }
     }
 
     #[test]

@@ -12,6 +12,13 @@ pub fn to_u8(value: f32) -> u8 {
     (127.5 * value + 127.5 + 0.5) as u8
 }
 
+/// A byte as a value of −1 to 1: 2·byte/255 − 1, rounded.
+#[must_use]
+#[inline]
+pub fn from_u8(byte: u8) -> f32 {
+    (f32::from(byte) - 127.5) / 127.5
+}
+
 /// The picture's rows of bytes, each `width · channels` long, from the top.
 pub fn rows(shape: Shape, x: &[f32]) -> impl Iterator<Item = impl Iterator<Item = u8>> {
     let row_len = (shape.width * shape.channels).max(1);
@@ -47,7 +54,7 @@ mod tests {
         let values = [-1.0, 1.0, 0.0, -2.0, 2.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
         assert_eq!(values.map(to_u8), [0, 255, 128, 0, 255, 255, 0, 0]);
         for byte in 0..=255 {
-            assert_eq!(to_u8((f32::from(byte) - 127.5) / 127.5), byte);
+            assert_eq!(to_u8(from_u8(byte)), byte);
         }
     }
 

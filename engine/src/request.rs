@@ -32,7 +32,11 @@ pub enum SampleError {
         /// That was asked for.
         guidance: f32,
     },
-    /// The given x is not the network's map.
+    /// The table has a corrector's rows, and the observer has no map for x̂0.
+    Corrector,
+    /// The table draws on the network's output but through x̂0, and the observer has a map for x̂0 alone.
+    DrawsOnOutput,
+    /// The given x, or an observer's map, is not as long as the network's map.
     WrongLength {
         /// Elements of the network's map.
         expected: usize,
@@ -53,6 +57,13 @@ impl fmt::Display for SampleError {
                 write!(
                     f,
                     "guidance {guidance}: the model was generated without guidance; generate it with, or ask for 1"
+                )
+            }
+            Self::Corrector => write!(f, "a corrector needs all of x̂0: give an observer with a map"),
+            Self::DrawsOnOutput => {
+                write!(
+                    f,
+                    "the sampler draws on the network's output itself, which an observer with a map cannot follow"
                 )
             }
             Self::WrongLength { expected, got } => write!(f, "x has {got} elements, the network's map {expected}"),

@@ -1,10 +1,12 @@
 //! A generated model's sampler: the loop of [`Trajectory`] with the model, its memory and its noise.
 
+use crate::hooks::{Guide, Hooks, Observe, Watch};
 use crate::memory::{Parts, Sizes, Storage};
 use crate::model::{Model, Table};
 use crate::network::{Network, is_one_map};
 use crate::noise::Noise;
 use crate::request::{Request, SampleError};
+use crate::schedule::StepTable;
 use crate::trajectory::{Progress, Trajectory};
 
 /// Draws with a generated model, in memory of its own: the network's arena, x, and a map each for multistep samplers
@@ -59,10 +61,34 @@ impl<M: Model, N: Noise> Sampler<M, N> {
         Ok(())
     }
 
-    /// Runs one layer, or, after the last layer of a step, ends the step.
+    /// Runs one layer, or, after the last layer of a step, ends the step. Of a model with a corrector among its samplers
+    /// it does not compile: such a sampler needs [`Self::advance_with`].
     pub fn advance(&mut self) -> Progress {
+        const { assert!(!any_corrected(M::SAMPLERS), "a sampler with a corrector needs an observer with a map") };
         let (Some(table), Some(noise)) = (&self.table, &mut self.noise) else { return Progress::Done };
         self.trajectory.advance(&M::Denoiser::NEW, table, self.memory.parts(), noise)
+    }
+
+    /// The same with hooks, which are the same at every call for one picture. Whether they fit a sampler of the model is
+    /// found out where this is compiled; an observer's map is as long as x, or [`crate::trajectory::check_hooks`] says so.
+    pub fn advance_with<G: Guide, O: Observe, W: Watch>(&mut self, hooks: &mut Hooks<G, O, W>) -> Progress {
+        const {
+            assert!(
+                O::HAS_MAP || !any_corrected(M::SAMPLERS),
+                "a sampler with a corrector needs an observer with a map"
+            );
+            assert!(
+                !O::HAS_MAP || !any_of_output(M::SAMPLERS),
+                "a sampler draws on the output, an observer has x̂0 alone"
+            );
+        }
+        let (Some(table), Some(noise)) = (&self.table, &mut self.noise) else { return Progress::Done };
+        self.trajectory.advance_with(&M::Denoiser::NEW, table, self.memory.parts(), noise, hooks)
+    }
+
+    /// Runs to the end of the picture with hooks.
+    pub fn run_with<G: Guide, O: Observe, W: Watch>(&mut self, hooks: &mut Hooks<G, O, W>) {
+        while self.advance_with(hooks) != Progress::Done {}
     }
 
     /// Runs to the end of the step.
@@ -105,6 +131,30 @@ impl<M: Model, N: Noise> Default for Sampler<M, N> {
     }
 }
 
+/// Whether a sampler has a corrector's rows.
+const fn any_corrected(tables: &[StepTable<'_>]) -> bool {
+    let mut index = 0;
+    while index < tables.len() {
+        if tables[index].is_corrected() {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
+
+/// Whether a sampler draws on the network's output but through x̂0.
+const fn any_of_output(tables: &[StepTable<'_>]) -> bool {
+    let mut index = 0;
+    while index < tables.len() {
+        if tables[index].draws_on_output() {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
+
 /// Whether the model's parts fit each other.
 const fn check<M: Model>() {
     let Sizes { arena, x, previous, labelled } = M::Memory::SIZES;
@@ -131,7 +181,7 @@ mod tests {
     use crate::memory::Memory;
     use crate::network::{Condition, Input, Io, Layers, Port, PortKind};
     use crate::noise::{Gaussian, Philox};
-    use crate::schedule::{StepRow, StepTable};
+    use crate::schedule::StepRow;
     use crate::shape::Shape;
     use crate::tap::{Stored, Tap};
     use std::vec::Vec;
@@ -207,8 +257,20 @@ mod tests {
     /// Without guidance.
     type Once = Toys<12, 3, 0, 0>;
 
-    const ROW: StepRow =
-        StepRow { network_row: 0, c_in: 0.5, k0: 1.0, k1: 0.5, a: 0.5, b: 0.25, c: 0.125, d: 0.0, e: -0.5 };
+    const ROW: StepRow = StepRow {
+        network_row: 0,
+        c_in: 0.5,
+        k0: 1.0,
+        k1: 0.5,
+        a: 0.5,
+        b: 0.25,
+        c: 0.125,
+        d: 0.0,
+        e: -0.5,
+        signal: 0.8,
+        sigma: 0.6,
+        snr: 0.0,
+    };
     const PLAIN: StepTable<'_> = StepTable { name: "plain", clip: 2.0, rows: &[ROW, ROW] };
     const MULTISTEP: StepTable<'_> = StepTable { name: "multistep", rows: &[ROW, StepRow { d: 0.75, ..ROW }], ..PLAIN };
     const REQUEST: Request = Request { label: Some(1), guidance: 2.0 };

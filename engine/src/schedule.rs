@@ -8,6 +8,16 @@
 //!
 //! In f32, from left to right, without FMA, so that every chip computes the same bits. A term whose coefficient `c` or
 //! `d` is 0 is left out, and no noise is drawn for it.
+//!
+//! A row whose `snr` is not 0 is a corrector's instead (Song et al. 2021, algorithms 4 and 5): with the score
+//! s = (signal·x̂0 − x)/sigma² of D values,
+//!
+//! ```text
+//! α = 2·(snr·√D/‖s‖)²        √D is the root mean square of ‖z‖
+//! x = x + α·s + √(2α)·z
+//! ```
+
+use crate::noise::{CHUNK, Noise};
 
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,6 +40,12 @@ pub struct StepRow {
     pub d: f32,
     /// The network's part in the next x.
     pub e: f32,
+    /// a_t = √ᾱ_t, the picture's part in x as the step finds it; for hooks.
+    pub signal: f32,
+    /// σ_t, the standard deviation of the noise in x as the step finds it; for hooks.
+    pub sigma: f32,
+    /// A corrector's signal-to-noise ratio; 0 of other steps.
+    pub snr: f32,
 }
 
 /// A sampler.
@@ -56,6 +72,32 @@ impl StepTable<'_> {
         }
         false
     }
+
+    /// Whether a step is a corrector's, which needs all of x̂0 at once: a hook with a map.
+    #[must_use]
+    pub const fn is_corrected(&self) -> bool {
+        let mut step = 0;
+        while step < self.rows.len() {
+            if self.rows[step].snr != 0.0 {
+                return true;
+            }
+            step += 1;
+        }
+        false
+    }
+
+    /// Whether a step draws on the network's output but through x̂0; hooks with a map have no place for it.
+    #[must_use]
+    pub const fn draws_on_output(&self) -> bool {
+        let mut step = 0;
+        while step < self.rows.len() {
+            if self.rows[step].e != 0.0 {
+                return true;
+            }
+            step += 1;
+        }
+        false
+    }
 }
 
 impl StepRow {
@@ -73,10 +115,45 @@ impl StepRow {
             *x = sum + e * *out;
         }
     }
+
+    /// x̂0, the first half of [`Self::update`].
+    pub(crate) fn estimate(&self, clip: f32, x: &[f32], out: &[f32], x0: &mut [f32]) {
+        for ((x0, x), out) in x0.iter_mut().zip(x).zip(out) {
+            *x0 = clamp(self.k0 * *x - self.k1 * *out, clip);
+        }
+    }
+
+    /// The next x of an x̂0, the second half of [`Self::update`].
+    pub(crate) fn proceed(&self, x: &mut [f32], x0: &[f32], out: &[f32], z: &[f32], previous: &mut [f32]) {
+        let Self { a, b, c, d, e, .. } = *self;
+        let mut previous = previous.iter_mut();
+        for (((x, x0), out), z) in x.iter_mut().zip(x0).zip(out).zip(z) {
+            let sum = a * *x0 + b * *x;
+            let sum = if c == 0.0 { sum } else { sum + c * *z };
+            let before = previous.next().map_or(0.0, |previous| core::mem::replace(previous, *x0));
+            let sum = if d == 0.0 { sum } else { sum + d * before };
+            *x = sum + e * *out;
+        }
+    }
+
+    /// x of q(x_t | x_0) at the step's noise: x = signal·x + sigma·z, in place. `x` is the picture, about −1 to 1.
+    pub fn noise_to(&self, x: &mut [f32], noise: &mut dyn Noise) {
+        noise_to(x, self.signal, self.sigma, noise);
+    }
+}
+
+/// x = signal·x + sigma·z, in place: the forward process (Ho et al. 2020, eq. 4).
+pub fn noise_to(x: &mut [f32], signal: f32, sigma: f32, noise: &mut dyn Noise) {
+    let mut z = [0.0; CHUNK];
+    for x in x.chunks_mut(CHUNK) {
+        let (z, _) = z.split_at_mut(x.len());
+        noise.fill(z);
+        x.iter_mut().zip(&*z).for_each(|(x, z)| *x = signal * *x + sigma * *z);
+    }
 }
 
 /// `value` held to ±`limit`; NaN stays.
-fn clamp(value: f32, limit: f32) -> f32 {
+pub(crate) fn clamp(value: f32, limit: f32) -> f32 {
     if value > limit {
         limit
     } else if value < -limit {
@@ -90,8 +167,20 @@ fn clamp(value: f32, limit: f32) -> f32 {
 mod tests {
     use super::*;
 
-    const ROW: StepRow =
-        StepRow { network_row: 0, c_in: 1.0, k0: 2.0, k1: 0.5, a: 0.25, b: 3.0, c: 0.0, d: 0.0, e: -1.0 };
+    const ROW: StepRow = StepRow {
+        network_row: 0,
+        c_in: 1.0,
+        k0: 2.0,
+        k1: 0.5,
+        a: 0.25,
+        b: 3.0,
+        c: 0.0,
+        d: 0.0,
+        e: -1.0,
+        signal: 0.8,
+        sigma: 0.6,
+        snr: 0.0,
+    };
 
     fn update(row: StepRow, clip: f32, x: f32, out: f32, z: f32) -> f32 {
         let mut x = [x];

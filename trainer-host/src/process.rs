@@ -90,6 +90,16 @@ impl Process {
         let target = match prediction {
             Prediction::Epsilon => noise.shallow_clone(),
             Prediction::Velocity => &noise * self.signal(&t) - &x0 * self.sigma(&t),
+            Prediction::X0 => x0.shallow_clone(),
+            Prediction::Mean => {
+                let (signal, sigma) = (self.signal(&t), self.sigma(&t));
+                // √α = a_t/a_{t−1}, a = 1 before t = 0.
+                let before = self.signal(&(&t - 1).clamp_min(0));
+                let before = before.where_self(&t.reshape([-1, 1, 1, 1]).gt(0), &before.ones_like());
+                let root = &signal / before;
+                let beta = 1.0 - &root * &root;
+                (&x0 * &signal + &noise * &sigma - &noise * (beta / &sigma)) / root
+            }
         };
         Noisy { x: self.at(&t, &x0, &noise), x0, noise, t, labels, target }
     }

@@ -53,7 +53,7 @@ pub fn steps(args: &Args) -> Result<()> {
     let (schedule, prediction) = (model.header.schedule.clone(), model.header.prediction);
     let guidance = args.guidance.unwrap_or(model.header.defaults.guidance);
     let method = Method::named(&args.rule).with_context(|| format!("--rule {}", args.rule))?;
-    let spec = SamplerSpec { name, method, steps: args.steps, spacing: Spacing::Centred, clip: Some(1.0) };
+    let spec = SamplerSpec { name, method, steps: args.steps, spacing: Spacing::Centred, clip: Some(1.0), travel: None };
     let start = spec.time_indices(schedule.steps)?;
     let goal = Goal::new(&network, &schedule, prediction, args.pictures, guidance)?;
     let Found { times, before, after } = goal.search(&spec, start)?;

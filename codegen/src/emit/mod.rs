@@ -60,7 +60,7 @@ pub fn emit(compiled: &Compiled, extras: &Extras<'_>) -> Result<String> {
     let tokens = quote! {
         use ::grano::generated as g;
 
-        const _: () = assert!(g::VERSION == 2, "generated for another version of grano: generate it again");
+        const _: () = assert!(g::VERSION == 3, "generated for another version of grano: generate it again");
         const _: () = assert!(MODEL.checksum() == #checksum, "model.bin is not the one of this code: generate both again");
 
         #[doc = " Bytes of constants, code not counted."]

@@ -43,9 +43,22 @@ pub(super) fn sampler(table: &Table, times: &[usize]) -> Result<TokenStream> {
         if coefficients.iter().any(|v| !v.is_finite()) {
             return Err(Error::Model(format!("sampler `{name}`: a coefficient at t = {} is not finite", row.t)));
         }
-        let [c_in, k0, k1, a, b, c, d, e] = coefficients;
+        let [c_in, k0, k1, a, b, c, d, e, signal, sigma, snr] = coefficients;
         Ok(quote! {
-            g::StepRow { network_row: #network_row, c_in: #c_in, k0: #k0, k1: #k1, a: #a, b: #b, c: #c, d: #d, e: #e }
+            g::StepRow {
+                network_row: #network_row,
+                c_in: #c_in,
+                k0: #k0,
+                k1: #k1,
+                a: #a,
+                b: #b,
+                c: #c,
+                d: #d,
+                e: #e,
+                signal: #signal,
+                sigma: #sigma,
+                snr: #snr
+            }
         })
     });
     let rows = rows.collect::<Result<Vec<_>>>()?;

@@ -83,7 +83,7 @@ fn samplers(header: &Header) -> Result<()> {
     check_name("defaults.sampler", own)?;
     for name in header.samplers.keys().chain([own]) {
         let sampler = header.sampler(name)?;
-        at_most(&format!("sampler `{name}`: steps"), sampler.steps, MOST_STEPS)?;
+        at_most(&format!("sampler `{name}`: steps"), sampler.evaluations(), MOST_STEPS)?;
         sampler.table(&header.schedule, header.prediction)?;
     }
     Ok(())

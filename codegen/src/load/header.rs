@@ -46,7 +46,7 @@ pub(super) fn parse(text: &str) -> Result<Header> {
         })?;
     }
     // serde does not see unknown fields beside those that say which kind of schedule or port it is.
-    only(&header["schedule"], &["kind", "steps", "beta_start", "beta_end"])
+    only(&header["schedule"], &["kind", "steps", "beta_start", "beta_end", "sigma_min", "sigma_max"])
         .map_err(|field| unknown("`schedule`", &field))?;
     header["version"] = VERSION.into();
     serde_json::from_value(header).map_err(wrong)
