@@ -2,7 +2,7 @@
 //!
 //! The trainer builds [`compact`], [`mod@unet`] and [`classifier`]. Every other file's `model()`, and that of [`mod@unet`], gives a model file's
 //! bytes: weights come from a fixed seed, ranges from the reference interpreter ([`calibrate`]), so that the same bytes come
-//! out everywhere. Build scripts write them to `OUT_DIR` ([`write`]) and generate code from there.
+//! out everywhere; those of [`closed`] are exactly right. Build scripts write them to `OUT_DIR` ([`write`]) and generate code from there.
 
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use grano_codegen::{Error, Result};
 pub mod blocks;
 pub mod calibrate;
 pub mod classifier;
+pub mod closed;
 pub mod compact;
 pub mod film;
 pub mod functions;
