@@ -28,7 +28,7 @@ pub fn read(path: &Path, shape: [usize; 3], is_vector: bool) -> Result<Maps> {
     let mut lines = vec![Line::ZERO; len.div_ceil(size_of::<Line>())];
     let bytes = &mut Line::bytes_mut(&mut lines)[..len];
     file.read_exact(bytes)?;
-    let array = ArrayViewD::<f32>::view_npy(bytes).map_err(explain)?;
+    let array = ArrayViewD::<f32>::view_npy(bytes).map_err(|error| explain(error, "float32, '<f4'"))?;
     let expected = axes(shape, is_vector);
     let batch = match array.shape() {
         all if *all == expected[..] => None,
@@ -49,10 +49,10 @@ pub fn read(path: &Path, shape: [usize; 3], is_vector: bool) -> Result<Maps> {
 }
 
 /// What is wrong with a file, and what to do.
-fn explain(error: ViewNpyError) -> Error {
+pub fn explain(error: ViewNpyError, wanted: &str) -> Error {
     match error {
-        ViewNpyError::WrongDescriptor(kind) => anyhow!("its dtype is {kind}; give float32, '<f4'"),
-        ViewNpyError::NonNativeEndian => anyhow!("its bytes are in the other order; give float32, '<f4'"),
+        ViewNpyError::WrongDescriptor(kind) => anyhow!("its dtype is {kind}; give {wanted}"),
+        ViewNpyError::NonNativeEndian => anyhow!("its bytes are in the other order; give {wanted}"),
         ViewNpyError::MissingBytes(count) => anyhow!("it is {count} bytes short; write it again"),
         ViewNpyError::ExtraBytes(count) => anyhow!("{count} bytes follow its array; write it again"),
         ViewNpyError::Io(_) | ViewNpyError::ParseHeader(_) => anyhow!("not a whole .npy file; write it again"),

@@ -7,11 +7,14 @@ use std::thread::available_parallelism;
 
 use anyhow::{Context, Error, Result, ensure};
 use grano::Shape;
+use grano::guidance::FreeGuidance;
 use grano_codegen::runtime::OwnedTable;
 use grano_codegen::{Precision, Runtime};
 
 use crate::args::SampleArgs;
+use crate::batch::{CLASSIFIER, FREE, Guided};
 use crate::models::Chosen;
+use crate::task::Task;
 use crate::{files, sheet};
 
 /// A sound request: what to draw, how, and where to.
@@ -34,6 +37,14 @@ pub struct Job {
     pub seed: u64,
     /// Weight of classifier-free guidance.
     pub guidance: f32,
+    /// Where that guidance works, and how it is rescaled.
+    pub free: FreeGuidance,
+    /// Guidance by the model's classifier.
+    pub classifier: Option<Guided>,
+    /// Whether the denoiser is told the class.
+    pub tells_class: bool,
+    /// What pictures are drawn from.
+    pub task: Task,
     /// Where pictures go.
     pub output: Option<PathBuf>,
     /// Where labels go.
@@ -44,33 +55,68 @@ pub struct Job {
     pub threads: usize,
 }
 
+/// What verbs differ in.
+pub struct Verb<'a> {
+    /// Name of the file that is written where none is named.
+    pub name: &'a str,
+    /// Pictures, where the user does not say.
+    pub count: u32,
+    /// The sampler, where the user does not say; none for the model's own.
+    pub sampler: Option<&'a str>,
+    /// Whether x̂0 is not clipped.
+    pub is_unclipped: bool,
+}
+
+impl Verb<'_> {
+    /// `sample`.
+    pub const SAMPLE: Self = Self { name: "samples", count: 16, sampler: None, is_unclipped: false };
+}
+
+/// What a verb draws from, and with which steps.
+type Given = (Task, OwnedTable);
+
 impl Job {
-    /// Checks all that can be checked before the work, and compiles the model.
+    /// Checks all that can be checked before the work, and compiles the model. `given` reads what the verb draws from, for
+    /// the model's shape, the sampler's table with its time indices, and T.
     ///
     /// # Errors
     /// Names the flag that is wrong and what there is.
-    pub fn new(args: SampleArgs) -> Result<Self> {
+    pub fn new(
+        args: SampleArgs,
+        verb: &Verb<'_>,
+        given: impl FnOnce(Shape, OwnedTable, &[usize], usize) -> Result<Given>,
+    ) -> Result<Self> {
         let chosen = Chosen::new(&args.model)?;
         let header = &chosen.model.header;
-        let sampler = args.sampler.as_ref().unwrap_or(&header.defaults.sampler);
+        let sampler = args.sampler.as_deref().or(verb.sampler).unwrap_or(&header.defaults.sampler);
         let build = chosen.build.clone().samplers([sampler]);
-        header.sampler(sampler).and_then(|spec| spec.time_indices(header.schedule.steps)).map_err(|error| {
+        let wrong = |error: grano_codegen::Error| {
             let error = error.to_string();
             let reason = error.strip_prefix(&format!("sampler `{sampler}`: ")).unwrap_or(&error);
             Error::msg(format!("--sampler {sampler}: {reason}"))
-        })?;
+        };
+        let mut spec = header.sampler(sampler).map_err(wrong)?;
+        if verb.is_unclipped {
+            spec.clip = None;
+        }
+        let table = spec.table(&header.schedule, header.prediction).map_err(wrong)?;
+        let times: Vec<usize> = table.rows.iter().map(|row| row.t).collect();
         let label = args.label.as_ref().map(|name| chosen.label(name)).transpose()?;
-        let output = args.output.or_else(|| (!args.crc).then(|| "samples.png".into()));
+        let output = args.output.or_else(|| (!args.crc).then(|| format!("{}.png", verb.name).into()));
         let name = args.model.model;
-        let [channels, height, width] =
-            chosen.model.denoiser().with_context(|| format!("--model {name}"))?.graph.input();
+        let denoiser = chosen.model.denoiser().with_context(|| format!("--model {name}"))?;
+        let [channels, height, width] = denoiser.graph.input();
         let shape = Shape { height, width, channels };
         ensure!(output.is_none() || output != args.labels_out, "-o and --labels-out name the same file");
         ensure!(
             args.labels_out.is_none() || !header.data.labels.is_empty(),
             "--labels-out: the model has no labels; leave the flag out"
         );
-        let count = args.count as usize;
+        let classifier = match args.classifier_scale {
+            Some(scale) => Some(Guided { output: gradient(&chosen, shape)?, scale }),
+            None => None,
+        };
+        let count = args.count.unwrap_or(verb.count) as usize;
         if let Some(path) = output.as_ref().filter(|path| path.extension() == Some(OsStr::new("png"))) {
             let (path, most) = (path.display(), sheet::most(shape));
             ensure!(sheet::can_show(shape), "-o {path}: pictures of {channels} channels make no sheet; write .npy");
@@ -79,14 +125,27 @@ impl Job {
         output.iter().chain(&args.labels_out).try_for_each(|path| files::check(path))?;
         let runtime = build.runtime().with_context(|| format!("--model {name}"))?;
         runtime.painter().with_context(|| format!("--model {name}"))?;
+        let (task, table) = given(shape, runtime.own(&table)?, &times, header.schedule.steps)?;
+        ensure!(
+            args.labels_out.is_none() || label.is_some() || matches!(task, Task::Noise),
+            "--labels-out: no class is drawn; give --label, or leave the flag out"
+        );
+        let free = FreeGuidance::new(
+            args.guidance_interval.unwrap_or(FREE.interval),
+            args.guidance_rescale.unwrap_or(FREE.rescale),
+        );
         Ok(Self {
             precision: chosen.precision,
             shape,
-            table: runtime.table(sampler)?,
+            table,
             label,
             count,
             seed: args.seed,
             guidance: args.guidance.unwrap_or(header.defaults.guidance),
+            free,
+            classifier,
+            tells_class: denoiser.graph.classes() > 0 && (classifier.is_none() || args.guidance.is_some()),
+            task,
             output,
             labels_out: args.labels_out,
             crc: args.crc,
@@ -96,10 +155,12 @@ impl Job {
         })
     }
 
-    /// The class of picture i: a row of the sheet a class, where the count is 8 · classes. None of a model without labels.
+    /// The class of picture i: where noise alone is given, a row of the sheet a class, where the count is 8 · classes. None
+    /// of a model without labels.
     pub fn label_of(&self, i: usize) -> Option<usize> {
         let classes = self.runtime.header().data.labels.len();
-        self.label.or_else(|| (classes > 0).then(|| i * classes / self.count))
+        let in_turn = classes > 0 && matches!(self.task, Task::Noise);
+        self.label.or_else(|| in_turn.then(|| i * classes / self.count))
     }
 
     /// A class's name.
@@ -111,4 +172,27 @@ impl Job {
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.output.iter().chain(&self.labels_out).map(PathBuf::as_path)
     }
+}
+
+/// The number of the classifier's output that is its gradient.
+///
+/// # Errors
+/// Says what the model lacks.
+fn gradient(chosen: &Chosen, shape: Shape) -> Result<usize> {
+    let networks = &chosen.model.networks;
+    let names = || networks.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let classifier = networks.get(CLASSIFIER);
+    let graph = &classifier
+        .with_context(|| format!("--classifier-scale: the model has no network `{CLASSIFIER}`, only {}", names()))?
+        .graph;
+    let shapes = graph.shapes()?;
+    let at = graph.outputs.iter().position(|output| output == "gradient");
+    let map = at.and_then(|at| shapes[&graph.outputs[at]].map());
+    let Shape { height, width, channels } = shape;
+    let wanted = [channels, height, width];
+    ensure!(
+        map == Some(wanted) && graph.input() == wanted && graph.classes() > 0,
+        "--classifier-scale: the model's `{CLASSIFIER}` does not read a picture and a label and give `gradient` of {wanted:?}; export it with its gradient"
+    );
+    at.context("an output that was found")
 }

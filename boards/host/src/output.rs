@@ -11,6 +11,7 @@ use crate::files::Files;
 use crate::job::Job;
 use crate::picture::Picture;
 use crate::sheet;
+use crate::task::Task;
 
 /// Writes pictures and labels where the job wants them.
 ///
@@ -20,7 +21,10 @@ pub fn write(job: &Job, pictures: &[Picture]) -> Result<()> {
     let (mut files, shape) = (Files::default(), job.shape);
     if let Some(path) = &job.output {
         if path.extension() == Some(OsStr::new("png")) {
-            let sheet = sheet::sheet(shape, pictures)?;
+            let sheet = match pictures {
+                [one] if !matches!(job.task, Task::Noise) => sheet::image(shape, &one.bytes)?,
+                _ => sheet::sheet(shape, pictures)?,
+            };
             files.add(path, |file| Ok(sheet.write_to(file, ImageFormat::Png)?))?;
         } else {
             let mut axes = vec![pictures.len(), shape.height, shape.width];
