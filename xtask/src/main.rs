@@ -25,6 +25,7 @@ mod setup;
 mod shapes;
 mod shell;
 mod stages;
+mod trainer;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,7 @@ enum Command {
     /// Set up and check everything, as CI does
     Test,
     /// Run the trainer, grano-train, with libtorch set up; its words follow
+    #[command(disable_help_flag = true)]
     Trainer {
         /// Such as: train --data FOLDER --run runs/mine
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -134,7 +136,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Test => stages::run(),
-        Command::Trainer { arguments } => setup::trainer(&setup::libtorch()?, "run").args(["--"]).args(arguments).run(),
+        Command::Trainer { arguments } => trainer::run(&arguments),
         Command::Setup { part } => setup::run(part),
         Command::Qemu { board, label, seed, example } => {
             let program = firmware::program(&board)?;

@@ -48,6 +48,30 @@ impl Shell {
         self.check(&self.expression().unchecked().run().with_context(|| self.cannot_start())?, "")
     }
 
+    /// Runs the command, its output going to ours, and gives its exit code; 1 where a signal ended it.
+    ///
+    /// # Errors
+    /// When it cannot start.
+    pub fn code(&self) -> Result<i32> {
+        let output = self.expression().unchecked().run().with_context(|| self.cannot_start())?;
+        Ok(output.status.code().unwrap_or(1))
+    }
+
+    /// Prints the command and becomes it: signals and the exit code are its own.
+    ///
+    /// # Errors
+    /// When it cannot start.
+    pub fn replace(&self) -> Result<()> {
+        println!("$ {self}");
+        let mut command = std::process::Command::new(&self.program);
+        command.args(&self.arguments).current_dir(&self.folder);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        #[cfg(unix)]
+        return Err(std::os::unix::process::CommandExt::exec(&mut command)).with_context(|| self.cannot_start());
+        #[cfg(not(unix))]
+        std::process::exit(command.status().with_context(|| self.cannot_start())?.code().unwrap_or(1));
+    }
+
     /// Runs the command in silence and gives its standard output, trimmed.
     ///
     /// # Errors
