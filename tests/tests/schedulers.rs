@@ -139,7 +139,8 @@ fn time_indices_equal_diffusers_for_every_count() {
         assert_eq!(sums.len(), golden.train_steps);
         for (steps, sum) in (1..).zip(sums) {
             let method = Method::Ancestral { variance: Variance::FixedSmall };
-            let spec = SamplerSpec { name: String::new(), method, steps, spacing: spacing.clone(), clip: None, travel: None };
+            let spec =
+                SamplerSpec { name: String::new(), method, steps, spacing: spacing.clone(), clip: None, travel: None };
             let times = spec.time_indices(golden.train_steps).expect("at most T steps");
             assert_eq!(times.iter().zip(1..).map(|(t, i)| t * i).sum::<usize>(), sum, "{spacing:?}, {steps} steps");
         }

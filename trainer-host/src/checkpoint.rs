@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use grano_codegen::model;
+use grano_trainer_front::arguments::settings::Settings;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,7 +15,8 @@ use tch::{Device, Tensor};
 use crate::distributed::Ranks;
 use crate::files;
 use crate::network::Network;
-use crate::state::{Adam, State};
+use crate::optimize::extension;
+use crate::state::{Adam, Extended, State};
 
 const FLAT: [&str; 4] = ["parameters", "ema", "adam.first", "adam.second"];
 
@@ -28,6 +30,8 @@ struct Header {
     model: model::Header,
     step: u64,
     seconds: f64,
+    #[serde(default)]
+    extended: Option<Extended>,
 }
 
 /// Where a run's checkpoint is.
@@ -41,7 +45,7 @@ pub fn path(run: &Path) -> PathBuf {
 /// When the file cannot be written; the one before is then still whole.
 pub fn save(run: &Path, arguments: &Value, model: &model::Header, state: &State) -> Result<()> {
     let (arguments, model) = (arguments.clone(), model.clone());
-    let header = Header { arguments, model, step: state.step, seconds: state.seconds };
+    let header = Header { arguments, model, step: state.step, seconds: state.seconds, extended: state.extended };
     let flats = [state.network.flat(), &state.ema, &state.adam.first, &state.adam.second];
     let task = state.tensors.iter().map(|(name, tensor)| (format!("{TASK}{name}"), tensor));
     let all = FLAT.iter().map(ToString::to_string).zip(flats).chain(task);
@@ -61,7 +65,7 @@ pub fn save(run: &Path, arguments: &Value, model: &model::Header, state: &State)
 pub fn load(run: &Path, arguments: &Value, ranks: &Ranks) -> Result<Option<(model::Header, State)>> {
     let read = || if path(run).exists() { bytes_of(run).map(Some) } else { Ok(None) };
     let Some(bytes) = ranks.read_first(read)? else { return Ok(None) };
-    let (header, state) = open(run, &bytes, ranks.device())?;
+    let (header, mut state) = open(run, &bytes, ranks.device())?;
     let different = different(&header.arguments, arguments);
     ensure!(
         different.is_empty(),
@@ -69,12 +73,16 @@ pub fn load(run: &Path, arguments: &Value, ranks: &Ranks) -> Result<Option<(mode
         run.display(),
         different.join(", ")
     );
+    let settings = |arguments: &Value| serde_json::from_value::<Settings>(arguments.clone());
+    if let (Ok(before), Ok(now)) = (settings(&header.arguments), settings(arguments)) {
+        state.extended = extension(&before, header.extended, &now, state.step);
+    }
     Ok(Some((header.model, state)))
 }
 
 /// The arguments that must be, but are not, those of the run's beginning.
 fn different(before: &Value, now: &Value) -> Vec<String> {
-    const FREE: [&str; 7] = ["data", "output", "run", "steps", "checkpoint_every", "sample_every", "precision"];
+    const FREE: [&str; 8] = ["data", "csv", "output", "run", "steps", "checkpoint_every", "sample_every", "precision"];
     let arguments = before.as_object().into_iter().flatten();
     arguments
         .filter(|(name, value)| !FREE.contains(&name.as_str()) && now[name.as_str()] != **value)
@@ -125,8 +133,8 @@ fn parse(bytes: &[u8], device: Device) -> Result<(Header, State)> {
     let own = task.map(|(name, own)| Ok((own.to_string(), flat(name)?))).collect::<Result<BTreeMap<_, _>>>()?;
     let mut adam = Adam::new(network.flat(), Adam::BETA1);
     (adam.first, adam.second) = (first, second);
-    let (step, seconds) = (header.step, header.seconds);
-    Ok((header, State { network, ema, adam, tensors: own, step, seconds }))
+    let (step, seconds, extended) = (header.step, header.seconds, header.extended);
+    Ok((header, State { network, ema, adam, tensors: own, step, seconds, extended }))
 }
 
 /// A tensor's values as little-endian f32.

@@ -1,55 +1,17 @@
 //! A classifier of real pictures, and the features in which sets of pictures are compared.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use grano_trainer_front::arguments::measure::{Architecture, ClassifierArgs};
 use indicatif::ProgressBar;
-use serde::Serialize;
 use tch::nn::{self, ModuleT, OptimizerConfig};
 use tch::{Kind, Tensor};
 
 use crate::data::{Dataset, normalize};
 use crate::distributed::Ranks;
-use crate::files;
-
-/// How the classifier is had.
-#[derive(clap::Args, Clone, Debug)]
-pub struct ClassifierArgs {
-    /// Where the classifier is kept; trained first if it is not there
-    #[arg(
-        long,
-        default_value = "runs/classifier.safetensors",
-        default_value_if("architecture", "residual", "runs/residual-classifier.safetensors")
-    )]
-    pub classifier: std::path::PathBuf,
-    /// Which network it is: what one kind does not see of a model's faults, another may
-    #[arg(long, value_enum, default_value_t = Architecture::Plain)]
-    pub architecture: Architecture,
-    /// Passes over the training set
-    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(i64).range(1..))]
-    pub epochs: i64,
-}
-
-/// The networks that give features.
-#[derive(clap::ValueEnum, Clone, Copy, Debug, Serialize, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-pub enum Architecture {
-    /// Two convolutions, each normalised and halved by pooling, and a linear layer
-    Plain,
-    /// Three residual blocks (He et al. 2016), two of them of stride 2, a 1×1 convolution, and the mean of all positions
-    Residual,
-}
-
-impl Architecture {
-    /// As on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::Residual => "residual",
-        }
-    }
-}
+use crate::files::{self, short_hash};
 
 /// A network whose features, after a ReLU, a linear layer turns into classes.
 pub struct Classifier {
@@ -68,6 +30,8 @@ pub struct Seen {
 
 /// Features of a picture.
 pub const FEATURES: i64 = 128;
+/// Pictures of an update.
+const LEARNT: i64 = 128;
 /// Pictures that are looked at at once.
 const BATCH: i64 = 1000;
 
@@ -80,17 +44,17 @@ impl Classifier {
     pub fn load_or_train(args: &ClassifierArgs, train: &Dataset, seed: i64, ranks: &Ranks) -> Result<Self> {
         tch::manual_seed(seed);
         let vars = nn::VarStore::new(train.images.device());
-        let path = args.classifier.as_path();
+        let path = &Self::path(args, train)?;
         let root = vars.root();
         let trunk = match args.architecture {
             Architecture::Plain => plain(&root, train.shape()),
             Architecture::Residual => residual(&root, train.shape()[0]),
         };
-        let classes = nn::linear(&root / "classes", FEATURES, train.names.len() as i64, Default::default());
+        let classes = nn::linear(&root / "classes", FEATURES, classes_of(train), Default::default());
         let mut classifier = Self { vars, trunk, classes };
         if ranks.is_first() {
             if !path.exists() {
-                classifier.learn(train, args.epochs)?;
+                classifier.learn(train, args)?;
                 classifier.save(path)?;
             }
             let foreign = || format!("{}: not the classifier of such pictures; name another file", path.display());
@@ -101,6 +65,32 @@ impl Classifier {
             ranks.broadcast(weights, 0)?;
         }
         Ok(classifier)
+    }
+
+    /// Where the classifier of these pictures is kept: each data set, network and number of passes has its own file.
+    ///
+    /// # Errors
+    /// When the pictures cannot be read.
+    pub fn path(args: &ClassifierArgs, train: &Dataset) -> Result<PathBuf> {
+        if let Some(path) = &args.classifier {
+            return Ok(path.clone());
+        }
+        let bytes = Vec::<u8>::try_from(train.images.to_device(tch::Device::Cpu).reshape([-1]))?;
+        let labels = Vec::<i64>::try_from(train.labels.to_device(tch::Device::Cpu))?;
+        let rest = format!("{:?} {} {labels:?} {}", train.shape(), train.names.len(), Self::updates(args, train));
+        let hash = short_hash([&bytes[..], rest.as_bytes()]);
+        Ok(Path::new("runs/classifiers").join(format!("{}-{hash}.safetensors", args.architecture.name())))
+    }
+
+    /// Updates of its training: passes over all pictures, and where their number is not given no fewer than it takes.
+    fn updates(args: &ClassifierArgs, train: &Dataset) -> i64 {
+        const PASSES: i64 = 6;
+        const LEAST: i64 = 600;
+        match args.epochs {
+            Some(epochs) => epochs * train.len() / LEARNT,
+            None => (PASSES * train.len() / LEARNT).max(LEAST),
+        }
+        .max(1)
     }
 
     /// Looks at f32 `[N, c, h, w]` in [−1, 1], or at bytes, which are brought there.
@@ -137,22 +127,50 @@ impl Classifier {
         files::replace(path, |partial| Ok(Tensor::write_safetensors(&named.iter().collect::<Vec<_>>(), partial)?))
     }
 
-    fn learn(&self, train: &Dataset, epochs: i64) -> Result<()> {
-        const BATCH: i64 = 128;
+    fn learn(&self, train: &Dataset, args: &ClassifierArgs) -> Result<()> {
+        const BATCH: i64 = LEARNT;
         const LEARNING_RATE: f64 = 2e-3;
-        let steps = epochs * train.len() / BATCH;
+        let steps = Self::updates(args, train);
         let mut adam = nn::Adam::default().build(&self.vars, LEARNING_RATE)?;
         let bar = ProgressBar::new(steps as u64);
         for step in 0..steps {
             adam.set_lr(LEARNING_RATE * 0.5 * (1.0 + (std::f64::consts::PI * step as f64 / steps as f64).cos()));
             let indices = Tensor::randint(train.len(), [BATCH], (Kind::Int64, self.vars.device()));
             let (x, labels) = train.batch(&indices);
+            let (x, labels) = if train.names.is_empty() { mirrored(&x) } else { (x, labels) };
             let logits = self.trunk.forward_t(&x, true).apply(&self.classes);
             adam.backward_step(&logits.cross_entropy_for_logits(&labels));
             bar.inc(1);
         }
         bar.finish();
         Ok(())
+    }
+}
+
+/// Classes that a network learns: those of the pictures, or, where they have none, in which of four ways a picture is
+/// mirrored (in the manner of Gidaris et al. 2018, whose pictures are turned).
+fn classes_of(train: &Dataset) -> i64 {
+    if train.names.is_empty() { 4 } else { train.names.len() as i64 }
+}
+
+/// Pictures f32 `[N, c, h, w]`, each as it is, mirrored left to right, top to bottom, or both; and which, i64 `[N]`.
+fn mirrored(x: &Tensor) -> (Tensor, Tensor) {
+    let ways = Tensor::randint(4, [x.size()[0]], (Kind::Int64, x.device()));
+    let chosen = |bit: i64| ways.bitwise_and(bit).ne(0).reshape([-1, 1, 1, 1]);
+    let x = x.flip([3]).where_self(&chosen(1), x);
+    (x.flip([2]).where_self(&chosen(2), &x), ways)
+}
+
+/// Says that measures are worth little where the classifier knows too few real pictures that it has not learnt from.
+pub fn warn_if_poor(accuracy: f64) {
+    const ENOUGH: f64 = 0.85;
+    if accuracy < ENOUGH {
+        eprintln!(
+            "warning: the classifier knows {:.1} % of the pictures that were held back; below {:.0} % what it says of others \
+             is worth little: give it more --epochs, or the data more pictures",
+            100.0 * accuracy,
+            100.0 * ENOUGH
+        );
     }
 }
 
@@ -229,12 +247,12 @@ mod tests {
         let noise = Tensor::randint(60, [96, 1, 12, 8], (Kind::Int64, tch::Device::Cpu));
         let images = (labels.reshape([-1, 1, 1, 1]) * 60 + noise).to_kind(Kind::Uint8);
         let names = ["a", "b", "c"].map(String::from).to_vec();
-        let train = Dataset { images, labels, names };
+        let train = Dataset { images, labels, names, augment: Default::default() };
         let (folder, alone) = (tempfile::tempdir().unwrap(), Ranks::alone());
         let args = |architecture, file: &str| ClassifierArgs {
-            classifier: folder.path().join(file),
+            classifier: Some(folder.path().join(file)),
             architecture,
-            epochs: 40,
+            epochs: Some(40),
         };
         for (architecture, file) in
             [(Architecture::Plain, "plain.safetensors"), (Architecture::Residual, "residual.safetensors")]
@@ -253,5 +271,31 @@ mod tests {
             .err()
             .unwrap();
         assert!(error.to_string().contains("plain.safetensors: not the classifier"), "{error}");
+    }
+
+    /// Pictures without classes teach which way up they are.
+    #[test]
+    fn pictures_without_classes_make_features_too() {
+        let _alone = testing::seed(0);
+        let rows = Tensor::arange(12, (Kind::Int64, tch::Device::Cpu)).reshape([1, 1, 12, 1]) * 12;
+        let columns = Tensor::arange(8, (Kind::Int64, tch::Device::Cpu)).reshape([1, 1, 1, 8]) * 4;
+        let images = (rows + columns + Tensor::randint(40, [96, 1, 12, 8], (Kind::Int64, tch::Device::Cpu)))
+            .to_kind(Kind::Uint8);
+        let labels = Tensor::zeros([96], (Kind::Int64, tch::Device::Cpu));
+        let train = Dataset { images, labels, names: Vec::new(), augment: Default::default() };
+        let folder = tempfile::tempdir().unwrap();
+        let args = ClassifierArgs {
+            classifier: Some(folder.path().join("a.safetensors")),
+            architecture: Architecture::Plain,
+            epochs: Some(40),
+        };
+        let classifier = Classifier::load_or_train(&args, &train, 0, &Ranks::alone()).unwrap();
+        let (x, ways) = mirrored(&normalize(&train.images));
+        let right = classifier.look(&x).classes.eq_tensor(&ways).to_kind(Kind::Double).mean(Kind::Double);
+        assert!(right.double_value(&[]) > 0.9, "{right:?} right");
+        let other = ClassifierArgs { classifier: None, ..args };
+        let path = Classifier::path(&other, &train).unwrap();
+        let fewer = Dataset { images: train.images.narrow(0, 0, 95), labels: train.labels.narrow(0, 0, 95), ..train };
+        assert_ne!(path, Classifier::path(&other, &fewer).unwrap(), "other data have another file");
     }
 }

@@ -3,59 +3,26 @@
 //! ordinary operations ([`grano_codegen::backward`]), so that a chip computes it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use grano_codegen::backward::log_probability;
 use grano_codegen::graph::{Graph, Shape, X};
 use grano_codegen::load::{load, serialize};
 use grano_codegen::model::{self, Header, Model, Ranges};
+use grano_codegen::schedule::Prediction;
 use grano_networks::classifier::{self, CLASSIFIER, Config, LOGITS};
-use serde::{Deserialize, Serialize};
+use grano_trainer_front::arguments::students::Classify as Args;
 use tch::{Device, Kind, Tensor};
 
-use crate::data::{Dataset, Split};
+use crate::data::{self, Dataset, Parts};
 use crate::distributed::Ranks;
 use crate::export::bulk;
 use crate::network::Network;
-use crate::optimize::{self, Settings, Task, seed_of};
+use crate::optimize::{self, Task, seed_of};
 use crate::process::Process;
 use crate::state::State;
 use crate::{checkpoint, files};
-
-/// Trains a classifier of noisy pictures and adds it, with its gradient, to a model file, for classifier guidance.
-#[derive(clap::Args, Clone, Debug, Serialize, Deserialize, PartialEq)]
-#[command(mut_arg("learning_rate", |argument| argument.default_value("2e-3")))]
-#[command(mut_arg("steps", |argument| argument.default_value("6000")))]
-#[command(mut_arg("warmup", |argument| argument.default_value("100")))]
-#[command(mut_arg("ema", |argument| argument.default_value("0.999")))]
-pub struct Args {
-    /// The model that is to be guided: its pictures' shape and its noise are the classifier's
-    #[arg(long)]
-    pub model: PathBuf,
-    /// IDX folder, folder with one subfolder of images per class, or .npy file; classes may be others than the model's
-    #[arg(long)]
-    pub data: PathBuf,
-    /// Names of the classes, comma-separated, in the order of their labels; else the model's, where it has as many, or the data's
-    #[arg(long, value_delimiter = ',')]
-    pub labels: Option<Vec<String>>,
-    /// Channels at half and quarter resolution
-    #[arg(long, value_delimiter = ',', default_values_t = [24, 48])]
-    pub channels: Vec<usize>,
-    /// Residual blocks at half and quarter resolution
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 2])]
-    pub blocks: Vec<usize>,
-    /// Width of the time network
-    #[arg(long, default_value_t = 64)]
-    pub embedding: usize,
-    /// Where to write the model with its classifier
-    #[arg(short, long)]
-    pub output: PathBuf,
-    /// How parameters are updated.
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub settings: Settings,
-}
 
 /// Runs or resumes a training, and writes the model.
 ///
@@ -66,12 +33,13 @@ pub fn classify(args: &Args) -> Result<()> {
     let ranks = Ranks::join(&arguments)?;
     let device = ranks.device();
     let model = load(&args.model)?;
-    let data = pictures(args, &model)?.on_device(device);
+    let Parts { train, test, .. } = pictures(args, &model)?;
+    let (data, test) = (train.on_device(device).varied(args.augment), test.on_device(device));
     let (header, mut state) = match checkpoint::load(&args.settings.run, &arguments, &ranks)? {
         Some(begun) => begun,
         None => {
             tch::manual_seed(seed_of(args.settings.seed, 0));
-            let graph = args.graph(data.shape(), data.names.len())?;
+            let graph = graph(args, data.shape(), data.names.len())?;
             let header = Header {
                 networks: BTreeMap::from([(CLASSIFIER.to_string(), graph.clone())]),
                 ranges: BTreeMap::new(),
@@ -87,6 +55,7 @@ pub fn classify(args: &Args) -> Result<()> {
         process: Process::new(&model.header.schedule, device, ranks.shard())?,
         batch: args.settings.batch,
         data,
+        test,
     };
     optimize::announce(&ranks, &args.settings, &state);
     optimize::run(&ranks, &args.settings, &arguments, &header, &mut state, &mut task)?;
@@ -99,48 +68,46 @@ pub fn classify(args: &Args) -> Result<()> {
     Ok(())
 }
 
-impl Args {
-    fn graph(&self, input: [usize; 3], classes: usize) -> Result<Graph> {
-        let channels =
-            <[usize; 2]>::try_from(&self.channels[..]).context("--channels takes two numbers, like 24,48")?;
-        let blocks = <[usize; 2]>::try_from(&self.blocks[..]).context("--blocks takes two numbers, like 1,2")?;
-        Ok(classifier::graph(&Config { input, classes, channels, blocks, embedding: self.embedding })?)
-    }
+fn graph(args: &Args, input: [usize; 3], classes: usize) -> Result<Graph> {
+    let channels = <[usize; 2]>::try_from(&args.channels[..]).context("--channels takes two numbers, like 24,48")?;
+    let blocks = <[usize; 2]>::try_from(&args.blocks[..]).context("--blocks takes two numbers, like 1,2")?;
+    Ok(classifier::graph(&Config { input, classes, channels, blocks, embedding: args.embedding })?)
 }
 
-/// The training set.
-fn pictures(args: &Args, model: &Model) -> Result<Dataset> {
-    let mut data = Dataset::load(&args.data, Split::Train, args.labels.as_deref())?;
+/// The pictures, with the model's names of classes where it has as many.
+fn pictures(args: &Args, model: &Model) -> Result<Parts> {
+    let data = args.data.data.display();
+    let mut parts = data::load(&args.data, args.labels.as_deref())?;
     let known = &model.header.data.labels;
-    if args.labels.is_none() && known.len() == data.names.len() {
-        data.names.clone_from(known);
+    let (input, found) = (model.denoiser()?.graph.input(), parts.train.shape());
+    ensure!(
+        input == found,
+        "{data}: pictures of {found:?} (channels, height, width), the model's are {input:?}; give --size {}x{}",
+        input[1],
+        input[2]
+    );
+    let classes = parts.train.names.len();
+    ensure!(classes >= 2, "{data}: pictures of {classes} classes; a classifier tells two or more apart");
+    if args.labels.is_none() && known.len() == classes {
+        for part in [&mut parts.train, &mut parts.test] {
+            part.names.clone_from(known);
+        }
     }
-    let input = model.denoiser()?.graph.input();
-    ensure!(
-        input == data.shape(),
-        "{}: pictures of {:?} (channels, height, width), the model's are {input:?}",
-        args.data.display(),
-        data.shape()
-    );
-    ensure!(
-        data.names.len() >= 2,
-        "{}: pictures of {} classes; a classifier tells two or more apart",
-        args.data.display(),
-        data.names.len()
-    );
-    Ok(data)
+    Ok(parts)
 }
 
 /// To tell classes apart through noise.
 struct Classify {
     data: Dataset,
+    /// Pictures held back.
+    test: Dataset,
     process: Process,
     batch: i64,
 }
 
 impl Task for Classify {
     fn loss(&mut self, network: &Network, kind: Kind, _update: u64) -> Result<Tensor> {
-        let noisy = self.process.noisy(&self.data, self.batch, 0.0, Default::default());
+        let noisy = self.process.noisy(&self.data, self.batch, 0.0, Prediction::Epsilon);
         let logits = network.forward(&noisy.x, &noisy.t, &noisy.labels, kind)?;
         Ok(logits.cross_entropy_for_logits(&noisy.labels))
     }
@@ -149,12 +116,20 @@ impl Task for Classify {
         vec![&self.data.images, &self.data.labels]
     }
 
+    fn next(&self, _: &Path) -> String {
+        "the model gets its classifier".into()
+    }
+
     /// No picture: what is right, at five times.
     fn sheet(&self, averaged: &Network, _: &Path) -> Result<()> {
         let end = self.process.len();
+        let (pictures, what) = match self.test.len() {
+            0 => (&self.data, "the training set"),
+            _ => (&self.test, "the pictures held back"),
+        };
         let right = |part: i64| -> Result<String> {
             let t = (end - 1) * part / 4;
-            let noisy = self.process.noisy_at(t, &self.data, 500);
+            let noisy = self.process.noisy_at(t, pictures, 500);
             let logits = tch::no_grad(|| averaged.forward(&noisy.x, &noisy.t, &noisy.labels, Kind::Float))?;
             let right = logits.argmax(1, false).eq_tensor(&noisy.labels).to_kind(Kind::Double).mean(Kind::Double);
             Ok(format!("{:.1} % at t = {t}", 100.0 * right.double_value(&[])))
@@ -249,10 +224,16 @@ mod tests {
         let pattern = |i: i64| patterns[(i % 3) as usize].expand([1, 1, 12, 8], true).roll([i / 3], [2 + i % 2]);
         let images = Tensor::cat(&(0..96).map(pattern).collect::<Vec<_>>(), 0).to_kind(Kind::Uint8);
         let labels = Tensor::arange(96, (Kind::Int64, Device::Cpu)).remainder(3);
-        let data = Dataset { images, labels, names: ["rows", "columns", "diagonals"].map(String::from).to_vec() };
+        let names = ["rows", "columns", "diagonals"].map(String::from).to_vec();
+        let set = || Dataset {
+            images: images.shallow_clone(),
+            labels: labels.shallow_clone(),
+            names: names.clone(),
+            augment: Default::default(),
+        };
         let schedule = calibrate::header(100, "ddim-4").schedule;
         let process = Process::new(&schedule, Device::Cpu, Ranks::alone().shard()).unwrap();
-        Classify { data, process, batch: 32 }
+        Classify { data: set(), test: set(), process, batch: 32 }
     }
 
     fn cosine(a: &[f32], b: &[f32]) -> f64 {

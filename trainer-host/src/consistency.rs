@@ -17,48 +17,24 @@
 //! In x̂0's units |v_θ − v*| is |x̂0(x_t, t) − x̂0(x_r, r)|/σ_t. c = 0.00054·√d for d values a picture is Song & Dhariwal's
 //! (2023, section 3.3). The paper has both evaluations drop the same values; networks here drop none.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, ensure};
 use grano_codegen::forward::NoiseSchedule;
 use grano_codegen::load::load;
 use grano_codegen::model::Header;
 use grano_codegen::schedule::{Prediction, SamplerSpec, Table};
-use serde::{Deserialize, Serialize};
+use grano_trainer_front::arguments::students::Consistency as Args;
 use tch::{Kind, Tensor};
 
 use crate::data::Dataset;
 use crate::distributed::Ranks;
 use crate::finetune::{check_unguided, pictures_for};
 use crate::network::Network;
-use crate::optimize::{self, Settings, Task};
+use crate::optimize::{self, Task};
 use crate::process::{Noisy, Process};
 use crate::state::State;
 use crate::{checkpoint, sample};
-
-/// Makes a consistency model of a v-prediction: it draws in one evaluation or a few, consistency-1, -2, -4.
-#[derive(clap::Args, Clone, Debug, Serialize, Deserialize, PartialEq)]
-#[command(mut_arg("learning_rate", |argument| argument.default_value("4e-4")))]
-#[command(mut_arg("steps", |argument| argument.default_value("16000")))]
-#[command(mut_arg("ema", |argument| argument.default_value("0.999")))]
-pub struct Args {
-    /// The model that the consistency model begins as; its guidance must be in its weights
-    #[arg(long)]
-    pub model: PathBuf,
-    /// IDX folder, folder with one subfolder of images per class, or .npy file
-    #[arg(long)]
-    pub data: PathBuf,
-    /// Stages of equal length; in each the two times of a pair lie twice as near to each other
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=20))]
-    pub stages: u64,
-    /// Share of pictures whose label is hidden
-    #[arg(long, default_value_t = 0.1)]
-    pub label_dropout: f64,
-    /// How parameters are updated.
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub settings: Settings,
-}
 
 /// The sampler of exported models.
 const SAMPLER: &str = "consistency-2";
@@ -80,7 +56,7 @@ pub fn consistency(args: &Args) -> Result<()> {
         args.model.display()
     );
     check_unguided(&model, &args.model)?;
-    let data = pictures_for(&model, &args.data, device)?;
+    let data = pictures_for(&model, &args.data, args.augment, device)?;
     let (header, mut state) = match checkpoint::load(&args.settings.run, &arguments, &ranks)? {
         Some(begun) => begun,
         None => {
@@ -200,6 +176,7 @@ mod tests {
         let data = Dataset {
             images: Tensor::from_slice(&bytes).reshape([2, 1, 4, 4]),
             labels: Tensor::from_slice(&[0i64, 0]),
+            augment: Default::default(),
             names: vec!["any".into()],
         };
         ConsistencyTuning {

@@ -70,6 +70,9 @@ pub fn append(run: &Path, metric: &Metric) -> Result<()> {
 /// When the picture cannot be written.
 pub fn draw(run: &Path, metrics: &[Metric]) -> Result<()> {
     const SIZE: [u32; 2] = [800, 400];
+    // A logarithmic axis has no place for others, and plotters never ends an axis of no length.
+    let metrics: Vec<&Metric> =
+        metrics.iter().filter(|metric| metric.loss > 1e-30 && metric.loss.is_finite()).collect();
     let (Some(first), Some(last)) = (metrics.first(), metrics.last()) else { return Ok(()) };
     let losses = metrics.iter().map(|metric| metric.loss);
     let (low, high) =
@@ -87,4 +90,34 @@ pub fn draw(run: &Path, metrics: &[Metric]) -> Result<()> {
         area.present()?;
     }
     files::write_png(&run.join("loss.png"), &pixels, SIZE, image::ExtendedColorType::Rgb8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_losses_make_a_curve_or_none() {
+        let metric = |(i, loss): (usize, &f64)| Metric {
+            step: 50 * (i as u64 + 1),
+            loss: *loss,
+            learning_rate: 0.0,
+            gradient_norm: 0.0,
+            samples_per_second: 1.0,
+            seconds: 1.0,
+        };
+        for (losses, drawn) in [
+            (&[][..], false),
+            (&[0.0, 0.0], false),
+            (&[f64::NAN, f64::INFINITY], false),
+            (&[0.5], true),
+            (&[0.5, 0.5], true),
+            (&[0.5, 0.0, 1e9, f64::NAN], true),
+            (&[1e-29, 1e29], true),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            draw(folder.path(), &losses.iter().enumerate().map(metric).collect::<Vec<_>>()).unwrap();
+            assert_eq!(folder.path().join("loss.png").exists(), drawn, "{losses:?}");
+        }
+    }
 }

@@ -1,11 +1,17 @@
-//! Pictures with labels, from IDX folders, folders of images, or `.npy` files.
+//! Pictures with labels as tensors.
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use grano_codegen::model::Model;
+use grano_trainer_front::arguments::data::Augment;
+use grano_trainer_front::data::{self, DataArgs, Set};
+use grano_trainer_front::look::summary;
 use tch::{Device, Kind, Tensor};
+
+use crate::distributed::Shard;
 
 /// Pictures in memory, as bytes.
 pub struct Dataset {
@@ -15,49 +21,87 @@ pub struct Dataset {
     pub labels: Tensor,
     /// The classes' names.
     pub names: Vec<String>,
+    /// How batches of these are varied.
+    pub augment: Augment,
 }
 
-/// Which part of a data set; only IDX folders have two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Split {
-    /// The pictures to learn from.
-    Train,
-    /// The pictures held back.
-    Test,
+/// A data set in its two parts.
+pub struct Parts {
+    /// To learn from.
+    pub train: Dataset,
+    /// Held back.
+    pub test: Dataset,
+    /// What was found, in lines.
+    pub summary: String,
+}
+
+/// Reads a data set; `names` replaces the classes' names found there.
+///
+/// # Errors
+/// As [`data::load`].
+pub fn load(args: &DataArgs, names: Option<&[String]>) -> Result<Parts> {
+    let loaded = data::load(args, names)?;
+    let [h, w, c] = loaded.shape.map(|n| n as i64);
+    let tensors = |set: &Set| Dataset {
+        images: Tensor::from_slice(&set.pixels).reshape([-1, h, w, c]).permute([0, 3, 1, 2]).contiguous(),
+        labels: Tensor::from_slice(&set.labels),
+        names: loaded.names.clone(),
+        augment: Augment::default(),
+    };
+    let summary = summary(&args.data, &loaded);
+    Ok(Parts { train: tensors(&loaded.train), test: tensors(&loaded.test), summary })
+}
+
+/// Reads the data of a model: classes get the model's numbers, by their names where the model knows these, else by their
+/// order. Of a model without classes the data keep their own.
+///
+/// # Errors
+/// As [`data::load`]; when pictures are of another shape or classes are others, with what to give.
+pub fn load_for(model: &Model, args: &DataArgs) -> Result<Parts> {
+    let mut parts = load(args, None)?;
+    let [c, h, w] = model.denoiser()?.graph.input();
+    let found = parts.train.shape();
+    let say = |[c, h, w]: [usize; 3]| format!("{h}×{w}, {}", if c == 1 { "grey" } else { "colour" });
+    ensure!(
+        found == [c, h, w],
+        "{}: pictures of {}; the model's are {}: give --size {h}x{w} --{}",
+        args.data.display(),
+        say(found),
+        say([c, h, w]),
+        if c == 1 { "grey" } else { "colour" }
+    );
+    let known = &model.header.data.labels;
+    if known.is_empty() {
+        return Ok(parts);
+    }
+    let names = &parts.train.names;
+    let by_name: Option<Vec<i64>> =
+        names.iter().map(|name| known.iter().position(|other| other == name).map(|i| i as i64)).collect();
+    let numbers = by_name.filter(|numbers| !numbers.is_empty());
+    ensure!(
+        numbers.is_some() || names.len() == known.len(),
+        "{}: {} classes ({}), but the model has {}: {}",
+        args.data.display(),
+        names.len(),
+        brief(names),
+        known.len(),
+        brief(known)
+    );
+    for part in [&mut parts.train, &mut parts.test] {
+        if let Some(numbers) = &numbers {
+            part.labels = Tensor::from_slice(numbers).index_select(0, &part.labels);
+        }
+        part.names.clone_from(known);
+    }
+    Ok(parts)
+}
+
+fn brief(names: &[String]) -> String {
+    let shown = names.iter().take(10).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if names.len() > 10 { shown + ", …" } else { shown }
 }
 
 impl Dataset {
-    /// Reads a data set; `names` replaces the classes' names found there.
-    ///
-    /// - a folder with `train-images-idx3-ubyte` and its three companions, gzipped or not (MNIST, Fashion-MNIST);
-    /// - a folder with one subfolder of PNG or JPEG images per class, all of one size;
-    /// - an `.npy` file, uint8 `[N, H, W]` or `[N, H, W, C]`; labels int64 `[N]` from `NAME.labels.npy` beside it.
-    ///
-    /// # Errors
-    /// Names the folder or file that is missing, empty, broken or of another size than the rest.
-    pub fn load(path: &Path, split: Split, names: Option<&[String]>) -> Result<Self> {
-        let mut data = if path.extension().is_some_and(|extension| extension == "npy") {
-            Self::from_npy(path)
-        } else if idx_file(path, "train-images-idx3-ubyte").is_some() {
-            Self::from_idx(path, split)
-        } else {
-            Self::from_folders(path)
-        }?;
-        let channels = data.shape()[0];
-        ensure!(channels == 1 || channels == 3, "{}: {channels} channels; pictures have 1 or 3", path.display());
-        if let Some(names) = names {
-            ensure!(
-                names.len() == data.names.len(),
-                "{}: {} classes, but {} names are given",
-                path.display(),
-                data.names.len(),
-                names.len()
-            );
-            data.names = names.to_vec();
-        }
-        Ok(data)
-    }
-
     /// Number of pictures.
     pub fn len(&self) -> i64 {
         self.images.size()[0]
@@ -71,7 +115,12 @@ impl Dataset {
 
     /// The same data on another device.
     pub fn on_device(self, device: Device) -> Self {
-        Self { images: self.images.to_device(device), labels: self.labels.to_device(device), names: self.names }
+        Self { images: self.images.to_device(device), labels: self.labels.to_device(device), ..self }
+    }
+
+    /// The same data, varied in this way when learnt from.
+    pub fn varied(self, augment: Augment) -> Self {
+        Self { augment, ..self }
     }
 
     /// The pictures at `indices`, i64 `[n]`: f32 `[n, C, H, W]` in [−1, 1], and their labels, i64 `[n]`.
@@ -79,84 +128,27 @@ impl Dataset {
         (normalize(&self.images.index_select(0, indices)), self.labels.index_select(0, indices))
     }
 
-    fn from_idx(folder: &Path, split: Split) -> Result<Self> {
-        let prefix = if split == Split::Train { "train" } else { "t10k" };
-        let (image_size, images) = read_idx::<3>(folder, &format!("{prefix}-images-idx3-ubyte"))?;
-        let ([count], labels) = read_idx::<1>(folder, &format!("{prefix}-labels-idx1-ubyte"))?;
-        let [n, h, w] = image_size;
-        ensure!(n > 0, "{}: `{prefix}-images-idx3-ubyte` has no pictures", folder.display());
-        ensure!(
-            n == count,
-            "{}: `{prefix}-images-idx3-ubyte` has {n} pictures, `{prefix}-labels-idx1-ubyte` {count} labels",
-            folder.display()
-        );
-        let classes = usize::from(labels.iter().copied().max().unwrap_or(0)) + 1;
-        Ok(Self {
-            images: Tensor::from_slice(&images).reshape([n as i64, 1, h as i64, w as i64]),
-            labels: Tensor::from_slice(&labels).to_kind(Kind::Int64),
-            names: (0..classes).map(|class| class.to_string()).collect(),
-        })
-    }
-
-    fn from_folders(folder: &Path) -> Result<Self> {
-        let classes = sorted_entries(folder)?.into_iter().filter(|path| path.is_dir()).collect::<Vec<_>>();
-        ensure!(
-            !classes.is_empty(),
-            "{}: neither IDX files nor one subfolder of images per class are here",
-            folder.display()
-        );
-        let (mut pixels, mut labels, mut shape) = (Vec::new(), Vec::new(), None);
-        for (class, class_folder) in classes.iter().enumerate() {
-            let before = labels.len();
-            for file in sorted_entries(class_folder)? {
-                let extension = file.extension().unwrap_or_default().to_ascii_lowercase();
-                if !["png", "jpg", "jpeg"].iter().any(|known| extension == *known) {
-                    continue;
-                }
-                let picture = image::open(&file).with_context(|| format!("{}: broken image", file.display()))?;
-                let grey = !picture.color().has_color();
-                let (h, w) = (picture.height() as i64, picture.width() as i64);
-                let channels = if grey { 1 } else { 3 };
-                let expected = *shape.get_or_insert([channels, h, w]);
-                ensure!(
-                    expected == [channels, h, w],
-                    "{}: it is {channels}×{h}×{w} (channels, height, width), the first image {expected:?}; convert all to one form",
-                    file.display()
-                );
-                pixels.extend(if grey { picture.into_luma8().into_raw() } else { picture.into_rgb8().into_raw() });
-                labels.push(class as i64);
-            }
-            ensure!(labels.len() > before, "{}: no PNG or JPEG image in it", class_folder.display());
+    /// This rank's part of a batch of `n` pictures, f32 `[part, C, H, W]`, mirrored and moved as the data ask for. Draws for
+    /// the whole batch from libtorch's generator, nothing where pictures are to stay as they are.
+    pub fn vary(&self, mut x: Tensor, n: i64, shard: Shard) -> Tensor {
+        let Augment { flip, shift } = self.augment;
+        let device = x.device();
+        if flip {
+            let chosen = shard.of(&Tensor::rand([n], (Kind::Float, device)).lt(0.5)).reshape([-1, 1, 1, 1]);
+            x = x.flip([3]).where_self(&chosen, &x);
         }
-        let Some([c, h, w]) = shape else { bail!("{}: no images", folder.display()) };
-        let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self {
-            images: Tensor::from_slice(&pixels).reshape([-1, h, w, c]).permute([0, 3, 1, 2]).contiguous(),
-            labels: Tensor::from_slice(&labels),
-            names: classes.iter().map(name).collect(),
-        })
-    }
-
-    fn from_npy(path: &Path) -> Result<Self> {
-        let images = read_npy::<u8>(path)?;
-        let images = match images.dim() {
-            3 => images.unsqueeze(1),
-            4 => images.permute([0, 3, 1, 2]).contiguous(),
-            axes => bail!("{}: {axes} axes; grano reads [N, H, W] or [N, H, W, C]", path.display()),
-        };
-        let n = images.size()[0];
-        ensure!(n > 0, "{}: no pictures in it", path.display());
-        let labels_path = path.with_extension("labels.npy");
-        let (labels, classes) = if labels_path.exists() {
-            let labels = read_npy::<i64>(&labels_path)?;
-            ensure!(labels.size() == [n], "{}: shape {:?}, for {n} pictures", labels_path.display(), labels.size());
-            ensure!(labels.min().int64_value(&[]) >= 0, "{}: a negative label", labels_path.display());
-            let classes = labels.max().int64_value(&[]) + 1;
-            (labels, classes)
-        } else {
-            (Tensor::zeros([n], (Kind::Int64, Device::Cpu)), 0)
-        };
-        Ok(Self { images, labels, names: (0..classes).map(|class| class.to_string()).collect() })
+        if shift > 0 {
+            let [part, c, h, w] = x.size()[..] else { unreachable!("pictures have four axes") };
+            let padded = x.replication_pad2d([shift; 4]);
+            let places = |length: i64| {
+                let begin = shard.of(&Tensor::randint(2 * shift + 1, [n], (Kind::Int64, device)));
+                begin.reshape([-1, 1]) + Tensor::arange(length, (Kind::Int64, device))
+            };
+            let rows = places(h).reshape([part, 1, h, 1]).expand([part, c, h, w + 2 * shift], false);
+            let columns = places(w).reshape([part, 1, 1, w]).expand([part, c, h, w], false);
+            x = padded.gather(2, &rows, false).gather(3, &columns, false);
+        }
+        x
     }
 }
 
@@ -190,41 +182,31 @@ pub fn parse_npy<T: ndarray_npy::ReadableElement + tch::kind::Element>(npy: impl
     Ok(Tensor::from_slice(&array.into_iter().collect::<Vec<T>>()).reshape(&shape[..]))
 }
 
-fn sorted_entries(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries =
-        std::fs::read_dir(folder).with_context(|| format!("{}: cannot read this folder", folder.display()))?;
-    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    paths.sort();
-    Ok(paths)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn idx_file(folder: &Path, name: &str) -> Option<PathBuf> {
-    [name.to_string(), format!("{name}.gz")].iter().map(|name| folder.join(name)).find(|path| path.exists())
-}
-
-/// Reads an IDX file of bytes with `AXES` axes: its sizes and its contents.
-fn read_idx<const AXES: usize>(folder: &Path, name: &str) -> Result<([usize; AXES], Vec<u8>)> {
-    let Some(path) = idx_file(folder, name) else { bail!("{}: `{name}` is missing", folder.display()) };
-    let mut bytes = Vec::new();
-    let file = File::open(&path).with_context(|| format!("{}", path.display()))?;
-    let read = if path.extension().is_some_and(|extension| extension == "gz") {
-        flate2::read::GzDecoder::new(file).read_to_end(&mut bytes)
-    } else {
-        { file }.read_to_end(&mut bytes)
-    };
-    read.with_context(|| format!("{}: broken file", path.display()))?;
-    let header = 4 + 4 * AXES;
-    ensure!(
-        bytes.len() >= header && bytes[..4] == [0, 0, 8, AXES as u8],
-        "{}: not an IDX file of bytes with {AXES} axes",
-        path.display()
-    );
-    let size: [usize; AXES] = std::array::from_fn(|axis| {
-        let at = 4 + 4 * axis;
-        u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]) as usize
-    });
-    let wanted = size.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
-    let body = bytes.split_off(header);
-    ensure!(Some(body.len()) == wanted, "{}: {} bytes for a shape of {size:?}", path.display(), body.len());
-    Ok((size, body))
+    #[test]
+    fn pictures_are_mirrored_and_moved_within_their_edges() {
+        let _alone = crate::testing::seed(0);
+        let column = Tensor::arange(6, (Kind::Float, Device::Cpu)).reshape([1, 1, 1, 6]);
+        let x = column.expand([40, 2, 5, 6], false).contiguous();
+        let images = Tensor::zeros([1, 1, 1, 1], (Kind::Uint8, Device::Cpu));
+        let data = |flip, shift| Dataset {
+            images: images.shallow_clone(),
+            labels: Tensor::from_slice(&[0i64]),
+            names: Vec::new(),
+            augment: Augment { flip, shift },
+        };
+        let same = data(false, 0).vary(x.copy(), 40, Shard::WHOLE);
+        assert!(same == x);
+        let mirrored = data(true, 0).vary(x.copy(), 40, Shard::WHOLE);
+        let first = Vec::<f32>::try_from(mirrored.narrow(3, 0, 1).reshape([40, -1]).amax([1], false)).unwrap();
+        let turned = first.iter().filter(|&&value| value == 5.0).count();
+        assert!(first.iter().all(|&value| value == 0.0 || value == 5.0) && (10..30).contains(&turned), "{first:?}");
+        let moved = data(false, 2).vary(x.copy(), 40, Shard::WHOLE);
+        let middle = Vec::<f32>::try_from(moved.narrow(3, 3, 1).narrow(1, 0, 1).narrow(2, 0, 1).reshape([-1])).unwrap();
+        assert!((1..=5).all(|value| middle.contains(&(value as f32))), "{middle:?}");
+        assert_eq!(moved.size(), x.size());
+    }
 }

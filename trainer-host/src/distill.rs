@@ -12,57 +12,23 @@
 //! Its inputs are then those that it meets when it draws, pure noise first, and labels cost nothing.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use grano_codegen::load::load;
 use grano_codegen::model::{Defaults, Model, StepList};
 use grano_codegen::schedule::{Prediction, Row, SamplerSpec, Spacing, Table};
+use grano_trainer_front::arguments::students::Distill as Args;
 use indicatif::ProgressBar;
-use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::distributed::{Ranks, Shard};
 use crate::finetune::fake_quantized;
 use crate::network::Network;
-use crate::optimize::{self, Settings, Task, seed_of};
+use crate::optimize::{self, Task, seed_of};
 use crate::sample::{self, Trajectory};
 use crate::state::State;
 use crate::{checkpoint, files};
-
-/// Teaches a model to draw in few evaluations what another, or itself, draws in many.
-#[derive(clap::Args, Clone, Debug, Serialize, Deserialize, PartialEq)]
-#[command(mut_arg("learning_rate", |argument| argument.default_value("1e-3")))]
-pub struct Args {
-    /// The model that draws
-    #[arg(long)]
-    pub teacher: PathBuf,
-    /// The model that the student begins as; the teacher where none is named
-    #[arg(long)]
-    pub from: Option<PathBuf>,
-    /// Evaluations of a picture by the student: the most, and divisors of it, each its own sampler, fast-N
-    #[arg(long, value_delimiter = ',', default_values_t = [4, 2, 1], value_parser = clap::value_parser!(u16).range(1..))]
-    pub evaluations: Vec<u16>,
-    /// The teacher's steps for one of the student's where it takes the most
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
-    pub substeps: u16,
-    /// Weight of the teacher's guidance; else its own
-    #[arg(long)]
-    pub guidance: Option<f32>,
-    /// Pictures that the teacher draws
-    #[arg(long, default_value_t = 40_000, value_parser = clap::value_parser!(i64).range(1..))]
-    pub pictures: i64,
-    /// Share of pictures that are drawn without a label
-    #[arg(long, default_value_t = 0.05)]
-    pub label_dropout: f64,
-    /// Round all values to the codes that int8 networks of the model that the student begins as have
-    #[arg(long)]
-    pub int8: bool,
-    /// How parameters are updated.
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub settings: Settings,
-}
 
 /// Pictures that the teacher draws at once.
 const BATCH: i64 = 250;
@@ -201,7 +167,7 @@ impl Trajectories {
         let table = spec.table(&header.schedule, header.prediction)?;
         let guidance = args.guidance.unwrap_or(header.defaults.guidance);
         tch::manual_seed(seed_of(args.settings.seed, 0));
-        let kind = args.settings.kind(device);
+        let kind = optimize::kind_on(&args.settings, device);
         let bar = if ranks.is_first() { ProgressBar::new(args.pictures as u64) } else { ProgressBar::hidden() };
         let (mut x, mut all_labels) = (Vec::new(), Vec::new());
         let [c, h, w] = network.graph().input().map(|n| n as i64);

@@ -2,44 +2,23 @@
 //! and golden vectors beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use grano::noise::{Gaussian, Philox};
 use grano_codegen::graph::{Node, Op, Shape, X};
-use grano_codegen::load::serialize;
+use grano_codegen::load::{load, parse, serialize};
 use grano_codegen::model::{DENOISER, Header, Ranges};
 use grano_codegen::schedule::{SamplerSpec, Table};
+use grano_trainer_front::arguments::models::Export as Args;
 use indicatif::ProgressBar;
 use safetensors::tensor::{Dtype, TensorView};
 use tch::{Device, Kind, Tensor};
 
 use crate::network::Network;
 use crate::sample::{Trajectory, noise};
+use crate::steps::SEARCHED;
 use crate::{checkpoint, files};
-
-/// Writes a run's model, with activation ranges, and golden vectors made by libtorch.
-#[derive(clap::Args, Clone, Debug)]
-pub struct Args {
-    /// Folder of the run
-    #[arg(long)]
-    pub run: PathBuf,
-    /// Where to write the model; the golden vectors go to NAME.golden.safetensors beside it
-    #[arg(short, long)]
-    pub output: PathBuf,
-    /// The sampler that the model is meant for; else the run's
-    #[arg(long)]
-    pub sampler: Option<String>,
-    /// The guidance weight that the model is meant for; else the run's
-    #[arg(long)]
-    pub guidance: Option<f32>,
-    /// Trajectories that calibration follows
-    #[arg(long, default_value_t = 200)]
-    pub trajectories: u64,
-    /// Share of values that may lie outside either end of a range
-    #[arg(long, default_value_t = 1e-5)]
-    pub outliers: f64,
-}
 
 /// Where calibration's and the golden vectors' noise comes from; pictures of users have small seeds.
 const CALIBRATION_SEED: u64 = 0xca1b;
@@ -51,6 +30,9 @@ const CALIBRATION_SEED: u64 = 0xca1b;
 pub fn export(args: &Args) -> Result<()> {
     let (mut header, state) = checkpoint::read(&args.run, Device::Cpu)?;
     let network = state.averaged()?;
+    for name in keep_searched(&mut header, &args.output) {
+        println!("{name}: its searched steps stay those of the file that is written anew");
+    }
     if let Some(sampler) = &args.sampler {
         header.defaults.sampler.clone_from(sampler);
     }
@@ -68,6 +50,8 @@ pub fn export(args: &Args) -> Result<()> {
         Ok((format!("{DENOISER}.{}", parameter.name), (parameter.shape.clone(), values)))
     });
     let bytes = serialize(&header, &tensors.collect::<Result<_>>()?)?;
+    // What is written can be read.
+    parse(&bytes, &args.output).with_context(|| format!("{}: no model that can be run", args.run.display()))?;
     let golden = golden(&network, &header, &table)?;
     let golden_path = args.output.with_extension("golden.safetensors");
     files::make_parent(&args.output)?;
@@ -75,6 +59,26 @@ pub fn export(args: &Args) -> Result<()> {
     files::write(&golden_path, &golden)?;
     println!("{}: {} bytes\n{}: {} bytes", args.output.display(), bytes.len(), golden_path.display(), golden.len());
     Ok(())
+}
+
+/// Takes over the searched samplers of a file that is to be written anew, as far as it has the same forward process and
+/// the header lacks them, and its default where that is one of these; gives their names.
+fn keep_searched(header: &mut Header, before: &Path) -> Vec<String> {
+    let Ok(before) = load(before) else { return Vec::new() };
+    if before.header.schedule != header.schedule || before.header.prediction != header.prediction {
+        return Vec::new();
+    }
+    let mut kept = Vec::new();
+    for (name, list) in before.header.samplers {
+        if name.ends_with(SEARCHED) && !header.samplers.contains_key(&name) {
+            header.samplers.insert(name.clone(), list);
+            kept.push(name);
+        }
+    }
+    if kept.contains(&before.header.defaults.sampler) {
+        header.defaults.sampler = before.header.defaults.sampler;
+    }
+    kept
 }
 
 /// The ranges of all maps on trajectories of the model's samplers, labelled and unlabelled evaluations alike, at every

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
+use sha2::{Digest, Sha256};
 use tch::Tensor;
 
 /// Writes a file whole or not at all.
@@ -82,4 +83,11 @@ where
     let mut bytes = Vec::new();
     ndarray_npy::WriteNpyExt::write_npy(&ndarray::ArrayD::from_shape_vec(shape, values)?, &mut bytes)?;
     Ok(bytes)
+}
+
+/// The first 12 hexadecimal digits of the SHA-256 of some bytes.
+pub fn short_hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hash = Sha256::new();
+    parts.into_iter().for_each(|part| hash.update(part));
+    hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }

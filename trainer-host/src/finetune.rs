@@ -4,62 +4,40 @@
 //! θ is the model as it is, the student φ begins as the teacher (Meng et al. 2023, section 3.1, for one w). Without a
 //! label the student learns what the teacher says without one, so that likelihoods stay what they were.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use grano_codegen::load::load;
 use grano_codegen::model::{DENOISER, Header, Model};
 use grano_codegen::schedule::{Prediction, Table};
-use serde::{Deserialize, Serialize};
+use grano_trainer_front::arguments::data::Augment;
+use grano_trainer_front::arguments::students::Finetune as Args;
+use grano_trainer_front::data::DataArgs;
 use tch::{Device, Kind, Tensor};
 
-use crate::data::{Dataset, Split};
+use crate::data::{self, Dataset};
 use crate::distributed::Ranks;
 use crate::network::Network;
-use crate::optimize::{self, Settings, Task};
+use crate::optimize::{self, Task};
 use crate::process::Process;
 use crate::rounding::Rounding;
 use crate::state::State;
 use crate::{checkpoint, sample};
-
-/// Teaches a model guidance in one evaluation, and an int8 network's rounding.
-#[derive(clap::Args, Clone, Debug, Serialize, Deserialize, PartialEq)]
-#[command(mut_arg("learning_rate", |argument| argument.default_value("3e-4")))]
-#[command(mut_arg("steps", |argument| argument.default_value("4000")))]
-#[command(mut_arg("warmup", |argument| argument.default_value("100")))]
-#[command(mut_arg("ema", |argument| argument.default_value("0.999")))]
-pub struct Args {
-    /// The model that learns from itself
-    #[arg(long)]
-    pub model: PathBuf,
-    /// IDX folder, folder with one subfolder of images per class, or .npy file
-    #[arg(long)]
-    pub data: PathBuf,
-    /// Weight of the guidance that labelled evaluations learn; 1 for none
-    #[arg(long, default_value_t = 1.0)]
-    pub guidance: f64,
-    /// Round all values to the codes that the model's int8 networks have
-    #[arg(long)]
-    pub int8: bool,
-    /// Share of pictures whose label is hidden
-    #[arg(long, default_value_t = 0.15)]
-    pub label_dropout: f64,
-    /// How parameters are updated.
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub settings: Settings,
-}
 
 /// Runs or resumes a fine-tuning.
 ///
 /// # Errors
 /// Names what is wrong with the model, the data, the arguments or the run's folder.
 pub fn finetune(args: &Args) -> Result<()> {
+    ensure!(
+        args.guidance != 1.0 || args.int8,
+        "nothing to learn: give the guidance that evaluations are to learn, such as --guidance 2, or --int8, or both"
+    );
     let arguments = serde_json::to_value(args)?;
     let ranks = Ranks::join(&arguments)?;
     let device = ranks.device();
     let model = load(&args.model)?;
-    let data = pictures_for(&model, &args.data, device)?;
+    let data = pictures_for(&model, &args.data, args.augment, device)?;
     let teacher = sample::from_model(&model)?.on_device(device)?;
     let (header, mut state) = match checkpoint::load(&args.settings.run, &arguments, &ranks)? {
         Some(begun) => begun,
@@ -94,19 +72,17 @@ pub fn finetune(args: &Args) -> Result<()> {
     optimize::run(&ranks, &args.settings, &arguments, &header, &mut state, &mut task)
 }
 
-/// The training set at `path`, from which a model is to learn further.
+/// The training pictures of data from which a model is to learn further.
 ///
 /// # Errors
-/// As [`Dataset::load`]; when the pictures have not the model's shape.
-pub fn pictures_for(model: &Model, path: &Path, device: Device) -> Result<Dataset> {
-    let data = Dataset::load(path, Split::Train, Some(&model.header.data.labels))?.on_device(device);
-    let input = model.denoiser()?.graph.input();
-    ensure!(
-        input == data.shape(),
-        "{}: pictures of {:?} (channels, height, width), the model's are {input:?}",
-        path.display(),
-        data.shape()
-    );
+/// As [`data::load_for`]; when the model knows classes, but not the data's.
+pub fn pictures_for(model: &Model, args: &DataArgs, augment: Augment, device: Device) -> Result<Dataset> {
+    let mut data = data::load_for(model, args)?.train.on_device(device).varied(augment);
+    if model.header.data.labels.is_empty() {
+        // The classes of the data are none of the model's.
+        data.names.clear();
+        let _ = data.labels.zero_();
+    }
     Ok(data)
 }
 

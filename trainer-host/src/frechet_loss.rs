@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
+use grano_trainer_front::arguments::measure::{Architecture, ClassifierArgs};
 use tch::{Kind, Tensor};
 
-use crate::classifier::{Architecture, Classifier, ClassifierArgs};
+use crate::classifier::Classifier;
 use crate::data::Dataset;
 use crate::distributed::Ranks;
 use crate::moments::{Moments, Real};
@@ -53,7 +54,11 @@ impl FrechetLoss {
         ensure!(data.names.len() > 1, "--frechet: pictures without classes train no classifier; leave it out");
         let view = |seed: u64| {
             let classifier = folder.join(format!("classifier-{seed}.safetensors"));
-            let args = ClassifierArgs { classifier, architecture: Architecture::Plain, epochs: EPOCHS };
+            let args = ClassifierArgs {
+                classifier: Some(classifier),
+                architecture: Architecture::Plain,
+                epochs: Some(EPOCHS),
+            };
             let classifier = Classifier::load_or_train(&args, data, seed as i64, ranks)?;
             let moments = Moments::of(&classifier.look(&data.images).features);
             let (d, samplers) = (moments.mean.size()[0], samplers as i64);
@@ -150,7 +155,12 @@ mod tests {
         let labels = Tensor::arange(n, (Kind::Int64, Device::Cpu)).remainder(2);
         let images =
             Tensor::randint(160, [n, 1, 8, 8], (Kind::Int64, Device::Cpu)) + labels.reshape([-1, 1, 1, 1]) * 90;
-        Dataset { images: images.to_kind(Kind::Uint8), labels, names: vec!["dark".into(), "bright".into()] }
+        Dataset {
+            images: images.to_kind(Kind::Uint8),
+            labels,
+            names: vec!["dark".into(), "bright".into()],
+            augment: Default::default(),
+        }
     }
 
     #[test]

@@ -1,29 +1,12 @@
 //! How many drawn pictures a classifier that was trained on the real ones recognises.
 
-use std::path::PathBuf;
-
 use anyhow::{Result, ensure};
+use grano_trainer_front::arguments::measure::Judge as Args;
 use tch::{Device, Kind, Tensor};
 
-use crate::classifier::{Classifier, ClassifierArgs};
-use crate::data::{Dataset, Split, read_npy};
+use crate::classifier::{Classifier, warn_if_poor};
+use crate::data::{load, read_npy};
 use crate::distributed::Ranks;
-
-/// Trains a classifier on real pictures and counts how many of the given ones it finds to be what their labels say.
-#[derive(clap::Args, Clone, Debug)]
-pub struct Args {
-    /// The real data: an IDX folder with its test set
-    #[arg(long)]
-    pub data: PathBuf,
-    /// Pictures to judge, uint8 [N, H, W], as .npy
-    #[arg(long)]
-    pub images: PathBuf,
-    /// What they should show, int64 [N], as .npy
-    #[arg(long)]
-    pub labels: PathBuf,
-    #[command(flatten)]
-    pub classifier: ClassifierArgs,
-}
 
 /// Runs the command.
 ///
@@ -31,16 +14,27 @@ pub struct Args {
 /// Names the file that is missing or does not fit.
 pub fn judge(args: &Args) -> Result<()> {
     let device = Device::cuda_if_available();
-    let train = Dataset::load(&args.data, Split::Train, None)?.on_device(device);
-    let test = Dataset::load(&args.data, Split::Test, None)?.on_device(device);
+    let data = load(&args.data, None)?;
+    let (train, test) = (data.train.on_device(device), data.test.on_device(device));
+    let place = args.data.data.display();
+    ensure!(!train.names.is_empty(), "{place}: pictures without classes; nothing can be judged by labels");
     let (images, labels) = (read_npy::<u8>(&args.images)?, read_npy::<i64>(&args.labels)?);
-    let shape = train.shape();
+    let [c, h, w] = train.shape().map(|n| n as i64);
+    let images = if images.dim() == 3 { images.unsqueeze(-1) } else { images };
     ensure!(
-        images.size() == [labels.size()[0], shape[1] as i64, shape[2] as i64],
-        "{}: shape {:?}, for {} labels and real pictures of {shape:?}",
+        images.dim() == 4 && labels.dim() == 1 && images.size() == [labels.size()[0], h, w, c],
+        "{}: shape {:?}, for {:?} labels and real pictures of {h}×{w}×{c}",
         args.images.display(),
         images.size(),
-        labels.size()[0]
+        labels.size()
+    );
+    let images = images.permute([0, 3, 1, 2]).contiguous();
+    let classes = train.names.len() as i64;
+    ensure!(
+        labels.numel() > 0 && labels.min().int64_value(&[]) >= 0 && labels.max().int64_value(&[]) < classes,
+        "{}: labels of 0 to {} are what the data know",
+        args.labels.display(),
+        classes - 1
     );
     let classifier = Classifier::load_or_train(&args.classifier, &train, 0, &Ranks::alone())?;
     let right = |images: &Tensor, labels: &Tensor| {
@@ -48,13 +42,21 @@ pub fn judge(args: &Args) -> Result<()> {
         classes.eq_tensor(&labels.to_device(device)).to_kind(Kind::Double)
     };
     let percent = |right: &Tensor| 100.0 * right.mean(Kind::Double).double_value(&[]);
-    println!("real test pictures: {:.2} % right of {}", percent(&right(&test.images, &test.labels)), test.len());
-    let drawn = right(&images.unsqueeze(1), &labels);
+    match test.len() {
+        0 => println!("no real pictures are held back: how good the classifier is cannot be said"),
+        n => {
+            let share = percent(&right(&test.images, &test.labels));
+            println!("real test pictures: {share:.2} % right of {n}");
+            warn_if_poor(share / 100.0);
+        }
+    }
+    let drawn = right(&images, &labels);
     println!("drawn pictures: {:.2} % right of {}", percent(&drawn), labels.size()[0]);
-    for class in 0..train.names.len() as i64 {
+    for class in 0..classes {
         let of_class = labels.eq(class).to_device(device);
         if of_class.any().int64_value(&[]) != 0 {
-            println!("  class {class}: {:.1} %", percent(&drawn.masked_select(&of_class)));
+            let name = &train.names[class as usize];
+            println!("  {name}: {:.1} %", percent(&drawn.masked_select(&of_class)));
         }
     }
     Ok(())

@@ -7,7 +7,10 @@
 //! `LD_PRELOAD=…/libtorch_cuda.so`.
 //! Trainings, `sample` and `eval` also run as several ranks, on one host by `launch`, on more by torchrun: see
 //! [`distributed`].
-//! `OMP_NUM_THREADS` sets the CPU's threads; results repeat to the bit only with the same number of them.
+//! `OMP_NUM_THREADS` sets the CPU's threads; results repeat to the bit only with the same number of them. Threads that
+//! have nothing to do rest, see [`threads`].
+//!
+//! What commands take, and the data that they read, stand in the crate `grano-trainer-front`, which needs no libtorch.
 
 mod checkpoint;
 mod classifier;
@@ -23,6 +26,7 @@ mod export;
 mod files;
 mod finetune;
 mod frechet_loss;
+mod interrupt;
 mod judge;
 mod moments;
 mod network;
@@ -37,36 +41,23 @@ mod state;
 mod steps;
 #[cfg(test)]
 mod testing;
+mod threads;
 mod train;
 
-use clap::Parser;
+use anyhow::Result;
 use distributed::check_alone;
+use grano_trainer_front::arguments::{Arguments, Command};
+use grano_trainer_front::look::look;
 
-/// Trains, teaches, exports, samples and evaluates small diffusion models with libtorch.
-#[derive(Parser)]
-#[command(version)]
-enum Command {
-    Train(train::Args),
-    Classify(classify::Args),
-    Finetune(finetune::Args),
-    Distill(distill::Args),
-    Consistency(consistency::Args),
-    Refine(refine::Args),
-    Sensitivity(sensitivity::Args),
-    Export(export::Args),
-    Sample(sample::Args),
-    Steps(steps::Args),
-    Judge(judge::Args),
-    Eval(eval::Args),
-    Launch(distributed::launch::Args),
+fn main() -> Result<()> {
+    let arguments = Arguments::read();
+    threads::rest_while_waiting()?;
+    distributed::end(run(&arguments.command))
 }
 
-fn main() -> anyhow::Result<()> {
-    distributed::end(run(&Command::parse()))
-}
-
-fn run(command: &Command) -> anyhow::Result<()> {
+fn run(command: &Command) -> Result<()> {
     match command {
+        Command::Look(args) => look(args),
         Command::Train(args) => train::train(args),
         Command::Classify(args) => classify::classify(args),
         Command::Finetune(args) => finetune::finetune(args),

@@ -1,84 +1,50 @@
 //! What every training does: updates, the weights' average, checkpoints, metrics, sheets; resumable to the bit.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use grano_codegen::model::Header;
-use serde::{Deserialize, Serialize};
+use grano_trainer_front::arguments::settings::{Precision, Settings};
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint;
 use crate::curve::{self, Metric};
 use crate::distributed::{self, Ranks, Reducer};
+use crate::interrupt;
 use crate::network::Network;
 use crate::progress::Progress;
-use crate::state::State;
+use crate::state::{Extended, State};
 
-/// How parameters are updated.
-#[derive(clap::Args, Clone, Debug, Serialize, Deserialize, PartialEq)]
-pub struct Settings {
-    /// Folder of the run: checkpoint, metrics, curve, sample sheets
-    #[arg(long)]
-    pub run: PathBuf,
-    /// Parameter updates in all
-    #[arg(long, default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(1..))]
-    pub steps: u64,
-    /// Pictures per update
-    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(i64).range(1..))]
-    pub batch: i64,
-    /// Peak learning rate, after warm-up and before the cosine's descent to zero
-    #[arg(long, default_value_t = 2e-3)]
-    pub learning_rate: f64,
-    /// Updates of linear warm-up
-    #[arg(long, default_value_t = 500)]
-    pub warmup: u64,
-    /// Largest norm of the gradient
-    #[arg(long, default_value_t = 1.0)]
-    pub clip: f64,
-    /// Decay of the weights' moving average
-    #[arg(long, default_value_t = 0.9995)]
-    pub ema: f64,
-    /// Number type of the forward and backward pass; bf16 by default on a GPU, f32 on a CPU
-    #[arg(long, value_enum)]
-    pub precision: Option<Precision>,
-    /// Seed of weights, batches and noise
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// Updates between checkpoints
-    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
-    pub checkpoint_every: u64,
-    /// Updates between sample sheets
-    #[arg(long, default_value_t = 2_500, value_parser = clap::value_parser!(u64).range(1..))]
-    pub sample_every: u64,
+/// The number type of passes on `device`.
+pub fn kind_on(settings: &Settings, device: Device) -> Kind {
+    match settings.precision {
+        Some(Precision::Bf16) => Kind::BFloat16,
+        Some(Precision::F32) => Kind::Float,
+        None if device.is_cuda() => Kind::BFloat16,
+        None => Kind::Float,
+    }
 }
 
-/// Number types of the passes through the network.
-#[derive(clap::ValueEnum, Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-pub enum Precision {
-    /// 32-bit floats.
-    F32,
-    /// bfloat16 with f32 parameters.
-    Bf16,
-}
-
-impl Settings {
-    /// The number type of passes on `device`.
-    pub fn kind(&self, device: Device) -> Kind {
-        match self.precision {
-            Some(Precision::Bf16) => Kind::BFloat16,
-            Some(Precision::F32) => Kind::Float,
-            None if device.is_cuda() => Kind::BFloat16,
-            None => Kind::Float,
+/// The learning rate of the update after `step` others. A run that was made longer goes from the rate that it had over to
+/// that of its new length by as many updates as a warm-up has, not in one leap.
+fn learning_rate_at(settings: &Settings, extended: Option<Extended>, step: u64) -> f64 {
+    let rate = settings.learning_rate_at(step);
+    match extended {
+        None => rate,
+        Some(Extended { step: begun, rate: before }) => {
+            let part = ((step + 1).saturating_sub(begun) as f64 / settings.warmup() as f64).min(1.0);
+            before + (rate - before) * part
         }
     }
+}
 
-    fn learning_rate_at(&self, step: u64) -> f64 {
-        let warm = ((step + 1) as f64 / self.warmup.max(1) as f64).min(1.0);
-        let done = step as f64 / self.steps.max(1) as f64;
-        self.learning_rate * warm * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+/// What a run that was begun with `before`, and `step` updates of it made, has to remember when it goes on with `now`.
+pub fn extension(before: &Settings, extended: Option<Extended>, now: &Settings, step: u64) -> Option<Extended> {
+    if before.steps == now.steps || step == 0 {
+        return extended;
     }
+    Some(Extended { step, rate: learning_rate_at(before, extended, step.min(before.steps)) })
 }
 
 /// What is learnt.
@@ -97,6 +63,10 @@ pub trait Task {
     /// # Errors
     /// When the picture cannot be written.
     fn sheet(&self, averaged: &Network, path: &Path) -> Result<()>;
+    /// What follows a run.
+    fn next(&self, run: &Path) -> String {
+        format!("export it with `grano-train export --run {}`", run.display())
+    }
 }
 
 /// Says how large the network is and how far its training, on rank 0.
@@ -139,12 +109,13 @@ pub fn run(
     ranks.check_parts("--batch", settings.batch)?;
     ranks.agree("data", &task.data())?;
     ranks.agree("weights or model", &[state.network.flat()])?;
-    let kind = settings.kind(state.ema.device());
+    let kind = kind_on(settings, state.ema.device());
     let mut metrics = Vec::new();
     if ranks.is_first() {
         std::fs::create_dir_all(&settings.run).with_context(|| format!("{}", settings.run.display()))?;
         metrics = curve::read(&settings.run, state.step)?;
     }
+    interrupt::watch(ranks.is_first());
     let mut progress = Progress::new(state.step, settings.steps, ranks.is_first())?;
     let mut reducer = ranks.reducer(&state.network.leaves())?;
     let mut window = Window::default();
@@ -161,13 +132,17 @@ pub fn run(
         };
         let step = state.step;
         let last = step == settings.steps;
+        check_course(&window, metrics.first(), step)?;
+        if ranks.is_first() {
+            progress.step(step, loss, window.updates as f64 * settings.batch as f64 / window.seconds, settings.batch);
+        }
         if step.is_multiple_of(METRIC_EVERY) || last {
             let window = std::mem::take(&mut window);
             let count = window.updates as f64;
             let metric = Metric {
                 step,
                 loss: ranks.mean_of(window.loss / count)?,
-                learning_rate: settings.learning_rate_at(step - 1),
+                learning_rate: learning_rate_at(settings, state.extended, step - 1),
                 gradient_norm: window.gradient_norm / count,
                 samples_per_second: count * settings.batch as f64 / window.seconds,
                 seconds: state.seconds,
@@ -181,21 +156,42 @@ pub fn run(
         if !ranks.is_first() {
             continue;
         }
-        if step.is_multiple_of(settings.sample_every) || last {
-            task.sheet(&state.averaged()?, &settings.run.join(format!("samples-{step:06}.png")))?;
-        }
-        if step.is_multiple_of(settings.checkpoint_every) || last {
+        let stop = interrupt::requested() && !last;
+        // What was learnt is kept before anything is made of it.
+        if step.is_multiple_of(settings.checkpoint_every) || last || stop {
             checkpoint::save(&settings.run, arguments, header, state)?;
             curve::draw(&settings.run, &metrics)?;
         }
-        progress.step(step);
+        ensure!(
+            !stop,
+            "ended after {step} of {} updates, which {} keeps; the same command goes on from there",
+            settings.steps,
+            settings.run.display()
+        );
+        if step.is_multiple_of(settings.sample_every) || last {
+            task.sheet(&state.averaged()?, &settings.run.join(format!("samples-{step:06}.png")))?;
+        }
     }
     progress.finish();
-    ranks.say(&format!(
-        "trained for {:.0?}; export it with `grano-train export --run {}`",
-        Duration::from_secs_f64(state.seconds),
-        settings.run.display()
-    ));
+    ranks.say(&format!("trained for {:.0?}; {}", Duration::from_secs_f64(state.seconds), task.next(&settings.run)));
+    Ok(())
+}
+
+/// A mean loss as many times as large as that of the first line of metrics, or 1, is none of a network that learns.
+const ASTRAY: f64 = 10.0;
+
+/// Checks that the loss of the last updates is still one of a network that learns.
+///
+/// # Errors
+/// When it has grown far above that of the `first` line; the checkpoint from before is then the run's last.
+fn check_course(window: &Window, first: Option<&Metric>, step: u64) -> Result<()> {
+    let mean = window.loss / window.updates as f64;
+    let usual = first.map_or(1.0, |metric| metric.loss).max(1.0);
+    ensure!(
+        mean <= ASTRAY * usual || window.updates < 5,
+        "after {step} updates the loss is {mean:.3e}, at first it was about {usual:.3}: it diverges; begin another run \
+         with a lower --learning-rate"
+    );
     Ok(())
 }
 
@@ -230,7 +226,7 @@ fn update(
         if norm > settings.clip {
             gradient *= settings.clip / norm;
         }
-        let rate = settings.learning_rate_at(state.step);
+        let rate = learning_rate_at(settings, state.extended, state.step);
         // Young averages forget the untrained weights faster.
         let ema = settings.ema.min((state.step as f64 + 1.0) / (state.step as f64 + 10.0));
         state.step += 1;
@@ -238,4 +234,61 @@ fn update(
         let _ = state.ema.lerp_(state.network.flat(), 1.0 - ema);
         Ok((loss, norm))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(steps: u64) -> Settings {
+        let run = std::path::PathBuf::new();
+        Settings {
+            run,
+            steps,
+            batch: 1,
+            learning_rate: 1.0,
+            warmup: Some(20),
+            clip: 1.0,
+            ema: 0.9,
+            precision: None,
+            seed: 0,
+            checkpoint_every: 1,
+            sample_every: 1,
+        }
+    }
+
+    /// However often a run is made longer, or shorter, and wherever: no update's rate leaps.
+    #[test]
+    fn rates_do_not_leap_where_a_run_is_made_longer() {
+        for stops in [vec![100, 200], vec![100, 150, 400], vec![300, 350], vec![30, 31, 32, 500], vec![400, 120]] {
+            let (mut extended, mut step, mut before) = (None, 0, None::<Settings>);
+            let mut last = 0.0;
+            for (i, &steps) in stops.iter().enumerate() {
+                let now = settings(steps);
+                if let Some(before) = &before {
+                    extended = extension(before, extended, &now, step);
+                }
+                // The first sittings end early.
+                let end = if i + 1 < stops.len() { steps.min(stops[i + 1]) - steps / 8 } else { steps };
+                for at in step..end.max(step) {
+                    let rate = learning_rate_at(&now, extended, at);
+                    assert!((rate - last).abs() <= 0.06 && rate >= 0.0, "{stops:?}, update {at}: {last} to {rate}");
+                    last = rate;
+                }
+                step = end.max(step);
+                before = Some(now);
+            }
+            assert!(last < 0.06, "{stops:?} ends with {last}");
+        }
+        let plain = settings(100);
+        assert_eq!(learning_rate_at(&plain, None, 40), plain.learning_rate_at(40));
+        assert_eq!(extension(&plain, None, &plain, 50), None, "nothing was made longer");
+    }
+
+    #[test]
+    fn a_loss_that_leaves_its_range_is_an_error_and_one_that_falls_is_none() {
+        let window = |loss: f64| Window { updates: 10, loss: 10.0 * loss, ..Window::default() };
+        assert!(check_course(&window(5e8), None, 10).unwrap_err().to_string().contains("--learning-rate"));
+        assert!(check_course(&window(2.0), None, 10).is_ok() && check_course(&window(0.0), None, 10).is_ok());
+    }
 }

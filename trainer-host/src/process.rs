@@ -65,6 +65,7 @@ impl Process {
         let device = data.images.device();
         let part = |whole: Tensor| self.shard.of(&whole);
         let (x0, labels) = data.batch(&part(Tensor::randint(data.len(), [n], (Kind::Int64, device))));
+        let x0 = data.vary(x0, n, self.shard);
         let hidden = part(Tensor::rand([n], (Kind::Float, device)).lt(label_dropout));
         let labels = labels.masked_fill(&hidden, data.names.len() as i64);
         let t = part(Tensor::randint(end, [n], (Kind::Int64, device)));

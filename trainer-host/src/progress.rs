@@ -7,6 +7,9 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use crate::curve::Metric;
 
+/// Until the first line; later ones have means over many updates.
+const FIRST_LINE: Duration = Duration::from_secs(2);
+
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
 /// Shown on stderr.
@@ -14,6 +17,11 @@ pub struct Progress {
     bar: ProgressBar,
     steps: u64,
     last_line: Option<Instant>,
+    begun: Instant,
+}
+
+fn message(loss: f64, samples_per_second: f64) -> String {
+    format!("loss {loss:.4} · {samples_per_second:.0} pictures/s")
 }
 
 impl Progress {
@@ -26,22 +34,31 @@ impl Progress {
         let bar = if seen { ProgressBar::new(steps) } else { ProgressBar::hidden() };
         let bar = bar.with_position(step).with_style(style);
         bar.reset_eta();
-        Ok(Self { bar, steps, last_line: None })
+        Ok(Self { bar, steps, last_line: None, begun: Instant::now() })
     }
 
-    /// Moves the bar.
-    pub fn step(&self, step: u64) {
+    /// Moves the bar; off a terminal, says how it goes as soon as that is known.
+    pub fn step(&mut self, step: u64, loss: f64, samples_per_second: f64, batch: i64) {
         self.bar.set_position(step);
+        if self.last_line.is_none() && self.begun.elapsed() >= FIRST_LINE {
+            self.line(step, &message(loss, samples_per_second), samples_per_second, batch);
+        }
+    }
+
+    fn line(&mut self, step: u64, message: &str, samples_per_second: f64, batch: i64) {
+        if self.bar.is_hidden() {
+            let left = (self.steps - step) as f64 * batch as f64 / samples_per_second;
+            let left = HumanDuration(Duration::try_from_secs_f64(left).unwrap_or_default());
+            eprintln!("step {step} of {} · {message} · {left} left", self.steps);
+        }
+        self.last_line = Some(Instant::now());
     }
 
     /// Shows the newest metrics.
     pub fn metric(&mut self, metric: &Metric, batch: i64) {
-        let message = format!("loss {:.4} · {:.0} pictures/s", metric.loss, metric.samples_per_second);
+        let message = message(metric.loss, metric.samples_per_second);
         if self.bar.is_hidden() && self.last_line.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
-            let left = (self.steps - metric.step) as f64 * batch as f64 / metric.samples_per_second;
-            let left = HumanDuration(Duration::try_from_secs_f64(left).unwrap_or_default());
-            eprintln!("step {} of {} · {message} · {left} left", metric.step, self.steps);
-            self.last_line = Some(Instant::now());
+            self.line(metric.step, &message, metric.samples_per_second, batch);
         }
         self.bar.set_message(message);
     }

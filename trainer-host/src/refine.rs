@@ -14,12 +14,12 @@
 //! distance of what it draws from the data ([`FrechetLoss`]): the discriminator looks at one picture at a time, and
 //! forgives what only many together show.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, ensure};
 use grano_codegen::load::load;
 use grano_codegen::schedule::{Prediction, Table};
-use serde::{Deserialize, Serialize};
+use grano_trainer_front::arguments::students::Refine as Args;
 use tch::{Kind, Tensor};
 
 use crate::checkpoint;
@@ -29,54 +29,10 @@ use crate::distributed::{Ranks, Shard};
 use crate::finetune::{check_unguided, fake_quantized, pictures_for};
 use crate::frechet_loss::FrechetLoss;
 use crate::network::Network;
-use crate::optimize::{self, Settings, Task, seed_of};
+use crate::optimize::{self, Task, seed_of};
 use crate::process::Process;
 use crate::sample::{self, Trajectory};
 use crate::state::State;
-
-/// Refines what a model draws in few steps, against a discriminator.
-#[derive(clap::Args, Clone, Debug, Serialize, Deserialize, PartialEq)]
-#[command(mut_arg("learning_rate", |argument| argument.default_value("1e-4")))]
-#[command(mut_arg("steps", |argument| argument.default_value("4000")))]
-#[command(mut_arg("warmup", |argument| argument.default_value("100")))]
-#[command(mut_arg("ema", |argument| argument.default_value("0.995")))]
-pub struct Args {
-    /// The model that is refined; its guidance must be in its weights
-    #[arg(long)]
-    pub model: PathBuf,
-    /// IDX folder, folder with one subfolder of images per class, or .npy file
-    #[arg(long)]
-    pub data: PathBuf,
-    /// Samplers to refine, which take turns; else the model's default
-    #[arg(long, value_delimiter = ',')]
-    pub samplers: Vec<String>,
-    /// λ: how much it counts to say what the model said before
-    #[arg(long, default_value_t = 3.0)]
-    pub anchor: f64,
-    /// Learning rate of the discriminator, constant
-    #[arg(long, default_value_t = 2e-4)]
-    pub discriminator_rate: f64,
-    /// κ: how much the Fréchet distance from the data counts, in the features of classifiers; 0.02 after a refinement
-    /// without it, with --learning-rate 1e-5 --clip 5
-    #[arg(long, default_value_t = 0.0)]
-    pub frechet: f64,
-    /// Classifiers whose features these are; they are trained first
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
-    pub classifiers: u64,
-    /// Draws from q(x_t | x_0) per picture that is drawn, at which the anchor holds
-    #[arg(long, default_value_t = 0.25)]
-    pub diffusion: f64,
-    /// Round all values to the codes that the model's int8 networks have
-    #[arg(long)]
-    pub int8: bool,
-    /// Share of pictures whose label is hidden
-    #[arg(long, default_value_t = 0.1)]
-    pub label_dropout: f64,
-    /// How parameters are updated.
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub settings: Settings,
-}
 
 /// Runs or resumes a refinement.
 ///
@@ -97,7 +53,7 @@ pub fn refine(args: &Args) -> Result<()> {
     );
     ranks.check_parts("--diffusion of --batch", extra)?;
     ensure!(args.frechet == 0.0 || batch > 1, "--frechet: one picture has no covariance; give a --batch of 2 or more");
-    let data = pictures_for(&model, &args.data, device)?;
+    let data = pictures_for(&model, &args.data, args.augment, device)?;
     let anchor = sample::from_model(&model)?.on_device(device)?;
     let (header, mut state) = match checkpoint::load(&args.settings.run, &arguments, &ranks)? {
         Some(begun) => begun,
@@ -192,7 +148,8 @@ impl Deck {
         let [begin, count] = [&self.begin, &self.count].map(|table| table.index_select(0, labels));
         let drawn = Tensor::rand(labels.size(), (Kind::Double, labels.device())) * &count;
         let place = (drawn.floor().to_kind(Kind::Int64).minimum(&(count - 1)) + begin).clamp_min(0);
-        self.data.batch(&self.order.index_select(0, &self.shard.of(&place))).0
+        let pictures = self.data.batch(&self.order.index_select(0, &self.shard.of(&place))).0;
+        self.data.vary(pictures, labels.size()[0], self.shard)
     }
 }
 
@@ -275,6 +232,7 @@ mod tests {
         let data = Dataset {
             images: Tensor::from_slice(&bytes).reshape([6, 1, 2, 2]),
             labels: Tensor::from_slice(&if classes > 0 { labels } else { [0; 6] }),
+            augment: Default::default(),
             names: (0..classes).map(|class| class.to_string()).collect(),
         };
         Deck::new(data, label_dropout, classes, Shard::WHOLE)

@@ -7,7 +7,8 @@ use anyhow::{Context, Result, ensure};
 use grano::noise::{Gaussian, Noise, Philox};
 use grano_codegen::load::load;
 use grano_codegen::model::Model;
-use grano_codegen::schedule::Table;
+use grano_codegen::schedule::{Method, SamplerSpec, Table};
+use grano_trainer_front::arguments::models::Sample as Args;
 use indicatif::ProgressBar;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
@@ -16,35 +17,6 @@ use crate::data::denormalize;
 use crate::distributed::Ranks;
 use crate::files;
 use crate::network::Network;
-
-/// Draws pictures as `grano sample` does, in f32 by libtorch.
-#[derive(clap::Args, Clone, Debug)]
-pub struct Args {
-    /// The model
-    #[arg(long, default_value = "models/fashion.safetensors")]
-    pub model: PathBuf,
-    /// Name of the class; else all classes in turn
-    #[arg(long)]
-    pub label: Option<String>,
-    /// Number of pictures
-    #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u64).range(1..))]
-    pub count: u64,
-    /// Picture i depends on the seed and i alone
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// ddim-20, ancestral-100, …; else the model's own
-    #[arg(long)]
-    pub sampler: Option<String>,
-    /// Weight of classifier-free guidance; else the model's own
-    #[arg(long)]
-    pub guidance: Option<f32>,
-    /// Where to write the labels, int64 [N], as .npy
-    #[arg(long)]
-    pub labels_out: Option<PathBuf>,
-    /// Where to write: a sheet as .png, or uint8 [N, H, W] or [N, H, W, C] as .npy
-    #[arg(short, long, default_value = "reference.png")]
-    pub output: PathBuf,
-}
 
 /// Pictures that libtorch computes at once.
 const BATCH: u64 = 100;
@@ -74,7 +46,9 @@ pub fn sample(args: &Args) -> Result<()> {
         })
     });
     let chosen = chosen.transpose()?;
-    let spec = header.sampler(args.sampler.as_ref().unwrap_or(&header.defaults.sampler))?;
+    let sampler = args.sampler.as_ref().unwrap_or(&header.defaults.sampler);
+    let spec = header.sampler(sampler)?;
+    check_made_for(&model, &spec)?;
     let table = spec.table(&header.schedule, header.prediction)?;
     let guidance = args.guidance.unwrap_or(header.defaults.guidance);
     // As on the host: a row of the sheet a class.
@@ -116,6 +90,23 @@ pub fn sample(args: &Args) -> Result<()> {
         write_sheet(&pictures, (args.count as i64).min(8), &args.output)?;
     }
     println!("{}", args.output.display());
+    Ok(())
+}
+
+/// Checks that a model was made for a sampler: the pictures of consistency models alone are those of one evaluation.
+///
+/// # Errors
+/// Names the samplers that do.
+pub fn check_made_for(model: &Model, spec: &SamplerSpec) -> Result<()> {
+    let header = &model.header;
+    let is_consistency = |spec: &SamplerSpec| matches!(spec.method, Method::Consistency);
+    let own = header.own_samplers().iter().any(|name| header.sampler(name).is_ok_and(|own| is_consistency(&own)));
+    ensure!(
+        own || !is_consistency(spec),
+        "{}: this model was not made for it (grano-train consistency does that); its own: {}",
+        spec.name,
+        header.own_samplers().join(", ")
+    );
     Ok(())
 }
 
@@ -208,17 +199,24 @@ impl Trajectory<'_> {
     }
 }
 
-/// Draws one row of eight pictures per class, without guidance.
+/// Classes on a sheet, at most.
+const SHEET_CLASSES: usize = 32;
+
+/// Draws one row of eight pictures per class, of many classes some that lie evenly among them, without guidance.
 ///
 /// # Errors
 /// When the picture cannot be written.
 pub fn sheet(network: &Network, table: &Table, path: &Path) -> Result<()> {
-    let labels: Vec<i64> = (0..network.graph().classes().max(1) as i64).flat_map(|class| [class; 8]).collect();
-    let mut streams: Vec<_> = (0..labels.len() as u64).map(|i| Gaussian(Philox::new(0, i))).collect();
-    let labels = Tensor::from_slice(&labels);
-    let trajectory = Trajectory { table, labels: &labels, guidance: 1.0, kind: Kind::Float };
-    let pictures = trajectory.run(network, &mut |shape| noise(&mut streams, shape), &mut |_, _| ())?;
-    write_sheet(&pictures, 8, path)
+    let classes = network.graph().classes().max(1);
+    let shown = classes.min(SHEET_CLASSES);
+    let labels: Vec<i64> = (0..shown).flat_map(|i| [(i * classes / shown) as i64; 8]).collect();
+    let mut drawn = Vec::new();
+    for (start, labels) in (0..).step_by(BATCH as usize).zip(labels.chunks(BATCH as usize)) {
+        let mut streams: Vec<_> = (0..labels.len() as u64).map(|i| Gaussian(Philox::new(0, start + i))).collect();
+        let trajectory = Trajectory { table, labels: &Tensor::from_slice(labels), guidance: 1.0, kind: Kind::Float };
+        drawn.push(trajectory.run(network, &mut |shape| noise(&mut streams, shape), &mut |_, _| ())?);
+    }
+    write_sheet(&Tensor::cat(&drawn, 0), 8, path)
 }
 
 /// Pictures f32 `[N, C, H, W]` in [−1, 1], `columns` a row, as one PNG.

@@ -11,7 +11,6 @@
 //! their own, for [`grano_codegen::Purpose::Likelihood`].
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use grano_codegen::fold::{Folded, Layer, fold};
@@ -20,9 +19,10 @@ use grano_codegen::load::load;
 use grano_codegen::model::{DENOISER, Model, Ranges};
 use grano_codegen::op::Kind;
 use grano_codegen::quantize::codes;
+use grano_trainer_front::arguments::models::Sensitivity as Args;
 use tch::{Device, Kind as TensorKind, Tensor};
 
-use crate::data::{Dataset, Split};
+use crate::data::{Dataset, load_for};
 use crate::distributed::Shard;
 use crate::eval::bits::Probe;
 use crate::eval::device::Engine;
@@ -49,30 +49,6 @@ const SETS: [(f64, f64); 9] = [
 const BATCHES: usize = 4;
 const BATCH: i64 = 256;
 
-/// Finds the maps that mixed precision keeps in int16, and codes for likelihoods; both go to the model file.
-#[derive(clap::Args, Clone, Debug)]
-pub struct Args {
-    /// The model
-    #[arg(long)]
-    pub model: PathBuf,
-    /// The real data, whose training pictures are taken: an IDX folder, a folder with one subfolder of images per class, or
-    /// an .npy file
-    #[arg(long)]
-    pub data: PathBuf,
-    /// Bits per dimension above the float network's that are near enough
-    #[arg(long, default_value_t = 0.008)]
-    pub above: f64,
-    /// Pictures whose bound is computed
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(i64).range(2..))]
-    pub pictures: i64,
-    /// Parts of time, of each of which every picture takes one index
-    #[arg(long, default_value_t = 30)]
-    pub strata: usize,
-    /// Of pictures, t and ε
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-}
-
 /// Runs the command.
 ///
 /// # Errors
@@ -80,7 +56,7 @@ pub struct Args {
 pub fn sensitivity(args: &Args) -> Result<()> {
     let mut model = load(&args.model)?;
     let network = on_best_device(&model)?;
-    let data = Dataset::load(&args.data, Split::Train, Some(&model.header.data.labels))?;
+    let data = load_for(&model, &args.data)?.train;
     let probe = Probe::new(&model, &data, args.pictures, args.strata, args.seed)?;
     let ranges = model.header.ranges.get(DENOISER).cloned();
     let ranges = ranges.with_context(|| format!("{}: has no ranges; export it again", args.model.display()))?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::network::Network;
@@ -21,13 +22,24 @@ pub struct State {
     pub step: u64,
     /// Seconds of training, over all sittings.
     pub seconds: f64,
+    /// Where the run was made longer, the last time.
+    pub extended: Option<Extended>,
+}
+
+/// Where a run was made longer.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Extended {
+    /// Updates made until then.
+    pub step: u64,
+    /// The learning rate that it had come to.
+    pub rate: f64,
 }
 
 impl State {
     /// Before the first update.
     pub fn new(network: Network) -> Self {
         let (ema, adam) = (network.flat().copy(), Adam::new(network.flat(), Adam::BETA1));
-        Self { network, ema, adam, tensors: BTreeMap::new(), step: 0, seconds: 0.0 }
+        Self { network, ema, adam, tensors: BTreeMap::new(), step: 0, seconds: 0.0, extended: None }
     }
 
     /// Keeps the task's `tensors` from here on, whose values it shares; they get those of the checkpoint first, where

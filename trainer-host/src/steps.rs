@@ -1,7 +1,6 @@
 //! Which time indices a sampler of few steps does best to visit: searched on the model itself, kept in its file.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use grano::noise::{Gaussian, Philox};
@@ -9,6 +8,7 @@ use grano_codegen::forward::NoiseSchedule;
 use grano_codegen::load::{load, serialize};
 use grano_codegen::model::{Model, StepList};
 use grano_codegen::schedule::{Method, Prediction, SamplerSpec, Spacing, Table};
+use grano_trainer_front::arguments::models::Steps as Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tch::{Kind, Tensor};
 
@@ -16,28 +16,11 @@ use crate::files;
 use crate::network::Network;
 use crate::sample::{Trajectory, from_model, noise};
 
-/// Searches a sampler's time indices so that its pictures come near those of 100 steps, and adds it to the model file.
-#[derive(clap::Args, Clone, Debug)]
-pub struct Args {
-    /// The model, which gains a sampler named RULE-STEPS-searched
-    #[arg(long)]
-    pub model: PathBuf,
-    /// The update rule
-    #[arg(long, default_value = "dpm", value_parser = ["dpm", "ddim"])]
-    pub rule: String,
-    /// Evaluations of the network a picture
-    #[arg(long, default_value_t = 8)]
-    pub steps: usize,
-    /// Pictures that are compared
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
-    pub pictures: u64,
-    /// Weight of classifier-free guidance; else the model's own
-    #[arg(long)]
-    pub guidance: Option<f32>,
-}
-
 /// Where the search's noise comes from; pictures of users have small seeds.
 const SEED: u64 = 0x57e9;
+
+/// How names of searched samplers end.
+pub const SEARCHED: &str = "-searched";
 
 /// Steps of DPM-Solver++(2M) whose pictures are the goal.
 const FINE_STEPS: usize = 100;
@@ -49,11 +32,12 @@ const FINE_STEPS: usize = 100;
 pub fn steps(args: &Args) -> Result<()> {
     let mut model = load(&args.model)?;
     let network = from_model(&model)?;
-    let name = format!("{}-{}-searched", args.rule, args.steps);
+    let name = format!("{}-{}{SEARCHED}", args.rule, args.steps);
     let (schedule, prediction) = (model.header.schedule.clone(), model.header.prediction);
     let guidance = args.guidance.unwrap_or(model.header.defaults.guidance);
     let method = Method::named(&args.rule).with_context(|| format!("--rule {}", args.rule))?;
-    let spec = SamplerSpec { name, method, steps: args.steps, spacing: Spacing::Centred, clip: Some(1.0), travel: None };
+    let spec =
+        SamplerSpec { name, method, steps: args.steps, spacing: Spacing::Centred, clip: Some(1.0), travel: None };
     let start = spec.time_indices(schedule.steps)?;
     let goal = Goal::new(&network, &schedule, prediction, args.pictures, guidance)?;
     let Found { times, before, after } = goal.search(&spec, start)?;
@@ -62,7 +46,16 @@ pub fn steps(args: &Args) -> Result<()> {
         args.model.display(),
         format_args!("{}-{}", args.rule, args.steps),
     );
-    model.header.samplers.insert(spec.name, StepList { rule: args.rule.clone(), times });
+    model.header.samplers.insert(spec.name.clone(), StepList { rule: args.rule.clone(), times });
+    if !args.keep_default && model.header.defaults.sampler != spec.name {
+        println!(
+            "{}: the default sampler is now {}, no longer {}",
+            args.model.display(),
+            spec.name,
+            model.header.defaults.sampler
+        );
+        model.header.defaults.sampler = spec.name;
+    }
     files::write(&args.model, &bytes(&model)?)
 }
 

@@ -23,8 +23,15 @@ fn the_file_gains_a_sampler_and_nothing_else_changes() {
     assert_eq!(fs::read(&path).unwrap(), bytes);
 
     succeed(&steps(&["--steps=3"]));
-    succeed(&steps(&["--steps=2", "--rule=ddim", "--guidance=2"]));
+    assert_eq!(
+        load(&path).unwrap().header.defaults.sampler,
+        "dpm-3-searched",
+        "what was searched is what is drawn with"
+    );
+    succeed(&steps(&["--steps=2", "--rule=ddim", "--guidance=2", "--keep-default"]));
     let mut after = load(&path).unwrap().header;
+    assert_eq!(after.defaults.sampler, "dpm-3-searched");
+    after.defaults.sampler.clone_from(&before.header.defaults.sampler);
     let names: Vec<_> = after.samplers.keys().cloned().collect();
     assert_eq!(names, ["ddim-2-searched", "dpm-3-searched"]);
     assert_eq!((after.samplers[&names[1]].rule.as_str(), after.samplers[&names[1]].times.len()), ("dpm", 3));

@@ -144,7 +144,9 @@ fn impossible_students_are_refused() {
     let other = common::image_folder(root.path());
     let finetune = ["finetune", "--model", model.to_str().unwrap(), "--data", other.to_str().unwrap()];
     let error = fail(&[&finetune[..], &places].concat());
-    assert!(error.contains("[3, 8, 12]"), "{error}");
+    assert!(error.contains("nothing to learn") && error.contains("--int8"), "{error}");
+    let error = fail(&[&finetune[..], &places, &["--int8"][..]].concat());
+    assert!(error.contains("8×12, colour") && error.contains("--size 12x12 --grey"), "{error}");
     let consistency = ["consistency", "--data", data.to_str().unwrap(), "--model", model.to_str().unwrap()];
     let error = fail(&[&consistency[..], &places].concat());
     assert!(error.contains("--prediction velocity"), "{error}");
@@ -156,7 +158,7 @@ fn impossible_students_are_refused() {
     let refine = [&refine, &["--model", guided.to_str().unwrap()][..]].concat();
     for diffusion in ["-1", "0", "17"] {
         let error = fail(&[&refine, &[&format!("--diffusion={diffusion}")[..]][..]].concat());
-        assert!(error.contains(&format!("--diffusion {diffusion} ")), "{error}");
+        assert!(error.contains("--diffusion"), "{error}");
     }
     let error = fail(&[&refine, &["--frechet=0.02", "--batch=1", "--diffusion=1"][..]].concat());
     assert!(error.contains("--batch"), "{error}");

@@ -3,9 +3,9 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -82,6 +82,44 @@ fn a_killed_refinement_goes_on_to_the_same_end() {
     });
 }
 
+/// Ctrl-C and SIGTERM.
+#[test]
+fn a_signal_ends_a_run_with_a_checkpoint() {
+    let root = tempfile::tempdir().unwrap();
+    let data = idx_folder(root.path());
+    for signal in ["-INT", "-TERM"] {
+        let run = root.path().join(signal);
+        let arguments = train(&data, &run, &["--steps=1000000", "--checkpoint-every=1000000"]);
+        let child = command(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        // Metrics show that it learns.
+        while !run.join("metrics.jsonl").exists() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && text.contains("the same command goes on from there"), "{text}");
+        let (step, _) = checkpoint(&run).unwrap();
+        assert!((50..1_000_000).contains(&step) && text.contains(&format!("after {step} of")), "{step}: {text}");
+    }
+}
+
+/// Off a terminal, how it goes is said before the first line of metrics is due.
+#[test]
+fn the_first_line_comes_soon() {
+    let root = tempfile::tempdir().unwrap();
+    let data = idx_folder(root.path());
+    let run = root.path().join("run");
+    let arguments = train(&data, &run, &["--steps=1000000", "--batch=16384"]);
+    let mut child = command(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let line = lines.next().unwrap().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let step: u64 = line.split(' ').nth(1).unwrap().parse().unwrap();
+    assert!(line.starts_with("step ") && step < 50 && line.contains("pictures/s"), "{line}");
+}
+
 #[test]
 fn seeds_differ() {
     let root = tempfile::tempdir().unwrap();
@@ -135,7 +173,7 @@ fn other_arguments_are_refused() {
 fn a_diverging_run_says_so_and_keeps_its_checkpoint() {
     let root = tempfile::tempdir().unwrap();
     let (data, run) = (idx_folder(root.path()), root.path().join("run"));
-    let more = ["--steps=200", "--learning-rate=1e30", "--checkpoint-every=1"];
+    let more = ["--steps=200", "--learning-rate=1e6", "--checkpoint-every=1"];
     let error = fail(&train(&data, &run, &more));
     assert!(error.contains("--learning-rate"), "{error}");
     let (_, tensors) = checkpoint(&run).unwrap();

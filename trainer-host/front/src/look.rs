@@ -67,6 +67,10 @@ pub fn summary(path: &Path, loaded: &Loaded) -> String {
     {
         line(format_args!("note: classes are uneven, {least} to {most} pictures"));
     }
+    if height % 4 > 0 || width % 4 > 0 {
+        let [h, w] = [height, width].map(|side| side.next_multiple_of(4));
+        line(format_args!("note: the compact network takes sides of multiples of 4: --size {h}x{w} --resize pad"));
+    }
     for note in &report.notes {
         line(format_args!("note: {note}"));
     }

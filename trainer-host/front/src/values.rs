@@ -34,7 +34,7 @@ kinds! {
     /// The decay of a moving average; 1 would never learn.
     decay: f64 = 0.0..=0.999_999, "a decay";
     /// A learning rate.
-    rate: f64 = 1e-12..=1e3, "a learning rate";
+    rate: f64 = 1e-12..=1e6, "a learning rate";
     /// A value that must be above 0.
     positive: f64 = 1e-9..=1e9, "a number above 0";
     /// A weight of a part of a loss.

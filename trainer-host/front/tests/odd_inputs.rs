@@ -157,7 +157,7 @@ fn cases() -> Vec<Case> {
             "sides of any size",
             |r| (0..3).for_each(|i| striped(r, &format!("d/{i}.png"), [10, 13])),
             LOOK,
-            Says(&["of 13×10"]),
+            Says(&["of 13×10", "--size 16x12 --resize pad"]),
         ),
         ("grey among colour", mixed, LOOK, Says(&["3 of 6 pictures have colour", "colour"])),
         ("grey among colour, taken as grey", mixed, "look --data @/d --grey", Says(&["of 8×8, grey"])),

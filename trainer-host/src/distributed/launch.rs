@@ -8,17 +8,9 @@ use std::thread::{available_parallelism, sleep};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use grano_trainer_front::arguments::Launch as Args;
 
-/// Runs a command as several ranks on this host, as torchrun does, without Python.
-#[derive(clap::Args)]
-pub struct Args {
-    /// Processes; with GPUs, one for each
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
-    ranks: u16,
-    /// The command, such as train, and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<String>,
-}
+use crate::interrupt;
 
 /// The variable that tells ranks their launcher's process, without which they end.
 pub const LAUNCHER: &str = "GRANO_LAUNCHER";
@@ -75,7 +67,14 @@ pub fn launch(args: &Args) -> Result<()> {
     for rank in 0..ranks {
         running.0.push(start(rank)?);
     }
+    // Ranks decide what a signal ends; one that came to the launcher alone is handed on.
+    interrupt::watch(false);
+    let mut handed_on = false;
     loop {
+        if interrupt::requested() && !handed_on {
+            handed_on = true;
+            running.0.iter().for_each(|child| terminate(child.id()));
+        }
         // One that has ended says the same every time.
         let states = running.0.iter_mut().map(Child::try_wait).collect::<Result<Vec<_>, _>>()?;
         let mut ended = states.iter().flatten();
@@ -88,6 +87,12 @@ pub fn launch(args: &Args) -> Result<()> {
         }
         sleep(POLL);
     }
+}
+
+/// Asks a process to end.
+fn terminate(process: u32) {
+    // One that has ended already cannot be asked.
+    let _ = Command::new("kill").args(["-TERM", &process.to_string()]).stderr(Stdio::null()).status();
 }
 
 /// What there is to say of the rank that ended first.

@@ -363,7 +363,7 @@ fn first_line(error: tch::TchError) -> anyhow::Error {
 
 /// The arguments that must be the same on every rank: paths may differ, what lies there is compared by itself.
 fn shared(arguments: &Value) -> Value {
-    const OWN: [&str; 5] = ["data", "run", "model", "teacher", "from"];
+    const OWN: [&str; 6] = ["data", "csv", "run", "model", "teacher", "from"];
     let Value::Object(all) = arguments else { return arguments.clone() };
     all.iter()
         .filter(|(name, _)| !OWN.contains(&name.as_str()))

@@ -27,93 +27,27 @@ use anyhow::{Context, Result, ensure};
 use grano_codegen::Precision;
 use grano_codegen::load::load;
 use grano_codegen::model::Model;
+use grano_trainer_front::arguments::measure::{Architecture, Eval as Args};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
-use crate::classifier::{Architecture, Classifier, ClassifierArgs};
-use crate::data::{Dataset, Split, denormalize};
+use crate::classifier::{Classifier, warn_if_poor};
+use crate::data::{Dataset, Parts, denormalize, load_for};
 use crate::distributed::Ranks;
 use crate::files;
-use crate::sample::from_model;
+use crate::sample::{check_made_for, from_model};
 use bits::{Likelihood, Question, bounds};
 use device::{Engines, LIKELIHOOD, rows};
 use fidelity::{Losses, Psnr, losses};
 use frechet::Frechet;
 use interval::Interval;
 use neighbours::Closeness;
-use pictures::{Drawing, Foreign, noisy};
+use pictures::{Drawing, noisy, read_foreign};
 use quality::{Judge, Quality, Set};
 use report::{Sheet, with_interval};
 use statistics::Statistics;
 use store::Store;
-
-/// Measures a model as devices run it, against real pictures and against the same model in f32 with every step.
-#[derive(clap::Args, Clone, Debug)]
-pub struct Args {
-    /// The model
-    #[arg(long, default_value = "models/fashion.safetensors")]
-    pub model: PathBuf,
-    /// The real data: an IDX folder with its test set
-    #[arg(long)]
-    pub data: PathBuf,
-    /// Folder of what is measured, continued where it stands; else runs/eval/MODEL
-    #[arg(long)]
-    pub run: Option<PathBuf>,
-    /// Pictures of every set
-    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(10..))]
-    pub count: u64,
-    /// Samplers to measure; else all of the model's own
-    #[arg(long, value_delimiter = ',')]
-    pub sampler: Vec<String>,
-    /// Weights of classifier-free guidance to measure; else the model's own
-    #[arg(long, value_delimiter = ',')]
-    pub guidance: Vec<f32>,
-    /// Numbers to measure: int8, mixed, f16 and f32 as devices compute, torch for f32 by libtorch; else all that the model
-    /// can be built in
-    #[arg(long, value_delimiter = ',', value_parser = ["int8", "mixed", "f16", "f32", "torch"])]
-    pub precision: Vec<String>,
-    /// What sets are held against: the sampler of the model's own f32 pictures, whose statistics are written to
-    /// RUN/reference.statistics.safetensors; or such a file of another run, NAME.safetensors, and nothing is drawn for
-    /// it; or none
-    #[arg(long, default_value = "ancestral-1000")]
-    pub reference: String,
-    /// Guidance of the reference, where it is drawn
-    #[arg(long, default_value_t = 1.0)]
-    pub reference_guidance: f32,
-    /// What draws the reference, f32 or torch; else torch on a GPU and f32 without one, the faster ones
-    #[arg(long, value_parser = ["f32", "torch"])]
-    pub reference_precision: Option<String>,
-    /// Of drawn pictures' noise
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// Standard deviation of the noise on real pictures, an absolute scale
-    #[arg(long, default_value_t = 0.05)]
-    pub noise: f64,
-    /// More pictures to measure, such as another network's: NAME=PICTURES.npy or NAME=PICTURES.npy,LABELS.npy
-    #[arg(long)]
-    pub pictures: Vec<Foreign>,
-    /// Test pictures for the likelihood; 0 leaves it out
-    #[arg(long, default_value_t = 500)]
-    pub elbo: u32,
-    /// Parts of time, of each of which every test picture takes one index
-    #[arg(long, default_value_t = 100)]
-    pub elbo_strata: usize,
-    /// Tell the network the test pictures' classes
-    #[arg(long)]
-    pub elbo_label: bool,
-    /// Pictures whose every evaluation is compared, layer by layer
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
-    pub traces: u64,
-    /// Resamples of an interval
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(2..))]
-    pub resamples: u64,
-    /// Threads that draw and compute; else one a core
-    #[arg(long)]
-    pub threads: Option<usize>,
-    #[command(flatten)]
-    pub classifier: ClassifierArgs,
-}
 
 /// All that was measured: `eval.json`.
 #[derive(Debug, Serialize)]
@@ -167,7 +101,6 @@ struct Fidelity {
 pub fn eval(args: &Args) -> Result<()> {
     let ranks = Ranks::join(&shared_arguments(args))?;
     if let Some(threads) = args.threads {
-        ensure!(threads > 0, "--threads 0: give at least 1");
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
         tch::set_num_threads(threads as i32);
     }
@@ -177,7 +110,10 @@ pub fn eval(args: &Args) -> Result<()> {
     let args = &Args { precision, ..args.clone() };
     let drawings = drawings(args, &model);
     // What is wrong is said before the work.
-    drawings.iter().try_for_each(|drawing| rows(&model.header, &drawing.sampler).map(drop))?;
+    drawings.iter().try_for_each(|drawing| {
+        check_made_for(&model, &model.header.sampler(&drawing.sampler)?)?;
+        rows(&model.header, &drawing.sampler).map(drop)
+    })?;
     let measures_likelihood = args.elbo > 0 && args.precision.iter().any(|precision| precision == "int8");
     let own = model.header.likelihood.iter().filter(|_| measures_likelihood).map(|_| LIKELIHOOD);
     let likelihoods: Vec<String> = args.precision.iter().map(String::as_str).chain(own).map(Into::into).collect();
@@ -189,36 +125,24 @@ pub fn eval(args: &Args) -> Result<()> {
     });
     let store = Store::open(&run, ranks)?;
     let ranks = store.ranks();
-    let train = Dataset::load(&args.data, Split::Train, None)?;
-    let test = Dataset::load(&args.data, Split::Test, None)?;
+    let Parts { train, test, .. } = load_for(&model, &args.data)?;
+    let place = args.data.data.display();
+    ensure!(test.len() > 0, "{place}: no pictures are held back to compare with; give --test 10%, as in training");
     ranks.agree("data", &[&train.images, &train.labels, &test.images, &test.labels])?;
     ranks.agree("weights", &[from_model(&model)?.flat()])?;
-    let graph = &model.denoiser()?.graph;
-    ensure!(
-        train.shape() == graph.input(),
-        "{}: pictures of {:?}, the model's are {:?}",
-        args.data.display(),
-        train.shape(),
-        graph.input()
-    );
-    let labels = match &model.header.data.labels {
-        none if none.is_empty() => train.names.clone(),
-        labels => labels.clone(),
-    };
-    ensure!(
-        labels.len() == train.names.len(),
-        "{}: {} classes, the model has {}",
-        args.data.display(),
-        train.names.len(),
-        labels.len()
-    );
+    let labels = train.names.clone();
+    if labels.is_empty() {
+        ranks
+            .say("pictures without classes: compared in features of a network that tells in which way one is mirrored");
+    }
+    let classifier_path = Classifier::path(&args.classifier, &train)?;
     let classifier = Classifier::load_or_train(&args.classifier, &train, 0, ranks)?;
     let judge = Judge::new(&classifier, &train, &store, args.resamples)?;
     let known = statistics.map(|statistics| known(args, &judge, statistics)).transpose()?;
 
     let (mut sets, mut sheets) = (real_sets(args, &train, &test), Vec::new());
     for foreign in &args.pictures {
-        let (images, labels) = foreign.read(train.shape())?;
+        let (images, labels) = read_foreign(foreign, train.shape())?;
         sets.push(Set { name: foreign.name.clone(), images, labels });
     }
     for drawing in &drawings {
@@ -231,6 +155,10 @@ pub fn eval(args: &Args) -> Result<()> {
     for set in &sets {
         let quality = judge.judge(set)?;
         ranks.say(&line(&quality));
+        // The first are real and were held back.
+        if let Some(accuracy) = quality.accuracy.as_ref().filter(|_| measured.is_empty() && ranks.is_first()) {
+            warn_if_poor(accuracy.overall);
+        }
         if Some(&set.name) == drawn.as_ref() && ranks.is_first() {
             let model = args.model.file_stem().unwrap_or_default().display();
             let statistics = judge.statistics(set, &quality, format!("{model}: {}", set.name));
@@ -258,7 +186,7 @@ pub fn eval(args: &Args) -> Result<()> {
     let evaluation = Evaluation {
         model: args.model.display().to_string(),
         model_sha256: model.sha256.clone(),
-        classifier: args.classifier.classifier.display().to_string(),
+        classifier: classifier_path.display().to_string(),
         architecture: args.classifier.architecture,
         labels,
         ratios: measured.iter().map(ratio).collect(),
@@ -283,8 +211,8 @@ pub fn eval(args: &Args) -> Result<()> {
 
 /// What every rank must be told alike: paths may differ.
 fn shared_arguments(args: &Args) -> Value {
-    let mut args = Args { model: PathBuf::new(), data: PathBuf::new(), run: None, ..args.clone() };
-    args.classifier.classifier = PathBuf::new();
+    let mut args = Args { model: PathBuf::new(), run: None, ..args.clone() };
+    (args.data.data, args.data.csv, args.classifier.classifier) = Default::default();
     json!({ "eval": format!("{args:?}") })
 }
 
@@ -338,13 +266,14 @@ fn real_sets(args: &Args, train: &Dataset, test: &Dataset) -> Vec<Set> {
     let count = args.count as i64;
     let tested = count.min(test.len());
     let (images, labels) = noisy(train, count, args.noise, args.seed);
+    let known = |labels: Tensor| (!train.names.is_empty()).then_some(labels);
     vec![
         Set {
             name: "real test pictures".into(),
             images: test.images.narrow(0, 0, tested),
-            labels: Some(test.labels.narrow(0, 0, tested)),
+            labels: known(test.labels.narrow(0, 0, tested)),
         },
-        Set { name: format!("real training pictures with noise {}", args.noise), images, labels: Some(labels) },
+        Set { name: format!("real training pictures with noise {}", args.noise), images, labels: known(labels) },
     ]
 }
 

@@ -1,12 +1,10 @@
 //! Sets of pictures: drawn by the engine or by libtorch, real ones with noise, or anybody's from a file.
 
-use std::path::PathBuf;
-use std::str::FromStr;
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use grano::noise::{Gaussian, Noise, Philox};
 use grano::request::Request;
 use grano_codegen::model::Model;
+use grano_trainer_front::arguments::measure::Foreign;
 use indicatif::ProgressBar;
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
@@ -145,48 +143,24 @@ pub fn noisy(data: &Dataset, count: i64, sigma: f64, seed: u64) -> (Tensor, Tens
     (noisy.clamp(-1.0, 1.0), data.labels.index_select(0, &chosen))
 }
 
-/// `NAME=PICTURES.npy` or `NAME=PICTURES.npy,LABELS.npy`.
-#[derive(Clone, Debug)]
-pub struct Foreign {
-    /// By which the report calls it.
-    pub name: String,
-    /// uint8 `[N, H, W]` or `[N, H, W, C]`.
-    pub pictures: PathBuf,
-    /// int64 `[N]`.
-    pub labels: Option<PathBuf>,
-}
-
-impl FromStr for Foreign {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let (name, files) = text.split_once('=').context("give NAME=PICTURES.npy or NAME=PICTURES.npy,LABELS.npy")?;
-        let (pictures, labels) =
-            files.split_once(',').map_or((files, None), |(pictures, labels)| (pictures, Some(labels.into())));
-        Ok(Self { name: name.into(), pictures: pictures.into(), labels })
-    }
-}
-
-impl Foreign {
-    /// u8 `[N, C, H, W]` and labels.
-    ///
-    /// # Errors
-    /// Names the file that is missing or does not fit.
-    pub fn read(&self, [c, h, w]: [usize; 3]) -> Result<(Tensor, Option<Tensor>)> {
-        let images = read_npy::<u8>(&self.pictures)?;
-        let images = if images.dim() == 3 { images.unsqueeze(-1) } else { images };
-        ensure!(
-            images.dim() == 4 && images.size()[1..] == [h as i64, w as i64, c as i64],
-            "{}: shape {:?}; real pictures are {h}×{w}×{c}",
-            self.pictures.display(),
-            images.size()
-        );
-        let images = images.permute([0, 3, 1, 2]).contiguous();
-        let labels = self.labels.as_ref().map(|path| {
-            let labels = read_npy::<i64>(path)?;
-            ensure!(labels.size() == [images.size()[0]], "{}: a label a picture is needed", path.display());
-            Ok(labels)
-        });
-        Ok((images, labels.transpose()?))
-    }
+/// Pictures of a file, u8 `[N, C, H, W]`, and their labels.
+///
+/// # Errors
+/// Names the file that is missing or does not fit.
+pub fn read_foreign(foreign: &Foreign, [c, h, w]: [usize; 3]) -> Result<(Tensor, Option<Tensor>)> {
+    let images = read_npy::<u8>(&foreign.pictures)?;
+    let images = if images.dim() == 3 { images.unsqueeze(-1) } else { images };
+    ensure!(
+        images.dim() == 4 && images.size()[1..] == [h as i64, w as i64, c as i64],
+        "{}: shape {:?}; real pictures are {h}×{w}×{c}",
+        foreign.pictures.display(),
+        images.size()
+    );
+    let images = images.permute([0, 3, 1, 2]).contiguous();
+    let labels = foreign.labels.as_ref().map(|path| {
+        let labels = read_npy::<i64>(path)?;
+        ensure!(labels.size() == [images.size()[0]], "{}: a label a picture is needed", path.display());
+        Ok(labels)
+    });
+    Ok((images, labels.transpose()?))
 }

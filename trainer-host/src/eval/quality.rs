@@ -9,10 +9,11 @@ use super::neighbours::{Closeness, Nearest, closeness, nearest};
 use super::pictures::choose;
 use super::precision_recall::{NEIGHBOUR, PrecisionRecall, precision_recall};
 use super::statistics::Statistics;
-use super::store::{Store, short_hash};
+use super::store::Store;
 use crate::classifier::Classifier;
 use crate::data::{Dataset, normalize};
 use crate::distributed::Ranks;
+use crate::files::short_hash;
 use crate::moments::{Moments, Real};
 
 /// The real pictures, looked at once.

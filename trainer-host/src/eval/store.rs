@@ -8,12 +8,11 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sha2::{Digest, Sha256};
 use tch::Tensor;
 
 use crate::data::parse_npy;
 use crate::distributed::Ranks;
-use crate::files;
+use crate::files::{self, short_hash};
 
 /// Counted up when what a piece's name does not say changes, the computation itself.
 const VERSION: u32 = 1;
@@ -130,13 +129,6 @@ impl Store {
         let hash = short_hash(settings.iter().flat_map(|setting| [setting.as_bytes(), b"\n"]));
         self.folder.join(format!("{}-v{VERSION}-{hash}.{extension}", name.replace([' ', '/'], "-")))
     }
-}
-
-/// The first 12 hexadecimal digits of the SHA-256 of some bytes.
-pub fn short_hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
-    let mut hash = Sha256::new();
-    parts.into_iter().for_each(|part| hash.update(part));
-    hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A bar for `count` of something.

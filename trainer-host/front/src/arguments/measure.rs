@@ -102,9 +102,9 @@ pub struct ClassifierArgs {
     /// Which network it is: what one kind does not see of a model's faults, another may
     #[arg(long, value_enum, default_value_t = Architecture::Plain)]
     pub architecture: Architecture,
-    /// Passes over the training set; more where these are few updates
-    #[arg(long, default_value_t = 6, value_parser = values::epochs)]
-    pub epochs: i64,
+    /// Passes over the training set; else 6, and more where these are fewer than 600 updates
+    #[arg(long, value_parser = values::epochs)]
+    pub epochs: Option<i64>,
 }
 
 /// The networks that give features.

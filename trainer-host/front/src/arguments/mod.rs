@@ -31,6 +31,7 @@ pub enum Command {
     Distill(students::Distill),
     Consistency(students::Consistency),
     Refine(students::Refine),
+    Classify(students::Classify),
     Sensitivity(models::Sensitivity),
     Export(models::Export),
     Sample(models::Sample),

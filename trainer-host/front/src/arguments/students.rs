@@ -1,4 +1,4 @@
-//! Trainings that begin with a model: `finetune`, `distill`, `consistency`, `refine`.
+//! Trainings that begin with a model: `finetune`, `distill`, `consistency`, `refine`, `classify`.
 
 use std::path::PathBuf;
 
@@ -153,6 +153,45 @@ pub struct Refine {
     /// Share of pictures whose label is hidden
     #[arg(long, default_value_t = 0.1, value_parser = values::share)]
     pub label_dropout: f64,
+    /// How parameters are updated.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub settings: Settings,
+}
+
+/// Trains a classifier of noisy pictures and adds it, with its gradient, to a model file, for classifier guidance.
+#[derive(clap::Args, Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[command(mut_arg("steps", |argument| argument.default_value("6000")))]
+#[command(mut_arg("warmup", |argument| argument.default_value("100")))]
+#[command(mut_arg("ema", |argument| argument.default_value("0.999")))]
+pub struct Classify {
+    /// The model that is to be guided: its pictures' shape and its noise are the classifier's
+    #[arg(long)]
+    pub model: PathBuf,
+    /// What it learns from; classes may be others than the model's.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub data: DataArgs,
+    /// Names of the classes, comma-separated, in the order of their numbers; else the model's, where it has as many, or
+    /// the data's
+    #[arg(long, value_delimiter = ',')]
+    pub labels: Option<Vec<String>>,
+    /// How pictures are varied.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub augment: Augment,
+    /// Channels at half and quarter resolution
+    #[arg(long, value_delimiter = ',', default_values_t = [24, 48], value_parser = values::channels)]
+    pub channels: Vec<usize>,
+    /// Residual blocks at half and quarter resolution
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2], value_parser = values::blocks)]
+    pub blocks: Vec<usize>,
+    /// Width of the time network
+    #[arg(long, default_value_t = 64, value_parser = values::embedding)]
+    pub embedding: usize,
+    /// Where to write the model with its classifier
+    #[arg(short, long)]
+    pub output: PathBuf,
     /// How parameters are updated.
     #[command(flatten)]
     #[serde(flatten)]
