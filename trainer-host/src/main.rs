@@ -30,6 +30,7 @@ mod interrupt;
 mod judge;
 mod moments;
 mod network;
+mod new;
 mod optimize;
 mod process;
 mod progress;
@@ -58,6 +59,7 @@ fn main() -> Result<()> {
 fn run(command: &Command) -> Result<()> {
     match command {
         Command::Look(args) => look(args),
+        Command::New(args) => check_alone().and_then(|()| new::new(args, &run)),
         Command::Train(args) => train::train(args),
         Command::Classify(args) => classify::classify(args),
         Command::Finetune(args) => finetune::finetune(args),

@@ -1,11 +1,12 @@
 //! What the commands of `grano-train` take, in the order in which a model is made.
 //!
-//! [`settings`] are those of every training; [`train`] begins a model, [`students`] teach it more; [`models`] write, draw
+//! [`new`] does all that follows; [`settings`] are those of every training; [`train`] begins a model, [`students`] teach it more; [`models`] write, draw
 //! and search; [`measure`] says how good it is; [`data`] looks at what it learns from.
 
 pub mod data;
 pub mod measure;
 pub mod models;
+pub mod new;
 pub mod settings;
 pub mod students;
 pub mod train;
@@ -26,6 +27,7 @@ pub struct Arguments {
 #[expect(missing_docs, reason = "each says what it does where its arguments stand")]
 pub enum Command {
     Look(data::Look),
+    New(new::New),
     Train(train::Args),
     Finetune(students::Finetune),
     Distill(students::Distill),
@@ -53,6 +55,14 @@ pub struct Launch {
 }
 
 impl Arguments {
+    /// Reads a command line, the program's name first.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn of(words: &[String]) -> anyhow::Result<Self> {
+        Self::try_parse_from(words).map_err(|error| anyhow::anyhow!("{error}"))
+    }
+
     /// Reads the command line; ends the program where that asks for help or is wrong.
     pub fn read() -> Self {
         let arguments = Self::parse();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::Error;
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 /// The data, and what is done to them; the same for every command that works on the same model.
@@ -61,6 +62,25 @@ pub struct DataArgs {
 }
 
 impl DataArgs {
+    /// The words of a command line that says the same.
+    pub fn words(&self) -> Vec<String> {
+        let mut words = vec!["--data".to_string(), self.data.display().to_string()];
+        let mut say = |name: &str, value: Option<String>| {
+            words.extend(value.map(|value| format!("--{name}={value}")));
+        };
+        say("csv", self.csv.as_ref().map(|csv| csv.display().to_string()));
+        say("size", self.size.map(|size| size.to_string()));
+        say("resize", self.resize.to_possible_value().map(|value| value.get_name().to_string()));
+        say("background", Some(self.background.to_string()));
+        say("range", self.range.map(|range| range.to_string()));
+        say("layout", self.layout.and_then(|layout| Some(layout.to_possible_value()?.get_name().to_string())));
+        say("test", Some(self.test.to_string()));
+        say("test-seed", Some(self.test_seed.to_string()));
+        let flags = [("--no-classes", self.no_classes), ("--grey", self.grey), ("--colour", self.colour)];
+        words.extend(flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| name.to_string()));
+        words
+    }
+
     /// Of a path, with nothing else said.
     pub fn of(data: impl Into<PathBuf>) -> Self {
         Self {
@@ -284,7 +304,29 @@ pub(crate) fn suggestion([height, width]: [usize; 2]) -> Size {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        data: DataArgs,
+    }
+
+    #[test]
+    fn words_say_what_was_said() {
+        for line in [
+            "--data a",
+            "--data b --csv c.csv --no-classes --size 8x12 --resize pad --grey --background ff8000 --range -1..1 \
+             --layout nchw --test 25% --test-seed 7",
+            "--data d --colour --resize stretch --size 16",
+        ] {
+            let parse = |words: Vec<String>| Line::parse_from(std::iter::once("x".to_string()).chain(words)).data;
+            let said = parse(line.split_whitespace().map(String::from).collect());
+            assert_eq!(parse(said.words()), said, "{line}");
+        }
+    }
 
     #[test]
     fn values_are_read_as_they_are_written() {
