@@ -277,8 +277,8 @@ mod tests {
     #[test]
     fn pictures_without_classes_make_features_too() {
         let _alone = testing::seed(0);
-        let rows = Tensor::arange(12, (Kind::Int64, tch::Device::Cpu)).reshape([1, 1, 12, 1]) * 12;
-        let columns = Tensor::arange(8, (Kind::Int64, tch::Device::Cpu)).reshape([1, 1, 1, 8]) * 4;
+        let rows = Tensor::arange(12, (Kind::Int64, tch::Device::Cpu)).reshape([1, 1, 12, 1]) * 10;
+        let columns = Tensor::arange(8, (Kind::Int64, tch::Device::Cpu)).reshape([1, 1, 1, 8]) * 12;
         let images = (rows + columns + Tensor::randint(40, [96, 1, 12, 8], (Kind::Int64, tch::Device::Cpu)))
             .to_kind(Kind::Uint8);
         let labels = Tensor::zeros([96], (Kind::Int64, tch::Device::Cpu));
@@ -287,7 +287,7 @@ mod tests {
         let args = ClassifierArgs {
             classifier: Some(folder.path().join("a.safetensors")),
             architecture: Architecture::Plain,
-            epochs: Some(40),
+            epochs: Some(100),
         };
         let classifier = Classifier::load_or_train(&args, &train, 0, &Ranks::alone()).unwrap();
         let (x, ways) = mirrored(&normalize(&train.images));

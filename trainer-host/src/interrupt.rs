@@ -5,8 +5,10 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+/// Whether somebody asks.
+static WATCHING: AtomicBool = AtomicBool::new(false);
 static REQUESTED: AtomicBool = AtomicBool::new(false);
-static WATCHED: Once = Once::new();
+static TAKEN: Once = Once::new();
 
 /// A signal that goes to a launcher and its ranks may come to a rank twice.
 const TWICE: Duration = Duration::from_secs(1);
@@ -14,11 +16,22 @@ const TWICE: Duration = Duration::from_secs(1);
 /// Exit code of what a signal ended, as shells have it for Ctrl-C.
 const INTERRUPTED: i32 = 130;
 
+/// As long as it lasts, the first signal is kept for [`requested`]; before and after, it ends the program.
+pub struct Watched;
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        WATCHING.store(false, Ordering::Relaxed);
+    }
+}
+
 /// Takes signals from here on; `says` what the first one does.
-pub fn watch(says: bool) {
-    WATCHED.call_once(|| {
+pub fn watch(says: bool) -> Watched {
+    WATCHING.store(true, Ordering::Relaxed);
+    TAKEN.call_once(|| {
         let mut first: Option<Instant> = None;
         let taken = ctrlc::set_handler(move || match first {
+            _ if !WATCHING.load(Ordering::Relaxed) => exit(INTERRUPTED),
             None => {
                 first = Some(Instant::now());
                 REQUESTED.store(true, Ordering::Relaxed);
@@ -32,6 +45,7 @@ pub fn watch(says: bool) {
         // Where signals cannot be taken, they end the program as ever.
         drop(taken);
     });
+    Watched
 }
 
 /// Whether a signal has come.

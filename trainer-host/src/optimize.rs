@@ -115,7 +115,7 @@ pub fn run(
         std::fs::create_dir_all(&settings.run).with_context(|| format!("{}", settings.run.display()))?;
         metrics = curve::read(&settings.run, state.step)?;
     }
-    interrupt::watch(ranks.is_first());
+    let _watched = interrupt::watch(ranks.is_first());
     let mut progress = Progress::new(state.step, settings.steps, ranks.is_first())?;
     let mut reducer = ranks.reducer(&state.network.leaves())?;
     let mut window = Window::default();

@@ -68,7 +68,7 @@ pub fn launch(args: &Args) -> Result<()> {
         running.0.push(start(rank)?);
     }
     // Ranks decide what a signal ends; one that came to the launcher alone is handed on.
-    interrupt::watch(false);
+    let _watched = interrupt::watch(false);
     let mut handed_on = false;
     loop {
         if interrupt::requested() && !handed_on {

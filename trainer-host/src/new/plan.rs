@@ -136,7 +136,6 @@ pub fn plan(args: &Args, loaded: &Loaded, folder: &Path, run: &dyn Fn(&Command) 
         embedding: 128,
         limit: 4.0,
     };
-    let mut probed: Option<(usize, f64)> = None;
     let seconds = args.hours * 3600.0;
     let mut least = None;
     for network in NETWORKS {
@@ -157,12 +156,7 @@ pub fn plan(args: &Args, loaded: &Loaded, folder: &Path, run: &dyn Fn(&Command) 
             println!("too large for the board: {line}");
             continue;
         }
-        let (macs, speed) = match probed {
-            Some(probed) => probed,
-            None => (denoiser.macs, probe(args, network, folder, run)?),
-        };
-        probed = Some((macs, speed));
-        let samples_per_second = speed * macs as f64 / denoiser.macs.max(1) as f64;
+        let samples_per_second = probe(args, network, folder, run)?;
         least = Some(Plan { network, samples_per_second, seconds });
         let updates = samples_per_second * seconds * FIRST / 128.0;
         if updates >= FEWEST_UPDATES {
