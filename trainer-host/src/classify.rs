@@ -124,8 +124,8 @@ impl Task for Classify {
     fn sheet(&self, averaged: &Network, _: &Path) -> Result<()> {
         let end = self.process.len();
         let (pictures, what) = match self.test.len() {
-            0 => (&self.data, "the training set"),
-            _ => (&self.test, "the pictures held back"),
+            0 => (&self.data, "pictures of the training set"),
+            _ => (&self.test, "pictures held back"),
         };
         let right = |part: i64| -> Result<String> {
             let t = (end - 1) * part / 4;
@@ -134,10 +134,7 @@ impl Task for Classify {
             let right = logits.argmax(1, false).eq_tensor(&noisy.labels).to_kind(Kind::Double).mean(Kind::Double);
             Ok(format!("{:.1} % at t = {t}", 100.0 * right.double_value(&[])))
         };
-        println!(
-            "right on pictures of the training set: {}",
-            (0..5).map(right).collect::<Result<Vec<_>>>()?.join(", ")
-        );
+        println!("right of {what}: {}", (0..5).map(right).collect::<Result<Vec<_>>>()?.join(", "));
         Ok(())
     }
 }

@@ -108,6 +108,7 @@ fn made_up(config: &Config) -> Result<Model> {
         data: Data { labels: (0..config.classes).map(|class| class.to_string()).collect(), range: [-1.0, 1.0] },
         ranges: BTreeMap::from([(DENOISER.to_string(), ranges)]),
         likelihood: None,
+        labels: BTreeMap::new(),
         samplers: BTreeMap::new(),
         defaults: Defaults { sampler: SAMPLER.into(), guidance: 1.0 },
     };
