@@ -136,7 +136,7 @@ pub fn check(a: &impl Linear, x: &mut [f32]) -> Result<(), [usize; 2]> {
         a.add_inverse(i, 1.0, x);
         let wrong = |j: &usize| {
             let error = a.forward(x, *j) - if *j == i { 1.0 } else { 0.0 };
-            !(error.abs() <= TOLERANCE)
+            error.is_nan() || error.abs() > TOLERANCE
         };
         if let Some(j) = (0..a.measurements()).find(wrong) {
             return Err([i, j]);

@@ -86,9 +86,19 @@ impl<M: Model, N: Noise> Sampler<M, N> {
         self.trajectory.advance_with(&M::Denoiser::NEW, table, self.memory.parts(), noise, hooks)
     }
 
+    /// Runs to the end of the step with hooks.
+    pub fn step_with<G: Guide, O: Observe, W: Watch>(&mut self, hooks: &mut Hooks<G, O, W>) -> Progress {
+        loop {
+            match self.advance_with(hooks) {
+                Progress::Layer { .. } => {}
+                progress => return progress,
+            }
+        }
+    }
+
     /// Runs to the end of the picture with hooks.
     pub fn run_with<G: Guide, O: Observe, W: Watch>(&mut self, hooks: &mut Hooks<G, O, W>) {
-        while self.advance_with(hooks) != Progress::Done {}
+        while self.step_with(hooks) != Progress::Done {}
     }
 
     /// Runs to the end of the step.
@@ -324,6 +334,16 @@ mod tests {
         let calls = core::iter::from_fn(|| Some(by_layer.advance()).filter(|progress| *progress != Progress::Done));
         assert_eq!(calls.count(), 2 * (2 * Toy::LAYER_NAMES.len() + 1));
         assert_eq!((run.x(), run.x()), (by_step.x(), by_layer.x()));
+    }
+
+    #[test]
+    fn pictures_that_are_watched_are_the_same() {
+        let (mut sampler, mut seen) = (Sampler::<Whole, _>::new(), 0);
+        sampler.start(Table::default(), noise(), REQUEST).unwrap();
+        let watch = |_: &crate::hooks::At<'_>, _: usize, x0: &[f32]| seen += x0.len();
+        sampler.run_with(&mut Hooks { guide: (), observe: (), watch });
+        assert_eq!((sampler.x(), seen), (&expected(&PLAIN, REQUEST)[..], 6));
+        assert_eq!(size_of::<Hooks>(), 0);
     }
 
     #[test]
