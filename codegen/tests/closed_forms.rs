@@ -136,8 +136,8 @@ fn with_map(channels: usize) -> Hooks<(), WithMap<(), Vec<f32>>> {
 fn assert_gaussian(draws: &Draws, data: &Data, tolerance: f64, what: &str) {
     let Data::Gaussian { mean, axes, variances } = data else { panic!("a Gaussian") };
     let exact = |i: usize, j: usize| axes.iter().zip(variances).map(|(u, v)| u[i] * u[j] * v).sum::<f64>();
-    for i in 0..mean.len() {
-        let error = (draws.mean(i) - mean[i]) / exact(i, i).sqrt();
+    for (i, mean) in mean.iter().enumerate() {
+        let error = (draws.mean(i) - mean) / exact(i, i).sqrt();
         assert!(error.abs() < tolerance, "{what}: mean of {i} off by {error} deviations");
         for j in 0..=i {
             let (drawn, exact_ij) = (draws.covariance(i, j), exact(i, j));

@@ -233,10 +233,10 @@ mod tests {
         let gradient = x.map(|x| 20.0 + 5.0 + 0.5 * x);
         let before = out;
         guide.guide(&AT, 0, &x, &mut out);
-        for i in 0..2 {
+        for ((out, before), gradient) in out.iter().zip(before).zip(gradient) {
             // x̂0 moves by s·σ²/a times the gradient with respect to x.
-            let moved = -ROW.k1 * (out[i] - before[i]);
-            assert!((moved - 3.0 * 0.36 / 0.8 * 0.5 * gradient[i]).abs() < 1e-4, "{moved}");
+            let moved = -ROW.k1 * (*out - before);
+            assert!((moved - 3.0 * 0.36 / 0.8 * 0.5 * gradient).abs() < 1e-4, "{moved}");
         }
         let mut none = Classifier::new(&Slope, 1, 2, 0.0, [f32::NAN; 2]);
         assert_eq!(none.layer(&AT, &x, &mut []), None);

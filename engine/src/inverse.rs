@@ -393,11 +393,12 @@ mod tests {
                         from = end;
                     }
                 }
-                for i in 0..len {
+                for (i, (x0, x)) in x0.iter().zip(&x).enumerate() {
                     let is_known = bits[i / channels / 8] >> (i / channels % 8) & 1 == 1;
-                    let noisy = if at.next.is_some() { 0.8 * picture[i] + 0.6 * z[i] } else { picture[i] };
-                    prop_assert_eq!(x0[i], if is_known { picture[i] } else { before[i] });
-                    prop_assert_eq!(x[i], if is_known { noisy } else { before[i] });
+                    let (picture, before, z) = (picture[i], before[i], z[i]);
+                    let noisy = if at.next.is_some() { 0.8 * picture + 0.6 * z } else { picture };
+                    prop_assert_eq!(*x0, if is_known { picture } else { before });
+                    prop_assert_eq!(*x, if is_known { noisy } else { before });
                 }
             }
         }
