@@ -19,6 +19,7 @@ use crate::residual::Residual;
 
 /// The planes; what is read past them meets weights of 0.
 #[repr(align(4))]
+#[expect(dead_code, reason = "it is reached by pointers alone")]
 struct Planes([i8; BYTES]);
 
 /// A channel's weights, `[k_w][k_h]`, and zeros behind them.
