@@ -348,7 +348,7 @@ fn ddnm_of_a_correlated_gaussian_is_its_recursion() {
 
     impl Observe for First {
         fn x0(&mut self, _: &At<'_>, first: usize, x0: &mut [f32]) {
-            x0.iter_mut().enumerate().filter(|(i, _)| (first + i) % 2 == 0).for_each(|(_, x0)| *x0 = self.0);
+            x0.iter_mut().enumerate().filter(|(i, _)| (first + i).is_multiple_of(2)).for_each(|(_, x0)| *x0 = self.0);
         }
     }
 

@@ -99,7 +99,7 @@ pub fn upscale(args: &GivenArgs, shape: Shape) -> Result<Task> {
     let path = &args.picture;
     let size = photo::size(path).with_context(|| format!("--picture {}", path.display()))?;
     let [w, h] = size;
-    let side = if w > 0 { width / w } else { 0 };
+    let side = width.checked_div(w).unwrap_or(0);
     ensure!(
         side > 1 && [w * side, h * side] == [width, height],
         "--picture {}: {w}×{h} pixels; the model draws {width}×{height}, which is not the same whole number of times as many each way",
