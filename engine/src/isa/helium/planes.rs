@@ -17,11 +17,6 @@ use crate::isa::{Depthwise, ToInt8};
 use crate::requantize::TABLE_LEN;
 use crate::residual::Residual;
 
-/// The planes; what is read past them meets weights of 0.
-#[repr(align(4))]
-#[expect(dead_code, reason = "it is reached by pointers alone")]
-struct Planes([i8; BYTES]);
-
 /// A channel's weights, `[k_w][k_h]`, and zeros behind them.
 #[repr(align(4))]
 struct Taps([i8; VECTORS * LANES]);
@@ -64,7 +59,8 @@ pub(super) fn run(depthwise: &Depthwise<'_>, finish: &ToInt8<'_>, output: &mut [
     offsets.iter_mut().zip(places).for_each(|(offset, place)| *offset = place as u32);
     let output = output.as_mut_ptr();
     let mut layer = Layer { depthwise, finish, output, residual, offsets, taps: Taps([0; VECTORS * LANES]) };
-    let mut planes = MaybeUninit::<Planes>::uninit();
+    // What is read past the planes meets weights of 0.
+    let mut planes = MaybeUninit::<[u32; BYTES / 4]>::uninit();
     let planes = planes.as_mut_ptr().cast::<i8>();
     let most = helium_part(depthwise.geometry);
     for y in (0..shape.height).step_by(most[0].max(1)) {
