@@ -118,7 +118,7 @@ impl<R: Rng> Noise for Gaussian<R> {
 /// √(−2 ln u₁) of u₁ = (word + 1) · 2⁻³².
 #[inline(always)]
 fn radius(word: u32) -> f32 {
-    libm::sqrtf(-2.0 * libm::logf((word as f32 + 1.0) * (1.0 / 4_294_967_296.0)))
+    crate::isa::sqrt(-2.0 * libm::logf((word as f32 + 1.0) * (1.0 / 4_294_967_296.0)))
 }
 
 /// A map of noise, of which a chunk is kept. Chunks lie at multiples of [`CHUNK`], so that the values are those of one

@@ -132,7 +132,7 @@ impl<G: Guide, O: Observe, W: Watch> Update<'_, '_, G, O, W> {
         let square = square.value();
         // Where the score is 0, x stays.
         let alpha = if square > 0.0 { 2.0 * (row.snr * row.snr) * len as f32 / square } else { 0.0 };
-        let of_noise = libm::sqrtf(2.0 * alpha);
+        let of_noise = crate::isa::sqrt(2.0 * alpha);
         self.each_chunk(|this, first, strip| {
             let z = this.noise.at(first, len);
             let map = part(this.hooks.observe.map(), first, strip);

@@ -56,6 +56,9 @@ mod widen;
 #[cfg(target_arch = "arm")]
 mod winograd;
 
+#[cfg(all(target_arch = "arm", target_abi = "eabihf"))]
+pub(super) use op::sqrt;
+
 use super::depthwise as depthwise_rule;
 use super::{DepthwiseLoop, Isa, Packing, Scratch};
 use crate::geometry::Geometry;
@@ -156,7 +159,7 @@ impl Isa for Dsp {
     #[cfg(all(target_arch = "arm", target_abi = "eabihf"))]
     #[inline(always)]
     fn sqrt(x: f32) -> f32 {
-        op::sqrt(x)
+        sqrt(x)
     }
 
     #[cfg(target_arch = "arm")]

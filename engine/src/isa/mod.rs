@@ -294,6 +294,16 @@ pub trait Isa: Sealed + Copy + 'static {
     }
 }
 
+/// √x, correctly rounded, by the floating-point unit where code is compiled for an Arm chip that has one: noise is drawn
+/// without an instruction set as a parameter.
+#[inline(always)]
+pub(crate) fn sqrt(x: f32) -> f32 {
+    #[cfg(all(target_arch = "arm", target_abi = "eabihf"))]
+    return dsp::sqrt(x);
+    #[cfg(not(all(target_arch = "arm", target_abi = "eabihf")))]
+    libm::sqrtf(x)
+}
+
 /// Fraction bits of [`Isa::affine`]'s factors and offsets: a factor is off by at most 2⁻¹⁵, which moves an index by
 /// 128 · 2⁻¹⁵.
 pub const AFFINE_FRACTION: u32 = 14;

@@ -45,7 +45,10 @@ pub enum DspLoop {
 
 impl DspLoop {
     /// That which computes a convolution; there is one for each.
+    ///
+    /// Inline, so that loops which a type of result never takes are not compiled for it.
     #[must_use]
+    #[inline(always)]
     pub const fn of(geometry: &Geometry, operands: Operands) -> Self {
         let Operands { reads_int8, maps, writes_int8, adds } = operands;
         if has_one_output(geometry) && reads_int8 && maps == 1 {

@@ -53,7 +53,7 @@ instructions! {
 /// The square root, correctly rounded as the definition's is.
 #[cfg(target_abi = "eabihf")]
 #[inline(always)]
-pub(super) fn sqrt(x: f32) -> f32 {
+pub(in crate::isa) fn sqrt(x: f32) -> f32 {
     let result: u32;
     // SAFETY: computes, on a chip whose floats are passed in registers of their own; puts back the one that it uses, as
     // the compiler does not let blocks name it.
