@@ -143,7 +143,7 @@ impl Phases {
     fn new(kernel: usize, padding: usize, stride: usize, [input, output]: [usize; 2]) -> Self {
         // The least d is −before.
         let before = (kernel - 1 - padding) / stride;
-        let most = (stride - 1 + padding) / stride;
+        let most = padding.div_ceil(stride);
         let wanted = input.div_ceil(stride);
         let after = (wanted + most).saturating_sub(output);
         Self { stride, padding, taps: before + most + 1, before, after, outputs: output + after - most }

@@ -26,7 +26,8 @@ pub fn check<I: Isa>(random: &mut Random, room: &mut Room) -> Result<(), Differe
     compare(expected.as_flattened(), found.as_flattened(), |sum| sum)?;
 
     // Groups of any divisor of the channels.
-    let len = channels / (1..=random.within(1, channels)).rev().find(|groups| channels % groups == 0).unwrap_or(1);
+    let len =
+        channels / (1..=random.within(1, channels)).rev().find(|groups| channels.is_multiple_of(*groups)).unwrap_or(1);
     for (portable, [sums, squares]) in totals.iter_mut().enumerate() {
         let sums = sums.get_mut(..channels).unwrap_or_default();
         let squares = squares.get_mut(..channels).unwrap_or_default();
