@@ -372,7 +372,8 @@ mod tests {
             let slope = b.node(format!("slope{i}"), Activation { function }, &[X]);
             sum = b.node(format!("sum{i}"), Add {}, &[&sum, &slope]);
         }
-        b.finish(&sum)
+        b.node("out", Conv2d { out_channels: 2, ..Conv2d::same(1) }, &[&sum]);
+        b.finish("out")
     }
 
     #[test]
