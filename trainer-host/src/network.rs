@@ -387,7 +387,6 @@ mod tests {
             heads_and_groups().unwrap(),
             trio::denoiser().unwrap(),
             trio::classifier().unwrap(),
-            trio::classifier_network().unwrap().graph,
             slopes().unwrap(),
             film::graph().unwrap(),
         ];

@@ -37,6 +37,8 @@ kinds! {
     rate: f64 = 1e-12..=1e6, "a learning rate";
     /// A value that must be above 0.
     positive: f64 = 1e-9..=1e9, "a number above 0";
+    /// A difference, of either sign.
+    difference: f64 = -1e9..=1e9, "a number";
     /// A weight of a part of a loss.
     weight: f64 = 0.0..=1e9, "a weight";
     /// A weight of classifier-free guidance.

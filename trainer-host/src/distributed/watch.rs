@@ -163,6 +163,8 @@ impl Watch {
         self.ended.store(true, Ordering::Relaxed);
         // Where the store is gone, nobody else can have said it.
         if self.store.add("faults", 1).is_ok_and(|count| count > 1) {
+            // With rank 0 the store ends, and others would not learn that it was said.
+            self.stay(&|rank| format!("gone/{rank}"), FAREWELL);
             self.go();
         }
         eprintln!("Error: {text}");

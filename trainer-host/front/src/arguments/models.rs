@@ -90,7 +90,7 @@ pub struct Sensitivity {
     #[command(flatten)]
     pub data: DataArgs,
     /// Bits per dimension above the float network's that are near enough
-    #[arg(long, default_value_t = 0.008, value_parser = values::positive)]
+    #[arg(long, default_value_t = 0.008, allow_negative_numbers = true, value_parser = values::difference)]
     pub above: f64,
     /// Pictures whose bound is computed
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(i64).range(2..=1_000_000))]
