@@ -16,6 +16,8 @@ pub const VERSION: u32 = 2;
 pub const METADATA_KEY: &str = "grano";
 /// The name of the network that samplers call.
 pub const DENOISER: &str = "denoiser";
+/// The name of the network that guides samplers: p(label | x_t), with [`crate::backward::GRADIENT`] among its outputs.
+pub const CLASSIFIER: &str = "classifier";
 
 /// Everything in a model file but the tensors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -180,7 +180,7 @@ impl Runtime {
         Ok(Painter {
             network,
             // Of all networks: one that guides runs in the same.
-            arena: vec![Line::ZERO; self.compiled.arena_bytes().div_ceil(64)],
+            arena: vec![Line::ZERO; self.compiled.arena_bytes().div_ceil(size_of::<Line>())],
             x: map(),
             previous: map(),
             labelled: map(),

@@ -26,8 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let usage = "usage: fit TARGET COUNTS.csv";
     let mut words = std::env::args().skip(1);
     let target: Target = words.next().ok_or(usage)?.parse()?;
-    let text = std::fs::read_to_string(words.next().ok_or(usage)?)?;
-    let counted: BTreeMap<&str, (f64, &str)> = text.lines().filter_map(layer).collect();
+    let counted = read(&words.next().ok_or(usage)?)?;
     let (mut units, mut rows) = (BTreeMap::<&str, f64>::new(), Vec::new());
     for layers in shapes::layers().chunks(shapes::MOST) {
         if !layers.iter().any(|(name, _)| counted.contains_key(name.as_str())) {
@@ -61,12 +60,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The layer in question on a line of counts: network, count and algorithm.
-fn layer(line: &str) -> Option<(&str, (f64, &str))> {
-    let (numbers, way) = line.split_once(",\"")?;
-    let words: Vec<&str> = numbers.split(',').collect();
-    let [network, "layer", _, _, _, count] = words[..] else { return None };
-    Some((network, (count.parse().ok()?, way.trim_end_matches('"'))))
+/// The count and the algorithm of each network's layer in question, by network.
+fn read(path: &str) -> Result<BTreeMap<String, (f64, String)>, Box<dyn Error>> {
+    type Row = (String, String, String, f64, f64, f64, String);
+    let mut counted = BTreeMap::new();
+    for row in csv::Reader::from_path(path)?.deserialize() {
+        let (network, layer, _, _, _, count, way): Row = row?;
+        if layer == "layer" {
+            counted.insert(network, (count, way));
+        }
+    }
+    Ok(counted)
 }
 
 fn predict(work: &[Count], coefficients: &BTreeMap<&str, f64>) -> f64 {

@@ -11,8 +11,6 @@ use grano_codegen::graph::{
 };
 use grano_codegen::{Error, Result};
 
-/// The name of the classifier in a model.
-pub const CLASSIFIER: &str = "classifier";
 /// The output's name: a vector of a logit a class.
 pub const LOGITS: &str = "logits";
 

@@ -19,14 +19,12 @@ use grano_codegen::graph::{
     Activation, Add, Builder, ChannelBias, Conv2d, Embedding, Function, Graph, LABEL, Linear, ScaleShift, Sinusoid,
     Softmax, T, X,
 };
-use grano_codegen::model::{DENOISER, Header, Network};
+use grano_codegen::model::{CLASSIFIER, DENOISER, Header, Network};
 use grano_codegen::schedule::{Level, Prediction};
 use grano_codegen::{Error, Result};
 
 use crate::calibrate::{self, Inputs, Part, scattered};
 
-/// The classifier's name in the model.
-pub const CLASSIFIER: &str = "classifier";
 /// In place of log 0: what a class that was not asked for is moved down by.
 const NEVER: f32 = -200.0;
 

@@ -1,8 +1,9 @@
 //! Architectures as graphs, and networks with made-up weights for tests and benchmarks.
 //!
-//! The trainer builds [`compact`], [`mod@unet`] and [`classifier`]. Every other file's `model()`, and that of [`mod@unet`], gives a model file's
-//! bytes: weights come from a fixed seed, ranges from the reference interpreter ([`calibrate`]), so that the same bytes come
-//! out everywhere; those of [`closed`] are exactly right. Build scripts write them to `OUT_DIR` ([`write`]) and generate code from there.
+//! The trainer builds [`compact`], [`mod@unet`] and [`classifier`]. Every other file's `model()`, and that of [`mod@unet`],
+//! gives a model file's bytes: weights come from a fixed seed, ranges from the reference interpreter ([`calibrate`]), so
+//! that the same bytes come out everywhere; those of [`closed`] are exactly right. Build scripts write them to `OUT_DIR`
+//! ([`write`]) and generate code from there.
 
 use std::path::{Path, PathBuf};
 

@@ -9,7 +9,7 @@ use grano_codegen::graph::{
     Activation, Add, AveragePool, Builder, ChannelBias, Conv2d, DepthToSpace, Embedding, Function, GlobalAveragePool,
     Graph, LABEL, Linear, Parameter, Port, PortKind, Sinusoid, T, X,
 };
-use grano_codegen::model::{DENOISER, Network};
+use grano_codegen::model::{CLASSIFIER, DENOISER, Network};
 
 use crate::calibrate::{self, Inputs, Part, random, scattered};
 
@@ -21,8 +21,6 @@ pub const WIDTH: usize = 9;
 pub const LABELS: [&str; 3] = ["one", "two", "three"];
 /// Time indices of the default sampler, ascending.
 pub const TIMES: [usize; 4] = [12, 37, 62, 87];
-/// The classifier's name in the model.
-pub const CLASSIFIER: &str = "classifier";
 /// The decoder's name in the model.
 pub const DECODER: &str = "decoder";
 /// Shape of the decoder's input, its port `z`.

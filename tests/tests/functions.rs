@@ -8,7 +8,7 @@ use std::sync::Arc;
 use grano::network::Condition;
 use grano_codegen::graph::Shape;
 use grano_codegen::load::parse;
-use grano_codegen::model::{DENOISER, Model, Network};
+use grano_codegen::model::{CLASSIFIER, DENOISER, Model, Network};
 use grano_codegen::runtime::Runtime;
 use grano_codegen::{Build, Precision, Target, reference};
 use grano_networks::{functions, trio};
@@ -111,7 +111,7 @@ fn a_denoiser_beside_others_is_right_in_every_precision() {
 
 #[test]
 fn a_classifier_and_its_gradient_are_right_in_every_precision() {
-    let cases = [0, 1, 2, 3].map(|seed| picture(trio::CLASSIFIER, seed));
+    let cases = [0, 1, 2, 3].map(|seed| picture(CLASSIFIER, seed));
     assert_follows(&model(trio::model().unwrap()), &cases, 18);
 }
 

@@ -9,9 +9,9 @@ use anyhow::{Context, Result, ensure};
 use grano_codegen::backward::log_probability;
 use grano_codegen::graph::{Graph, Shape, X};
 use grano_codegen::load::{load, serialize};
-use grano_codegen::model::{self, Header, Model, Ranges};
+use grano_codegen::model::{self, CLASSIFIER, Header, Model, Ranges};
 use grano_codegen::schedule::Prediction;
-use grano_networks::classifier::{self, CLASSIFIER, Config, LOGITS};
+use grano_networks::classifier::{self, Config, LOGITS};
 use grano_trainer_front::arguments::students::Classify as Args;
 use tch::{Device, Kind, Tensor};
 

@@ -156,11 +156,13 @@ fn print(board: &str, rows: &mut [Row]) {
 fn write(board: &str, rows: &[Row]) -> Result<()> {
     let folder = firmware::target_folder().join(PACKAGE);
     fs::create_dir_all(&folder)?;
-    let mut text = String::from("network,layer,shape,macs,plan,count,algorithm\n");
-    for Row { network, layer, shape, macs, plan, count, way } in rows {
-        text += &format!("{network},{layer},{shape},{macs},{plan},{count},\"{way}\"\n");
-    }
     let path = folder.join(board).with_extension("csv");
+    let mut table = csv::Writer::from_path(&path)?;
+    table.write_record(["network", "layer", "shape", "macs", "plan", "count", "algorithm"])?;
+    for Row { network, layer, shape, macs, plan, count, way } in rows {
+        let [macs, plan, count] = [macs, plan, count].map(ToString::to_string);
+        table.write_record([network, layer, shape, &macs, &plan, &count, way])?;
+    }
     println!("\n{}", path.display());
-    Ok(fs::write(path, text)?)
+    Ok(table.flush()?)
 }

@@ -6,6 +6,7 @@ use grano::hooks::{Observe, WithMap};
 use grano::inverse::{Ddnm, Known, Replace};
 use grano::schedule::noise_to;
 use grano::{Gaussian, Hooks, Philox, Request, picture};
+use grano_codegen::model::CLASSIFIER;
 use grano_codegen::runtime::{Begin, Painter, RunningNetwork};
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::ThreadPoolBuilder;
@@ -43,9 +44,6 @@ pub fn draw(job: &Job) -> Result<Vec<Picture>> {
     bar.finish_and_clear();
     pictures
 }
-
-/// The name of the network that guides.
-pub const CLASSIFIER: &str = "classifier";
 
 /// How the model's classifier guides.
 #[derive(Clone, Copy, Debug)]

@@ -8,11 +8,13 @@ use std::thread::available_parallelism;
 use anyhow::{Context, Error, Result, ensure};
 use grano::Shape;
 use grano::guidance::FreeGuidance;
+use grano_codegen::backward::GRADIENT;
+use grano_codegen::model::{CLASSIFIER, DENOISER};
 use grano_codegen::runtime::OwnedTable;
 use grano_codegen::{Precision, Runtime};
 
 use crate::args::SampleArgs;
-use crate::batch::{CLASSIFIER, FREE, Guided};
+use crate::batch::{FREE, Guided};
 use crate::models::Chosen;
 use crate::task::Task;
 use crate::{files, sheet};
@@ -31,6 +33,8 @@ pub struct Job {
     pub table: OwnedTable,
     /// The class of every picture; none for all in turn.
     pub label: Option<usize>,
+    /// Names of the classes, those of the classifier where that guides.
+    pub labels: Vec<String>,
     /// Pictures.
     pub count: usize,
     /// Of the noise.
@@ -101,7 +105,8 @@ impl Job {
         }
         let table = spec.table(&header.schedule, header.prediction).map_err(wrong)?;
         let times: Vec<usize> = table.rows.iter().map(|row| row.t).collect();
-        let label = args.label.as_ref().map(|name| chosen.label(name)).transpose()?;
+        // The class is the classifier's where that guides.
+        let labelled = if args.classifier_scale.is_some() { CLASSIFIER } else { DENOISER };
         let output = args.output.or_else(|| (!args.crc).then(|| format!("{}.png", verb.name).into()));
         let name = args.model.model;
         let denoiser = chosen.model.denoiser().with_context(|| format!("--model {name}"))?;
@@ -109,13 +114,19 @@ impl Job {
         let shape = Shape { height, width, channels };
         ensure!(output.is_none() || output != args.labels_out, "-o and --labels-out name the same file");
         ensure!(
-            args.labels_out.is_none() || !header.data.labels.is_empty(),
+            args.labels_out.is_none() || !header.labels_of(labelled).is_empty(),
             "--labels-out: the model has no labels; leave the flag out"
         );
         let classifier = match args.classifier_scale {
             Some(scale) => Some(Guided { output: gradient(&chosen, shape)?, scale }),
             None => None,
         };
+        ensure!(
+            classifier.is_none() || args.guidance.is_none() || header.labels_of(CLASSIFIER) == header.data.labels,
+            "--guidance: the classifier's classes are others than the denoiser's; leave the flag out"
+        );
+        let label = args.label.as_ref().map(|name| chosen.label_of(labelled, name)).transpose()?;
+        let labels = header.labels_of(labelled).to_vec();
         let count = args.count.unwrap_or(verb.count) as usize;
         if let Some(path) = output.as_ref().filter(|path| path.extension() == Some(OsStr::new("png"))) {
             let (path, most) = (path.display(), sheet::most(shape));
@@ -139,6 +150,7 @@ impl Job {
             shape,
             table,
             label,
+            labels,
             count,
             seed: args.seed,
             guidance: args.guidance.unwrap_or(header.defaults.guidance),
@@ -158,14 +170,14 @@ impl Job {
     /// The class of picture i: where noise alone is given, a row of the sheet a class, where the count is 8 · classes. None
     /// of a model without labels.
     pub fn label_of(&self, i: usize) -> Option<usize> {
-        let classes = self.runtime.header().data.labels.len();
+        let classes = self.labels.len();
         let in_turn = classes > 0 && matches!(self.task, Task::Noise);
         self.label.or_else(|| in_turn.then(|| i * classes / self.count))
     }
 
     /// A class's name.
     pub fn label_name(&self, label: Option<usize>) -> &str {
-        label.and_then(|label| self.runtime.header().data.labels.get(label)).map_or("unlabelled", String::as_str)
+        label.and_then(|label| self.labels.get(label)).map_or("unlabelled", String::as_str)
     }
 
     /// All that is written.
@@ -186,13 +198,13 @@ fn gradient(chosen: &Chosen, shape: Shape) -> Result<usize> {
         .with_context(|| format!("--classifier-scale: the model has no network `{CLASSIFIER}`, only {}", names()))?
         .graph;
     let shapes = graph.shapes()?;
-    let at = graph.outputs.iter().position(|output| output == "gradient");
-    let map = at.and_then(|at| shapes[&graph.outputs[at]].map());
     let Shape { height, width, channels } = shape;
     let wanted = [channels, height, width];
-    ensure!(
-        map == Some(wanted) && graph.input() == wanted && graph.classes() > 0,
-        "--classifier-scale: the model's `{CLASSIFIER}` does not read a picture and a label and give `gradient` of {wanted:?}; export it with its gradient"
-    );
-    at.context("an output that was found")
+    let is_sound = graph.input() == wanted && graph.classes() > 0;
+    let found = graph.outputs.iter().position(|output| output == GRADIENT && shapes[output].map() == Some(wanted));
+    found.filter(|_| is_sound).with_context(|| {
+        format!(
+            "--classifier-scale: the model's `{CLASSIFIER}` does not read a picture and a label and give `{GRADIENT}` of {wanted:?}; make it with `grano-train classify`"
+        )
+    })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use grano_codegen::load::{load, parse};
-use grano_codegen::model::Model;
+use grano_codegen::model::{DENOISER, Model};
 use grano_codegen::run::Machine;
 use grano_codegen::{Build, Precision, Target};
 
@@ -72,12 +72,20 @@ impl Chosen {
         Ok(Self { model, precision, build })
     }
 
-    /// The place of a class by its name.
+    /// The place of a class by its name, among those of the denoiser.
     ///
     /// # Errors
     /// When there is no such class.
     pub fn label(&self, name: &str) -> Result<usize> {
-        let labels = &self.model.header.data.labels;
+        self.label_of(DENOISER, name)
+    }
+
+    /// The place of a class by its name, among those of a network.
+    ///
+    /// # Errors
+    /// When there is no such class.
+    pub fn label_of(&self, network: &str, name: &str) -> Result<usize> {
+        let labels = self.model.header.labels_of(network);
         if labels.is_empty() {
             bail!("--label {name}: the model has no labels; leave the flag out");
         }

@@ -99,7 +99,7 @@ pub fn run(args: &ScoreArgs) -> Result<String> {
 
 fn write(report: &Report, path: &Path) -> Result<()> {
     let bytes = if path.extension() == Some(OsStr::new("csv")) {
-        report.csv()
+        report.csv()?
     } else {
         serde_json::to_string_pretty(report)? + "\n"
     };
@@ -110,15 +110,15 @@ fn write(report: &Report, path: &Path) -> Result<()> {
 
 impl Report {
     /// A line a picture, a column a noise.
-    fn csv(&self) -> String {
-        let columns: Vec<String> = self.times.iter().map(|t| format!("error_t{t}")).collect();
-        let mut text = format!("picture,bits_per_dimension,{}\n", columns.join(","));
-        for line in &self.pictures {
-            let errors: Vec<String> = line.errors.iter().map(ToString::to_string).collect();
-            let quoted = line.picture.replace('"', "\"\"");
-            text += &format!("\"{quoted}\",{},{}\n", line.bits_per_dimension, errors.join(","));
+    fn csv(&self) -> Result<String> {
+        let mut table = csv::Writer::from_writer(Vec::new());
+        let columns = self.times.iter().map(|t| format!("error_t{t}"));
+        table.write_record(["picture", "bits_per_dimension"].map(String::from).into_iter().chain(columns))?;
+        for Line { picture, bits_per_dimension, errors } in &self.pictures {
+            let errors = errors.iter().map(ToString::to_string);
+            table.write_record([picture.clone(), bits_per_dimension.to_string()].into_iter().chain(errors))?;
         }
-        text
+        Ok(String::from_utf8(table.into_inner()?)?)
     }
 
     /// For people.

@@ -80,6 +80,7 @@ pub fn vector_jacobian(network: &Network, output: &str, cotangent: &str, input: 
     if shapes.contains_key(name) {
         return Err(Error::node(name, "a value has this name already; name the gradient otherwise"));
     }
+    check_parameters(network)?;
     let forward = network.graph.nodes.clone();
     let mut depends = BTreeSet::from([input]);
     for node in &forward {
@@ -102,12 +103,25 @@ pub fn vector_jacobian(network: &Network, output: &str, cotangent: &str, input: 
             gradients.entry(read).or_default().push(part);
         }
     }
+    let parts = gradients.remove(input).ok_or_else(|| Error::node(input, "no gradient reaches it"))?;
     let mut tape = Tape::new(&mut result, &shapes, input);
-    let total = tape.sum(gradients.remove(input).unwrap_or_default());
+    let total = tape.sum(parts);
     tape.rename(&total, name, shapes[input]);
     result.graph.outputs.push(name.into());
     result.graph.sort()?;
     Ok(result)
+}
+
+/// That every parameter of the graph is there and as long as its shape says.
+fn check_parameters(network: &Network) -> Result<()> {
+    for parameter in network.graph.parameters()? {
+        let (wanted, found) = (parameter.shape.iter().product::<usize>(), network.parameters.get(&parameter.name));
+        if found.is_none_or(|values| values.len() != wanted) {
+            let count = found.map_or(0, Vec::len);
+            return Err(Error::tensor(&parameter.name, format!("it has {count} values; the graph takes {wanted}")));
+        }
+    }
+    Ok(())
 }
 
 /// Where an operation appends the nodes of its backward pass.
@@ -128,9 +142,9 @@ impl<'a> Tape<'a> {
         Tape { network: self.network, shapes: self.shapes, prefix: self.prefix.clone() }
     }
 
-    /// The shape of a value of the forward pass, `[channels, height, width]`.
+    /// The shape of a map or vector of the forward pass, `[channels, height, width]`.
     pub(crate) fn map(&self, value: &str) -> [usize; 3] {
-        self.shapes.get(value).and_then(|shape| shape.map()).unwrap_or_default()
+        self.shapes[value].map().unwrap_or_default()
     }
 
     /// Whether a value of the forward pass is a vector.
@@ -138,9 +152,9 @@ impl<'a> Tape<'a> {
         matches!(self.shapes.get(value), Some(Shape::Vector(_)))
     }
 
-    /// The forward pass's parameter `weight` or `bias` of a node.
+    /// The forward pass's parameter `weight` or `bias` of a node that has it.
     pub(crate) fn parameter(&self, node: &Node, kind: &str) -> Vec<f32> {
-        self.network.parameters.get(&format!("{}.{kind}", node.name)).cloned().unwrap_or_default()
+        self.network.parameters[&format!("{}.{kind}", node.name)].clone()
     }
 
     /// Appends a node with its parameters, and gives its name.
@@ -202,11 +216,10 @@ impl<'a> Tape<'a> {
         self.node(what, conv, &[value], &[("weight", vec![-1.0; channels]), bias])
     }
 
-    /// The sum of values of equal shape; the value where there is one.
+    /// The sum of values of equal shape, of which there is at least one; the value where there is no other.
     fn sum(&mut self, parts: Vec<String>) -> String {
-        let mut parts = parts.into_iter();
-        let first = parts.next().unwrap_or_default();
-        parts.fold(first, |sum, part| self.node("sum", Add {}, &[&sum, &part], &[]))
+        let add = |sum: String, part: String| self.node("sum", Add {}, &[&sum, &part], &[]);
+        parts.into_iter().reduce(add).unwrap_or_default()
     }
 
     /// Gives the last node of the backward pass a name of its own; where that is none of its own, a copy's.

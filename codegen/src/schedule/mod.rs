@@ -8,8 +8,8 @@
 //! x   = a·x̂0 + b·x + c·z + d·x̂0' + e·out        z ~ N(0, I), x̂0' of the step before
 //! ```
 //!
-//! A corrector's row computes something else, see [`grano::schedule`]. k0 and k1 say what the network predicts ([`Prediction`]). Rows equal the steps of diffusers 0.42.1,
-//! `DDPMScheduler`, `DDIMScheduler` (`set_alpha_to_one`), `DPMSolverMultistepScheduler` (`dpmsolver++`, order 2,
+//! A corrector's row computes something else, see [`grano::schedule`]. k0 and k1 say what the network predicts
+//! ([`Prediction`]). Rows equal the steps of diffusers 0.42.1, `DDPMScheduler`, `DDIMScheduler` (`set_alpha_to_one`), `DPMSolverMultistepScheduler` (`dpmsolver++`, order 2,
 //! `midpoint`, `final_sigmas_type` zero) and `LCMScheduler` (without its mix of x̂0 and x), with these conventions:
 //! - the step after t goes to the next time index of the list, but for DDIM to t − ⌊T/n⌋, which differs from the list
 //!   where n does not divide T (but not with centred spacing or a list of its own, which diffusers' DDIM does not

@@ -70,8 +70,8 @@ pub(crate) use sealed::Sealed;
 /// An instruction set; those of this crate and no others.
 ///
 /// Whole layers, [`Self::conv2d`], [`Self::winograd`], [`Self::depthwise`], [`Self::attention`] and
-/// [`Self::conv2d_float`], come from [`crate::kernel::Proved`] alone: nobody else can make a [`Convolution`] or its like. So they rely on it: parameters and
-/// geometry agree, maps, a residual of its own and the output are exactly as long as the geometry says, and scratch is no
+/// [`Self::conv2d_float`], come from [`crate::kernel::Proved`] alone: nobody else can make a [`Convolution`] or its like.
+/// So they rely on it: parameters and geometry agree, maps, a residual of its own and the output are exactly as long as the geometry says, and scratch is no
 /// shorter than the method asks for. Every other method is total.
 pub trait Isa: Sealed + Copy + 'static {
     /// For people.

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use grano_codegen::forward::{NoiseSchedule, ScheduleKind};
 use grano_codegen::graph::Shape;
-use grano_codegen::model::{DENOISER, Data, Defaults, Header, Model, Network, Ranges, VERSION};
+use grano_codegen::model::{DENOISER, Model, Ranges};
 use grano_codegen::resources::Resources;
-use grano_codegen::schedule::Prediction;
+use grano_codegen::schedule::{Prediction, SamplerSpec};
 use grano_codegen::target::Target;
 use grano_codegen::{Build, Precision};
+use grano_networks::calibrate;
 use grano_networks::compact::{self, Config};
 use grano_trainer_front::arguments::new::{Board, New as Args};
 use grano_trainer_front::arguments::{Arguments, Command};
@@ -60,6 +60,8 @@ const NETWORKS: [([usize; 2], [usize; 3]); 7] = [
 /// Evaluations of a picture that models are made for, and their sampler before its steps are searched.
 pub const EVALUATIONS: usize = 8;
 const SAMPLER: &str = "dpm-8";
+/// Time indices of the trainer's forward process.
+const STEPS: usize = 1000;
 
 /// Updates of 128 pictures below which a network is too large for the time.
 const FEWEST_UPDATES: f64 = 4000.0;
@@ -80,38 +82,22 @@ pub struct Plan {
 fn made_up(config: &Config) -> Result<Model> {
     let graph = compact::graph(config)?;
     let maps = graph.shapes()?.into_iter().filter(|(_, shape)| matches!(shape, Shape::Map(_)));
-    let schedule = NoiseSchedule { kind: ScheduleKind::Cosine, steps: 1000 };
-    let sampler = SAMPLER.parse::<grano_codegen::schedule::SamplerSpec>()?;
-    let mut times = sampler.time_indices(schedule.steps)?;
+    let mut times = SAMPLER.parse::<SamplerSpec>()?.time_indices(STEPS)?;
     times.sort_unstable();
     let ranges = Ranges {
         values: maps.map(|(name, _)| (name, vec![[-4.0, 4.0]; times.len()])).collect(),
         times,
         fine: Vec::new(),
     };
-    let mut state = 1u32;
-    let mut value = || {
-        // Knuth's generator: any values will do that are not the same.
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / (1 << 24) as f32 * 0.2 - 0.1
-    };
-    let parameters = graph.parameters()?.into_iter().map(|parameter| {
-        let count = parameter.shape.iter().product::<usize>();
-        (parameter.name.clone(), (0..count).map(|_| value()).collect())
-    });
-    let network = Network { parameters: parameters.collect(), graph: graph.clone() };
-    let header = Header {
-        version: VERSION,
-        networks: BTreeMap::from([(DENOISER.to_string(), graph)]),
-        schedule,
-        prediction: Prediction::Velocity,
-        data: Data { labels: (0..config.classes).map(|class| class.to_string()).collect(), range: [-1.0, 1.0] },
-        ranges: BTreeMap::from([(DENOISER.to_string(), ranges)]),
-        likelihood: None,
-        labels: BTreeMap::new(),
-        samplers: BTreeMap::new(),
-        defaults: Defaults { sampler: SAMPLER.into(), guidance: 1.0 },
-    };
+    let mut value = calibrate::random(1);
+    let network = calibrate::network(graph.clone(), |parameter| {
+        (0..parameter.shape.iter().product()).map(|_| 0.2 * value()).collect()
+    })?;
+    let mut header = calibrate::header(STEPS, SAMPLER);
+    header.prediction = Prediction::Velocity;
+    header.data.labels = (0..config.classes).map(|class| class.to_string()).collect();
+    header.networks.insert(DENOISER.into(), graph);
+    header.ranges.insert(DENOISER.into(), ranges);
     Ok(Model { header, networks: BTreeMap::from([(DENOISER.to_string(), network)]), sha256: String::new() })
 }
 

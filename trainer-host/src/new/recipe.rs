@@ -154,7 +154,11 @@ impl Recipe {
             let started = folder.join(format!("{}.begun", stage.name));
             if std::fs::read_to_string(&started).is_ok_and(|hash| hash != before) {
                 // What another command has begun is not gone on with.
-                let _ = std::fs::remove_dir_all(folder.join(&stage.name));
+                let begun = folder.join(&stage.name);
+                if begun.exists() {
+                    std::fs::remove_dir_all(&begun)
+                        .with_context(|| format!("{}: cannot be removed; remove it", begun.display()))?;
+                }
             }
             files::write(&started, before.as_bytes())?;
             run(&command).with_context(|| format!("stage {}", stage.name))?;

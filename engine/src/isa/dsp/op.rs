@@ -56,12 +56,12 @@ instructions! {
 pub(in crate::isa) fn sqrt(x: f32) -> f32 {
     let result: u32;
     // SAFETY: computes, on a chip whose floats are passed in registers of their own; puts back the one that it uses, as
-    // the compiler does not let blocks name it.
+    // the compiler does not let blocks name it. The floating-point exceptions' flags may change.
     unsafe {
         asm!(
             ".fpu fpv4-sp-d16", "vmov {kept}, s0", "vmov s0, {x}", "vsqrt.f32 s0, s0", "vmov {x}, s0",
             "vmov s0, {kept}",
-            x = inout(reg) x.to_bits() => result, kept = out(reg) _, options(pure, nomem, nostack, preserves_flags)
+            x = inout(reg) x.to_bits() => result, kept = out(reg) _, options(pure, nomem, nostack)
         );
     }
     f32::from_bits(result)

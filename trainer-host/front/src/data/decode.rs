@@ -42,8 +42,13 @@ pub fn decode(bytes: &[u8], args: &DataArgs) -> Result<Decoded, String> {
         Some(range) => ranged(&picture, range),
         None => picture,
     };
-    let background = Rgb(args.background.0);
     let grey = args.grey || !args.colour && !picture.color().has_color();
+    Ok(flat(picture, found, grey, args))
+}
+
+/// A picture over the background, grey or in colour, of the size that is asked for.
+fn flat(picture: DynamicImage, found: [usize; 2], grey: bool, args: &DataArgs) -> Decoded {
+    let background = Rgb(args.background.0);
     let size = args.size.map_or(found, |size| size.0);
     let (pixels, channels) = if grey {
         let flat = flat_grey(picture, background.to_luma());
@@ -51,7 +56,7 @@ pub fn decode(bytes: &[u8], args: &DataArgs) -> Result<Decoded, String> {
     } else {
         (resize(flat_colour(picture, background), size, args.resize, background).into_raw(), 3)
     };
-    Ok(Decoded { pixels, size, found, channels })
+    Decoded { pixels, size, found, channels }
 }
 
 /// Height and width of a picture as they will be found, from the head of its file.
@@ -138,7 +143,6 @@ fn flat_colour(picture: DynamicImage, background: Rgb<u8>) -> RgbImage {
 /// A picture of an array, `[height, width, channels]` of 1, 3 or 4 channels, as a file of it would be read.
 pub fn from_array(pixels: Vec<u8>, [height, width, channels]: [usize; 3], args: &DataArgs) -> Decoded {
     let (w, h) = (width as u32, height as u32);
-    let background = Rgb(args.background.0);
     let grey = args.grey || channels == 1 && !args.colour;
     let found = [height, width];
     let size = args.size.map_or(found, |size| size.0);
@@ -150,12 +154,5 @@ pub fn from_array(pixels: Vec<u8>, [height, width, channels]: [usize; 3], args: 
         3 => RgbImage::from_raw(w, h, pixels).map(DynamicImage::ImageRgb8),
         _ => image::RgbaImage::from_raw(w, h, pixels).map(DynamicImage::ImageRgba8),
     };
-    let picture = picture.unwrap_or_default();
-    let (pixels, channels) = if grey {
-        let flat = flat_grey(picture, background.to_luma());
-        (resize(flat, size, args.resize, background.to_luma()).into_raw(), 1)
-    } else {
-        (resize(flat_colour(picture, background), size, args.resize, background).into_raw(), 3)
-    };
-    Decoded { pixels, size, found, channels }
+    flat(picture.unwrap_or_default(), found, grey, args)
 }
