@@ -3,6 +3,9 @@
 //! Weights of two channels alternate, so that SXTB16 widens two taps of one for SMLAD, and the other's need no widening:
 //! see `weights`. Patches are widened where they lie if channels come in quadruples; else rows of the input are, once, see
 //! `halo`.
+//!
+//! Functions that hold instructions are generic or `#[inline]`: they are compiled where a program calls them, and so not for
+//! a Cortex-M0, whose blocks of instructions have fewer registers.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "arm")]
@@ -187,7 +190,7 @@ impl Isa for Dsp {
     #[cfg(target_arch = "arm")]
     #[inline]
     fn attention(attention: &super::Attention<'_>, scratch: &mut [i32], output: &mut [i8]) {
-        attention::run(attention, scratch, output);
+        attention::run::<Self>(attention, scratch, output);
     }
 
     #[inline]
@@ -208,7 +211,7 @@ impl Isa for Dsp {
         match depthwise_rule::dsp(depthwise.geometry, residual) {
             DepthwiseLoop::Plain => super::portable::depthwise::<Self>(&depthwise, finish, output),
             DepthwiseLoop::ThreeByThree => depthwise::run(&depthwise, finish, output),
-            DepthwiseLoop::AnyKernel => depthwise_any::run(&depthwise, finish, output),
+            DepthwiseLoop::AnyKernel => depthwise_any::run::<Self>(&depthwise, finish, output),
         }
     }
 }

@@ -141,7 +141,7 @@ impl Isa for Helium {
         match depthwise_rule::helium(depthwise.geometry) {
             DepthwiseLoop::Plain => super::portable::depthwise::<Self>(&depthwise, finish, output),
             DepthwiseLoop::ThreeByThree => depthwise::run(&depthwise, finish, output),
-            DepthwiseLoop::AnyKernel => planes::run(&depthwise, finish, output),
+            DepthwiseLoop::AnyKernel => planes::run::<Self>(&depthwise, finish, output),
         }
     }
 
@@ -174,7 +174,7 @@ impl Isa for Helium {
     #[cfg(target_arch = "arm")]
     #[inline]
     fn attention(attention: &super::Attention<'_>, scratch: &mut [i32], output: &mut [i8]) {
-        attention::run(attention, scratch, output);
+        attention::run::<Self>(attention, scratch, output);
     }
 
     #[cfg(target_arch = "arm")]

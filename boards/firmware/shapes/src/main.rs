@@ -8,6 +8,7 @@ use cortex_m as _;
 #[cfg(target_arch = "arm")]
 use cortex_m_rt::entry;
 use panic_never as _;
+use portable_atomic as _;
 #[cfg(target_arch = "riscv32")]
 use riscv_rt::entry;
 

@@ -8,7 +8,7 @@ use core::arch::asm;
 use super::attention_layout::{COLUMNS, Layout, ROWS, STEP};
 use super::op::{ssub16, sxtb16, sxtb16_odd};
 use crate::conditioning::at;
-use crate::isa::Attention;
+use crate::isa::{Attention, Isa};
 use crate::requantize::requantize;
 
 /// From a row's pair of sums to its next pair, in words.
@@ -25,7 +25,7 @@ struct Parts<'a> {
 
 /// See [`crate::isa::Isa::attention`].
 #[inline(never)]
-pub(super) fn run(attention: &Attention<'_>, scratch: &mut [i32], output: &mut [i8]) {
+pub(super) fn run<I: Isa>(attention: &Attention<'_>, scratch: &mut [i32], output: &mut [i8]) {
     let Attention { shape, width, .. } = *attention;
     let layout = Layout { positions: attention.positions(), width };
     let [keys, values, queries, weights, _] = layout.parts();
@@ -59,6 +59,7 @@ fn word(bytes: &[i8], first: usize) -> u32 {
 
 impl Parts<'_> {
     /// The keys of a head.
+    #[inline]
     fn place_keys(&mut self, attention: &Attention<'_>, layout: &Layout, first: usize) {
         let [_, steps] = layout.scores();
         for (key, pixel) in attention.keys.chunks_exact(attention.shape.channels.max(1)).enumerate() {
@@ -74,6 +75,7 @@ impl Parts<'_> {
     }
 
     /// The values of a head, four channels of four positions at a time.
+    #[inline]
     fn place_values(&mut self, attention: &Attention<'_>, layout: &Layout, first: usize) {
         /// Every other byte.
         const EVEN: u32 = 0x00ff_00ff;
@@ -100,6 +102,7 @@ impl Parts<'_> {
     }
 
     /// Up to four rows, of which queries lie where the result goes.
+    #[inline]
     fn rows(&mut self, attention: &Attention<'_>, layout: &Layout, rows: &mut [i8], first: usize) {
         let Attention { shape, width, zero_point, .. } = *attention;
         let channels = shape.channels.max(1);
@@ -135,6 +138,7 @@ impl Parts<'_> {
     }
 
     /// A row's weights, of its scores; their sum.
+    #[inline]
     fn weigh(&mut self, attention: &Attention<'_>, layout: &Layout, row: usize) -> i32 {
         let Attention { shift, multiplier, exp, .. } = *attention;
         let (quads, rest) = (layout.positions / STEP, layout.positions % STEP);
@@ -361,6 +365,7 @@ unsafe fn place(from: *const i8, words: usize, to: *mut u32) {
     // SAFETY: reads and writes what the caller promises.
     unsafe {
         asm!(
+            ".arch armv7e-m",
             "cmp {words}, #0",
             "beq 23f",
             "22:",

@@ -9,7 +9,7 @@ use core::mem::MaybeUninit;
 
 use crate::geometry::Geometry;
 use crate::isa::depthwise::{DSP_CHANNELS as CHANNELS, DSP_PIXELS, MOST_SIDE, dsp_part};
-use crate::isa::{Depthwise, ToInt8};
+use crate::isa::{Depthwise, Isa, ToInt8};
 use crate::requantize::TABLE_LEN;
 use crate::residual::Residual;
 
@@ -34,7 +34,7 @@ struct Part {
 
 /// See [`crate::isa::Isa::depthwise`], for [`crate::isa::DepthwiseLoop::AnyKernel`].
 #[inline(never)]
-pub(super) fn run(depthwise: &Depthwise<'_>, finish: &ToInt8<'_>, output: &mut [i8]) {
+pub(super) fn run<I: Isa>(depthwise: &Depthwise<'_>, finish: &ToInt8<'_>, output: &mut [i8]) {
     let geometry = depthwise.geometry;
     let Geometry { output: shape, kernel, stride, .. } = *geometry;
     let mut halo = MaybeUninit::<[Quad; DSP_PIXELS + SLACK]>::uninit();
@@ -46,13 +46,13 @@ pub(super) fn run(depthwise: &Depthwise<'_>, finish: &ToInt8<'_>, output: &mut [
             let size = [most[0].min(shape.height - y), most[1].min(shape.width - x)];
             let extent = [0, 1].map(|axis| (size[axis] - 1) * stride[axis] + kernel[axis]);
             let part = Part { start: [y, x], size, halo: extent };
-            run_part(depthwise, finish, &part, buffers, output.as_mut_ptr());
+            run_part::<I>(depthwise, finish, &part, buffers, output.as_mut_ptr());
         }
     }
 }
 
 /// A part of the output, four channels at a time; buffers for its widened rows and for taps.
-fn run_part(
+fn run_part<I: Isa>(
     depthwise: &Depthwise<'_>,
     finish: &ToInt8<'_>,
     part: &Part,
@@ -123,8 +123,8 @@ fn run_part(
             to_skip: (ROW - k_w) * size_of::<Quad>(),
         };
         // SAFETY: so many taps are there, of four channels each, and as many places for them.
-        unsafe { widen(&plan, taps) };
-        source.widen(depthwise, part, first, halo);
+        unsafe { widen::<I>(&plan, taps) };
+        source.widen::<I>(depthwise, part, first, halo);
         let of = |values: &[i32]| {
             values.get(first..).and_then(<[i32]>::first_chunk::<CHANNELS>).copied().unwrap_or_default()
         };
@@ -173,7 +173,7 @@ impl Source {
     }
 
     /// Widens them, four channels from `channel` on.
-    fn widen(&self, depthwise: &Depthwise<'_>, part: &Part, channel: usize, halo: *mut Quad) {
+    fn widen<I: Isa>(&self, depthwise: &Depthwise<'_>, part: &Part, channel: usize, halo: *mut Quad) {
         let Geometry { input: shape, upsample, .. } = *depthwise.geometry;
         let [rows, columns] = self.size;
         let pitch = part.halo[1];
@@ -192,7 +192,7 @@ impl Source {
         let pixel = |[y, x]: [usize; 2]| plan.from.wrapping_add((y * shape.width + x) * shape.channels);
         if upsample == [1; 2] {
             // SAFETY: so many rows and columns are on the map, of four channels each, and have their places.
-            return unsafe { widen(&Widen { from: pixel(self.place), ..plan }, to) };
+            return unsafe { widen::<I>(&Widen { from: pixel(self.place), ..plan }, to) };
         }
         for row in 0..rows {
             for column in 0..columns {
@@ -200,7 +200,7 @@ impl Source {
                     pixel([(self.place[0] + row) / upsample[0].max(1), (self.place[1] + column) / upsample[1].max(1)]);
                 let to = to.wrapping_add(row * pitch + column);
                 // SAFETY: see above.
-                unsafe { widen(&Widen { from, columns: 1, rows: 1, ..plan }, to) };
+                unsafe { widen::<I>(&Widen { from, columns: 1, rows: 1, ..plan }, to) };
             }
         }
     }
@@ -226,7 +226,7 @@ struct Widen {
 /// # Safety
 /// So much may be read and written.
 #[inline(never)]
-unsafe fn widen(plan: &Widen, to: *mut Quad) {
+unsafe fn widen<I: Isa>(plan: &Widen, to: *mut Quad) {
     // SAFETY: reads and writes what the caller promises; an odd pixel comes first.
     unsafe {
         asm!(

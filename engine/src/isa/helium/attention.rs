@@ -8,7 +8,7 @@ use super::attention_layout::{Layout, place};
 use super::columns::{self, Pass};
 use super::copy;
 use super::layout::{CHANNELS, PIXELS, STEP, TILE};
-use crate::isa::{Attention, EXP_LEN};
+use crate::isa::{Attention, EXP_LEN, Isa};
 
 /// From a row's pair of sums to the next row's, in bytes.
 const ROW: usize = CHANNELS * size_of::<i32>();
@@ -33,7 +33,7 @@ struct Run<'a> {
 
 /// See [`crate::isa::Isa::attention`].
 #[inline(never)]
-pub(super) fn run(attention: &Attention<'_>, scratch: &mut [i32], output: &mut [i8]) {
+pub(super) fn run<I: Isa>(attention: &Attention<'_>, scratch: &mut [i32], output: &mut [i8]) {
     let layout = Layout { positions: attention.positions(), width: attention.width };
     let [keys, values, queries, starts, scores, weights, zeros, _] = layout.parts();
     if scratch.len() < layout.scratch_words() {
@@ -72,6 +72,7 @@ pub(super) fn run(attention: &Attention<'_>, scratch: &mut [i32], output: &mut [
 
 impl Run<'_> {
     /// The keys of a head, and what scores start from: the zero point's products.
+    #[inline]
     fn place_keys(&self, first: usize) {
         let Attention { shape, width, zero_point, keys, .. } = *self.attention;
         let [pairs, steps] = self.layout.scores();
@@ -111,6 +112,7 @@ impl Run<'_> {
     }
 
     /// The values of a head, channel by channel.
+    #[inline]
     fn place_values(&self, first: usize) {
         const LANES: usize = 8;
         let Attention { shape, width, values, .. } = *self.attention;
@@ -150,6 +152,7 @@ impl Run<'_> {
     }
 
     /// So many rows, of which queries lie where the result goes.
+    #[inline]
     fn rows(&self, count: usize, rows: *mut i8) {
         let Attention { shape, width, .. } = *self.attention;
         let [pairs, steps] = self.layout.scores();
@@ -179,6 +182,7 @@ impl Run<'_> {
     }
 
     /// A row's weights, of its scores; their sum. Instructions for four: 15.
+    #[inline]
     fn weigh(&self, row: usize) -> i32 {
         let Attention { shift, multiplier, exp, .. } = *self.attention;
         let scores = self.scores.wrapping_byte_add(row * ROW);

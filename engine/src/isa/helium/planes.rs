@@ -13,7 +13,7 @@ use crate::geometry::Geometry;
 use crate::isa::depthwise::{
     MOST_SIDE, PLANES as CHANNELS, PLANES_BYTES as BYTES, TAP_VECTORS as VECTORS, TAPS as LANES, helium_part,
 };
-use crate::isa::{Depthwise, ToInt8};
+use crate::isa::{Depthwise, Isa, ToInt8};
 use crate::requantize::TABLE_LEN;
 use crate::residual::Residual;
 
@@ -46,7 +46,7 @@ struct Layer<'a> {
 
 /// See [`crate::isa::Isa::depthwise`], for [`crate::isa::DepthwiseLoop::AnyKernel`].
 #[inline(never)]
-pub(super) fn run(depthwise: &Depthwise<'_>, finish: &ToInt8<'_>, output: &mut [i8]) {
+pub(super) fn run<I: Isa>(depthwise: &Depthwise<'_>, finish: &ToInt8<'_>, output: &mut [i8]) {
     let Geometry { output: shape, kernel: [k_h, k_w], stride: [_, stride], .. } = *depthwise.geometry;
     let residual = match finish.residual {
         _ if finish.epilogue.residual_multipliers.is_empty() => None,
@@ -74,6 +74,7 @@ pub(super) fn run(depthwise: &Depthwise<'_>, finish: &ToInt8<'_>, output: &mut [
 
 impl Layer<'_> {
     /// A part of the output, all channels.
+    #[inline]
     fn run(&mut self, part: &Part, planes: *mut i8) {
         let Depthwise { geometry, biases: [steps, classes], weights, zero_point, .. } = *self.depthwise;
         let Geometry { output: shape, kernel: [k_h, k_w], stride: [_, right], .. } = *geometry;
@@ -153,6 +154,7 @@ impl Layer<'_> {
     }
 
     /// Lays out `lanes` channels from `first` on, `plane` bytes each.
+    #[inline]
     fn lay_out(&self, part: &Part, planes: *mut i8, [first, lanes]: [usize; 2], plane: usize) {
         let Depthwise { geometry, input, .. } = *self.depthwise;
         let Geometry { input: shape, kernel: [k_h, _], stride: [down, right], padding, upsample, .. } = *geometry;
