@@ -370,9 +370,11 @@ pub fn report_error(error: &dyn std::fmt::Display) {
 fn type_name(name: &str) -> String {
     let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let name: String = words.map(|word| word[..1].to_ascii_uppercase() + &word[1..]).collect();
+    // Generated code has types of its own.
+    let taken = ["Label", "Painter"].contains(&&*name);
     match syn::parse_str::<proc_macro2::Ident>(&name) {
-        Ok(_) => name,
-        Err(_) => format!("Model{name}"),
+        Ok(_) if !taken => name,
+        _ => format!("Model{name}"),
     }
 }
 
@@ -382,8 +384,13 @@ mod tests {
 
     #[test]
     fn types_have_names() {
-        for (name, expected) in [("fashion-fast", "FashionFast"), ("self", "ModelSelf"), ("8", "Model8"), ("", "Model")]
-        {
+        for (name, expected) in [
+            ("fashion-fast", "FashionFast"),
+            ("self", "ModelSelf"),
+            ("8", "Model8"),
+            ("", "Model"),
+            ("label", "ModelLabel"),
+        ] {
             assert_eq!(type_name(name), expected);
         }
     }

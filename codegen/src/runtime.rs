@@ -10,7 +10,7 @@
 //! let shape = painter.shape();
 //! let request = Request { label: Some(7), guidance: 1.0 };
 //! let x = painter.draw(&table, Gaussian(Philox::new(0, 0)), request, &mut |_| {})?;
-//! let bytes: Vec<u8> = grano::picture::rows(shape, x).flatten().collect();
+//! let bytes: Vec<u8> = grano::picture::Picture::new(shape, x).bytes().collect();
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use grano::network::Condition;
-use grano::{Gaussian, Noise, Philox, Request, picture};
+use grano::picture::Picture;
+use grano::{Gaussian, Noise, Philox, Request};
 use grano_codegen::{Build, Precision, Target};
 
 fn fashion() -> Build {
@@ -20,7 +21,7 @@ fn sneaker(build: &Build) -> u32 {
     let mut painter = runtime.painter().unwrap();
     let shape = painter.shape();
     let x = painter.draw(&table, Gaussian(Philox::new(0, 0)), request, &mut |_| {}).unwrap();
-    crc32fast::hash(&picture::rows(shape, x).flatten().collect::<Vec<u8>>())
+    Picture::new(shape, x).crc32()
 }
 
 #[test]

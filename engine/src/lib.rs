@@ -1,8 +1,8 @@
 //! grano draws with a diffusion model on a chip: no heap, no std, no panics.
 //!
 //! The network is static Rust that `grano-codegen` wrote: a type that implements [`Model`]. This crate has what that
-//! code calls, and the loop around it: [`Sampler`] draws a picture from a [`Request`], a [`Table`] of steps and
-//! [`Noise`]; [`picture`] makes bytes of it. Programs that run a network of their own, or one without a sampler, use
+//! code calls, and the loop around it: a [`Painter`] draws a picture of a label and a seed. Below it, a [`Sampler`] takes a
+//! [`Request`], a [`Table`] of steps and [`Noise`]; [`picture`] makes bytes of the result. Programs that run a network of their own, or one without a sampler, use
 //! [`network`] and [`trajectory`].
 //!
 //! The modules, in the order in which a picture comes about; each uses only those above it:
@@ -27,7 +27,10 @@
 //! - `update`: what becomes of the network's output;
 //! - [`trajectory`]: the loop from noise to picture, layer by layer;
 //! - `sampler`: the loop with a generated model;
-//! - [`picture`]: the result as bytes, or as text;
+//! - [`picture`]: the result as bytes, colours or text;
+//! - `display`: the result on a display, with the feature `embedded-graphics`;
+//! - `painter`: all of it by a label and a seed;
+//! - [`serial`]: pictures on request over a serial line;
 //! - `generated`: what generated code names.
 //!
 //! Every public function is total: buffers that are too short leave outputs unwritten, but nothing panics. That they
@@ -97,13 +100,22 @@ pub mod sampler;
 
 pub mod picture;
 
+#[cfg(feature = "embedded-graphics")]
+pub mod display;
+
+#[doc(hidden)]
+pub mod painter;
+
 #[doc(hidden)]
 pub mod generated;
 
+pub mod serial;
+
 pub use hooks::Hooks;
-pub use model::{Model, Table};
+pub use model::{Label, Model, Table};
 pub use network::{Network, evaluate};
 pub use noise::{Gaussian, Noise, Philox};
+pub use painter::Painter;
 pub use request::{Request, SampleError};
 pub use sampler::Sampler;
 pub use shape::Shape;

@@ -189,6 +189,7 @@ mod tests {
     use super::*;
     use crate::blob::elements;
     use crate::memory::Memory;
+    use crate::model::{Corrupted, Label};
     use crate::network::{Condition, Input, Io, Layers, Port, PortKind};
     use crate::noise::{Gaussian, Philox};
     use crate::schedule::StepRow;
@@ -244,10 +245,30 @@ mod tests {
     {
         type Denoiser = Toy;
         const SHAPE: Shape = SHAPE;
-        const LABELS: &'static [&'static str] = &["one", "two"];
+        type Label = Class;
         const GUIDANCE: f32 = 2.0;
         const SAMPLERS: &'static [StepTable<'static>] = if PREVIOUS == 0 { &[PLAIN] } else { &[PLAIN, MULTISTEP] };
         type Memory = Memory<ARENA, X, PREVIOUS, LABELLED>;
+
+        fn check_constants() -> Result<(), Corrupted> {
+            Ok(())
+        }
+    }
+
+    /// Of two.
+    #[derive(Clone, Copy)]
+    enum Class {
+        One,
+        Two,
+    }
+
+    impl Label for Class {
+        const ALL: &'static [Self] = &[Self::One, Self::Two];
+        const NAMES: &'static [&'static str] = &["one", "two"];
+
+        fn index(self) -> usize {
+            self as usize
+        }
     }
 
     /// With a multistep sampler and no room for its last estimate.
@@ -256,10 +277,14 @@ mod tests {
     impl Model for Forgetful {
         type Denoiser = Toy;
         const SHAPE: Shape = SHAPE;
-        const LABELS: &'static [&'static str] = Whole::LABELS;
+        type Label = Class;
         const GUIDANCE: f32 = Whole::GUIDANCE;
         const SAMPLERS: &'static [StepTable<'static>] = Whole::SAMPLERS;
         type Memory = <Once as Model>::Memory;
+
+        fn check_constants() -> Result<(), Corrupted> {
+            Ok(())
+        }
     }
 
     /// With room for all.

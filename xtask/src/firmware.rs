@@ -191,7 +191,8 @@ impl Program {
             bail!("`{}` is a real board: `cargo xtask flash {}`", self.name, self.name)
         };
         let mut semihosting = format!("enable=on,target=native,arg={}", self.name);
-        words.iter().for_each(|word| semihosting.push_str(&format!(",arg={word}")));
+        // QEMU takes a comma for the next option, and two for one.
+        words.iter().for_each(|word| semihosting.push_str(&format!(",arg={}", word.replace(',', ",,"))));
         let options = ["-nographic", "-semihosting-config", &semihosting, "-kernel"];
         Ok(Shell::new(program).args(machine).args(options).args([elf.display().to_string()]))
     }

@@ -5,7 +5,7 @@ use grano::guidance::{Classifier, FreeGuidance};
 use grano::hooks::{Observe, WithMap};
 use grano::inverse::{Ddnm, Known, Replace};
 use grano::schedule::noise_to;
-use grano::{Gaussian, Hooks, Philox, Request, picture};
+use grano::{Gaussian, Hooks, Philox, Request};
 use grano_codegen::model::CLASSIFIER;
 use grano_codegen::runtime::{Begin, Painter, RunningNetwork};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -36,7 +36,7 @@ pub fn draw(job: &Job) -> Result<Vec<Picture>> {
         let label = job.label_of(i);
         let mut on_step = |_: &[f32]| bar.inc(1);
         let x = Drawing { job, classifier: classifier.as_ref(), painter, number: i, label }.draw(&mut on_step)?;
-        Ok(Picture { label, bytes: picture::rows(job.shape, &x).flatten().collect() })
+        Ok(Picture { label, bytes: grano::picture::Picture::new(job.shape, &x).bytes().collect() })
     };
     let threads = ThreadPoolBuilder::new().num_threads(job.threads).build()?;
     let pictures =

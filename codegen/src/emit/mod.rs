@@ -4,6 +4,7 @@
 //! Everything of the engine is named through `g`, and a layer's parameters stand inside its function: no name from a model
 //! file can collide with another.
 
+mod label;
 mod layer;
 mod tokens;
 
@@ -21,6 +22,7 @@ use crate::model::DENOISER;
 use crate::pack::Field;
 use crate::schedule::Table;
 
+pub use label::names as label_names;
 use tokens::{plain_literals, sampler};
 
 /// What generated code says besides the networks.
@@ -54,13 +56,13 @@ pub fn emit(compiled: &Compiled, extras: &Extras<'_>) -> Result<String> {
     let bin_bytes = compiled.constants.len();
     let checksum = grano::blob::checksum(compiled.constants.bytes());
     let model = match compiled.networks.iter().position(|network| network.name == DENOISER) {
-        Some(at) => model(&compiled.networks[at], &names[at], &isa, extras)?,
+        Some(at) => model(&compiled.networks[at], &names[at], &isa, checksum, extras)?,
         None => TokenStream::new(),
     };
     let tokens = quote! {
         use ::grano::generated as g;
 
-        const _: () = assert!(g::VERSION == 3, "generated for another version of grano: generate it again");
+        const _: () = assert!(g::VERSION == 4, "generated for another version of grano: generate it again");
         const _: () = assert!(MODEL.checksum() == #checksum, "model.bin is not the one of this code: generate both again");
 
         #[doc = " Bytes of constants, code not counted."]
@@ -81,7 +83,13 @@ pub fn emit(compiled: &Compiled, extras: &Extras<'_>) -> Result<String> {
 }
 
 /// The model's type: what a sampler needs to know of it.
-fn model(denoiser: &CompiledNetwork, module: &Ident, isa: &Ident, extras: &Extras<'_>) -> Result<TokenStream> {
+fn model(
+    denoiser: &CompiledNetwork,
+    module: &Ident,
+    isa: &Ident,
+    checksum: u64,
+    extras: &Extras<'_>,
+) -> Result<TokenStream> {
     let Extras { labels, guidance, samplers, guided, .. } = extras;
     let name = ident(extras.type_name);
     let map = denoiser.outputs.first().map_or([0; 3], |(_, shape)| *shape);
@@ -90,21 +98,34 @@ fn model(denoiser: &CompiledNetwork, module: &Ident, isa: &Ident, extras: &Extra
     // Without the memory for it there is no guidance: what is asked for then is the labelled prediction itself.
     let (labelled, guidance) = if *guided { (len, *guidance) } else { (0, 1.0) };
     let tables = samplers.iter().map(|table| sampler(table, &denoiser.times)).collect::<Result<Vec<_>>>()?;
+    let classes = label::tokens(labels);
     Ok(quote! {
         #[doc = " Bytes of a sampler's memory, but for its few counters."]
         #[allow(dead_code)]
         pub const RAM_BYTES: usize = size_of::<<#name as g::Model>::Memory>();
 
-        #[doc = " The model, for [`grano::Sampler`]."]
+        #[doc = " Draws with the model: with its own sampler, guidance and noise."]
+        #[allow(dead_code)]
+        pub type Painter = g::Painter<#name>;
+
+        g::static_painter!();
+
+        #classes
+
+        #[doc = " The model, for [`grano::Painter`] and [`grano::Sampler`]."]
         pub struct #name<I: g::Isa = g::#isa>(core::marker::PhantomData<I>);
 
         impl<I: g::Isa> g::Model for #name<I> {
             type Denoiser = #module::Network<I>;
             const SHAPE: g::Shape = #shape;
-            const LABELS: &'static [&'static str] = &[#(#labels),*];
+            type Label = Label;
             const GUIDANCE: f32 = #guidance;
             const SAMPLERS: &'static [g::StepTable<'static>] = &[#(#tables),*];
             type Memory = g::Memory<ARENA_BYTES, #len, #previous, #labelled>;
+
+            fn check_constants() -> Result<(), g::Corrupted> {
+                g::check_constants(&MODEL, #checksum)
+            }
         }
     })
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use grano::conditioning::Condition;
 use grano::memory::Line;
 use grano::noise::{Gaussian, Philox};
-use grano::picture;
+use grano::picture::Picture;
 use grano::request::Request;
 use grano::tap::Tap;
 use grano_codegen::model::{DENOISER, Header, Model};
@@ -98,7 +98,7 @@ impl Runner<'_> {
         let mut painter = self.runtime.painter()?;
         let shape = painter.shape();
         let x = painter.draw(table, noise, request, &mut |_| ())?;
-        Ok(picture::rows(shape, x).flatten().collect())
+        Ok(Picture::new(shape, x).bytes().collect())
     }
 
     /// The network's input at every step of a picture.

@@ -1,14 +1,8 @@
 //! A whole picture, as text and as a CRC-32.
 
-use grano::{
-    Gaussian, Model, Philox, Progress, Request, Table,
-    picture::{preview, to_u8},
-};
+use grano::{Gaussian, Model, Philox, Progress, Request, Table, picture::Picture};
 
-use crate::{Board, BoardSampler, CRC, Failed, board, print};
-
-/// Room for a row of 47 pixels, each two characters, after `# `; longer ones are cut.
-type Row = heapless::String<96>;
+use crate::{Board, BoardSampler, Failed, board, print};
 
 /// What to draw.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +44,9 @@ pub fn draw<B: Board, M: Model>(board: &mut B, sampler: &mut BoardSampler<M>, jo
         }
     }
 
-    let crc32 = print_picture::<B, M>(board, sampler.x());
+    let picture = Picture::new(M::SHAPE, sampler.x());
+    picture.rows().for_each(|row| print(board, format_args!("# {row}")));
+    let crc32 = picture.crc32();
     let steps = table.rows.len();
     let layers_per_evaluation = <M::Denoiser as grano::Network>::LAYER_NAMES.len();
     print(board, format_args!("sampler = \"{}\"", table.name));
@@ -59,18 +55,4 @@ pub fn draw<B: Board, M: Model>(board: &mut B, sampler: &mut BoardSampler<M>, jo
     print(board, format_args!("evaluations = {}", layers / layers_per_evaluation.max(1)));
     print(board, format_args!("{}_per_step = {}", B::UNIT, total / steps.max(1) as u64));
     Ok(())
-}
-
-/// Prints the picture in comments, its first channel as brightness, and gives the CRC-32 of all its bytes.
-fn print_picture<B: Board, M: Model>(board: &mut B, x: &[f32]) -> u32 {
-    let channels = M::SHAPE.channels.max(1);
-    let mut digest = CRC.digest();
-    for row in x.chunks_exact((M::SHAPE.width * channels).max(1)) {
-        row.iter().for_each(|value| digest.update(&[to_u8(*value)]));
-        let mut line = Row::new();
-        let _ = line.push_str("# ");
-        preview(&mut line, row.iter().step_by(channels).map(|value| to_u8(*value)));
-        board.print_line(&line);
-    }
-    digest.finalize()
 }

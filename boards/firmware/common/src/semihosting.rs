@@ -35,31 +35,34 @@ pub fn print_line(text: &str) {
     }
 }
 
-/// The words after the program's name on the emulator's command line; none when it is too long for `buffer`.
-fn words(buffer: &mut [u8; COMMAND_LINE_BYTES]) -> impl Iterator<Item = &str> {
+/// What stands after the program's name on the emulator's command line; nothing when it is too long for `buffer`.
+fn request(buffer: &mut [u8; COMMAND_LINE_BYTES]) -> &str {
     let len = buffer.len();
     let mut block = [ParamRegW::buf(buffer), ParamRegW::usize(len)];
     // SAFETY: SYS_GET_CMDLINE takes a block of a buffer and its length and writes no more than that, which the
     // two words above say and the borrow allows.
     let status = unsafe { syscall(OperationNumber::SYS_GET_CMDLINE, ParamRegW::block(&mut block)) };
     let line = CStr::from_bytes_until_nul(buffer).ok().filter(|_| status.usize() == 0);
-    line.and_then(|line| line.to_str().ok()).unwrap_or_default().split_ascii_whitespace().skip(1)
+    let line = line.and_then(|line| line.to_str().ok()).unwrap_or_default();
+    line.split_once(' ').map_or("", |(_, request)| request.trim_ascii())
 }
 
-/// Draws what the command line asks for, `PROGRAM LABEL [SEED]`, or evaluates the network once when it asks for nothing.
+/// Draws what the command line asks for, `PROGRAM LABEL SEED`, or `PROGRAM SEED` of a model without labels; or evaluates
+/// the network once when it asks for nothing. A label may hold blanks.
 /// Then it prints how deep the stack was and ends the emulator; with 1 when something could not be done.
 /// The sampler is the one that `main` has just taken, so it is there.
 pub fn run<B: Board, M: Model>(board: &mut B, sampler: Option<&mut BoardSampler<M>>) -> ! {
     let mut command_line = [0; COMMAND_LINE_BYTES];
-    let mut words = words(&mut command_line);
-    let done = match (sampler, words.next(), words.next().map_or(Ok(0), str::parse)) {
-        (Some(sampler), None, _) => {
+    let request = request(&mut command_line);
+    let (label, seed) = request.rsplit_once(' ').unwrap_or(("", request));
+    let done = match (sampler, seed.parse()) {
+        (Some(sampler), _) if request.is_empty() => {
             evaluate(board, sampler);
             Ok(())
         }
-        (Some(sampler), Some(label), Ok(seed)) => draw(board, sampler, Job { label, seed }),
+        (Some(sampler), Ok(seed)) => draw(board, sampler, Job { label: label.trim_ascii(), seed }),
         _ => {
-            print_line("usage: PROGRAM [LABEL [SEED]]; the seed is a whole number");
+            print_line("usage: PROGRAM [[LABEL] SEED]; the seed is a whole number");
             Err(Failed)
         }
     };

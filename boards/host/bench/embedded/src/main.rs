@@ -7,30 +7,25 @@
 
 use std::error::Error;
 
-use grano::{Gaussian, Model, Philox, Request, Sampler, Table, picture};
+use grano::Label as _;
 
 #[allow(dead_code, reason = "constants that other programs need")]
 mod fashion {
     include!(concat!(env!("OUT_DIR"), "/fashion/model.rs"));
 }
 
-type Fashion = fashion::Fashion;
+use fashion::Label;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut words = std::env::args().skip(1);
     let name = words.next().unwrap_or_else(|| "sneaker".into());
     let seed = words.next().map_or(Ok(0), |seed| seed.parse())?;
-    let label = Fashion::LABELS.iter().position(|known| *known == name);
-    let label = label.ok_or_else(|| format!("no label `{name}`; give one of {}", Fashion::LABELS.join(", ")))?;
+    let label = Label::named(&name);
+    let label = label.ok_or_else(|| format!("no label `{name}`; give one of {}", Label::NAMES.join(", ")))?;
 
-    let mut sampler = Sampler::<Fashion, _>::new();
-    let request = Request { label: Some(label), guidance: Fashion::GUIDANCE };
-    sampler.start(Table::default(), Gaussian(Philox::new(seed, 0)), request)?;
-    sampler.run();
-
-    for row in picture::rows(Fashion::SHAPE, sampler.x()) {
-        // Two characters a pixel: they are about half as wide as high.
-        println!("{}", row.map(picture::shade).flat_map(|shade| [shade; 2]).collect::<String>().trim_end());
-    }
+    let mut painter = fashion::Painter::new();
+    painter.start(label, seed);
+    painter.run();
+    painter.picture().rows().for_each(|row| println!("{row}"));
     Ok(())
 }
