@@ -44,6 +44,11 @@ pub enum Command {
     /// Run one network once, on arrays: float32 in, float32 out
     #[command(after_help = ARRAYS)]
     Evaluate(EvaluateArgs),
+    /// Write a firmware project for a board, with a model inside
+    #[command(after_help = SAMPLERS)]
+    New(NewArgs),
+    /// Ask a board over a serial line for a picture
+    View(ViewArgs),
     /// Tell what a model holds: labels, samplers, precisions, networks layer by layer
     Inspect {
         /// A model in the program, or a file
@@ -255,6 +260,60 @@ pub struct ScoreArgs {
     pub output: Option<PathBuf>,
 }
 
+/// What `new` is told.
+#[derive(Args)]
+pub struct NewArgs {
+    /// The folder to make, whose name becomes the program's
+    pub folder: PathBuf,
+    /// The board, such as pico2; an unknown one lists them all
+    #[arg(long)]
+    pub board: String,
+    /// A model in the program, fashion or fashion-fast, or a file
+    #[arg(long, value_name = "NAME|FILE", default_value = "fashion")]
+    pub model: String,
+    /// The numbers to compute in: int8, mixed (int8 with some maps in int16), f16 or f32
+    #[arg(long, default_value = "int8")]
+    pub precision: String,
+    /// The sampler; else the model's first
+    #[arg(long)]
+    pub sampler: Option<String>,
+    /// The class that the program draws; else the model's first
+    #[arg(long)]
+    pub label: Option<String>,
+    /// draw: pictures of one class, the first of seed 0; serve: what `grano view` asks for
+    #[arg(long, default_value = "draw")]
+    pub program: String,
+}
+
+/// What `view` is told.
+#[derive(Args)]
+pub struct ViewArgs {
+    /// The serial port, such as /dev/ttyACM0 or COM3
+    #[arg(long)]
+    pub port: String,
+    /// The port's speed
+    #[arg(long, default_value_t = 115_200)]
+    pub baud: u32,
+    /// The model that the board draws with, for the names of its classes
+    #[arg(long, value_name = "NAME|FILE", default_value = "fashion")]
+    pub model: String,
+    /// The class; else none
+    #[arg(long)]
+    pub label: Option<String>,
+    /// Where the noise begins
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// The weight of classifier-free guidance, 1 for none; else the model's own
+    #[arg(long, allow_negative_numbers = true, value_parser = finite)]
+    pub guidance: Option<f32>,
+    /// Seconds to wait while the board is silent
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub wait: u64,
+    /// Where to write the picture: .png
+    #[arg(short, long, value_name = "FILE", default_value = "view.png", value_parser = png)]
+    pub output: PathBuf,
+}
+
 /// What `evaluate` is told.
 #[derive(Args)]
 pub struct EvaluateArgs {
@@ -317,6 +376,10 @@ fn named(text: &str) -> Result<(String, PathBuf)> {
 
 fn npy(text: &str) -> Result<PathBuf> {
     ending(text, &["npy"])
+}
+
+fn png(text: &str) -> Result<PathBuf> {
+    ending(text, &["png"])
 }
 
 fn png_or_npy(text: &str) -> Result<PathBuf> {

@@ -2,7 +2,8 @@
 //! (`sample`), evaluates a network once (`evaluate`) and tells what a file holds (`inspect`).
 //!
 //! Verbs that draw from something given, `edit`, `inpaint`, `colourise` and `upscale`, read it as a [`photo`] and make a
-//! [`task`] of it; `encode`, `decode` and `interpolate` are in [`latent`], `score` in [`score`].
+//! [`task`] of it; `encode`, `decode` and `interpolate` are in [`latent`], `score` in [`score`]. [`new`] writes a project for a
+//! board, and [`view`] asks one for pictures.
 //!
 //! [`args`] is the command line. [`models`] finds the model and compiles it in process. [`job`] checks what `sample` is
 //! asked for, [`batch`] draws it, one [`picture`] after another on every core, [`output`] writes it, as a [`sheet`] or as
@@ -17,6 +18,7 @@ mod files;
 mod job;
 mod latent;
 mod models;
+mod new;
 mod output;
 mod photo;
 mod picture;
@@ -24,6 +26,7 @@ mod preview;
 mod score;
 mod sheet;
 mod task;
+mod view;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
@@ -84,6 +87,8 @@ fn run(command: Option<Command>) -> Result<String> {
         Some(Command::Interpolate(args)) => draw(&latent::interpolate(args)?),
         Some(Command::Score(args)) => score::run(&args),
         Some(Command::Evaluate(args)) => evaluate::run(&args),
+        Some(Command::New(args)) => new::run(&args),
+        Some(Command::View(args)) => view::run(&args),
         Some(Command::Inspect { model }) => {
             let model = models::open("inspect", &model)?;
             Ok(describe(&model)?)

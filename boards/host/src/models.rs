@@ -49,6 +49,17 @@ pub fn open(flag: &str, name: &str) -> Result<Arc<Model>> {
     }
 }
 
+/// The bytes of a model's file, of one in the program or of a file's.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn bytes(name: &str) -> Result<Vec<u8>> {
+    match SHIPPED.iter().find(|shipped| shipped.name == name) {
+        Some(shipped) => Ok(shipped.bytes.to_vec()),
+        None => std::fs::read(name).with_context(|| format!("--model {name}")),
+    }
+}
+
 /// A model and how to build it.
 pub struct Chosen {
     /// The model.
@@ -86,12 +97,20 @@ impl Chosen {
     /// When there is no such class.
     pub fn label_of(&self, network: &str, name: &str) -> Result<usize> {
         let labels = self.model.header.labels_of(network);
-        if labels.is_empty() {
-            bail!("--label {name}: the model has no labels; leave the flag out");
-        }
-        choose("--label", name, labels, |label| label)?;
-        labels.iter().position(|label| label == name).context("a label that was found")
+        class("--label", name, labels)
     }
+}
+
+/// The place of a class by its name.
+///
+/// # Errors
+/// Names the flag and all that there are.
+pub fn class(flag: &str, name: &str, labels: &[String]) -> Result<usize> {
+    if labels.is_empty() {
+        bail!("{flag} {name}: the model has no labels; leave the flag out");
+    }
+    choose(flag, name, labels, |label| label)?;
+    labels.iter().position(|label| label == name).context("a label that was found")
 }
 
 /// A chip, or a kind of desktop, whose networks run here.
