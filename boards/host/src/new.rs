@@ -98,8 +98,8 @@ pub fn run(args: &NewArgs) -> Result<String> {
     project.check()?;
 
     let files = [
-        ("Cargo.toml", manifest(name, dependencies)?),
-        (".cargo/config.toml", facts.config()?),
+        ("Cargo.toml", manifest(name, &facts, dependencies)?),
+        (".cargo/config.toml", facts.config()),
         (".gitignore", "/target\n".into()),
         ("build.rs", project.build_script()),
         ("src/main.rs", project.main()),
@@ -142,21 +142,21 @@ impl Board {
 
 impl Facts {
     /// `.cargo/config.toml`.
-    fn config(&self) -> Result<String> {
+    fn config(&self) -> String {
         let links = self.link_args.iter().flat_map(|argument| ["-C".into(), format!("link-arg={argument}")]);
         let flags = self.rustflags.iter().cloned().chain(links).collect::<Vec<String>>();
-        Ok(format!(
-            "[build]\ntarget = {}\n\n[target.{}]\nrunner = {}\nrustflags = {}\n",
-            toml::Value::from(&*self.target),
+        // By a condition: cargo finds no table of a target whose name holds a dot, such as thumbv8m.main-none-eabihf.
+        format!(
+            "[build]\ntarget = {}\n\n[target.'cfg(target_os = \"none\")']\nrunner = {}\nrustflags = {}\n",
             toml::Value::from(&*self.target),
             toml::Value::from(&*self.runner),
             toml::Value::from(flags),
-        ))
+        )
     }
 }
 
 /// `Cargo.toml`.
-fn manifest(name: &str, dependencies: &str) -> Result<String> {
+fn manifest(name: &str, facts: &Facts, dependencies: &str) -> Result<String> {
     // Where the repository that this program was built from still is, its crates; else the published ones.
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let source = |folder: &str| -> Result<String> {
@@ -168,6 +168,10 @@ fn manifest(name: &str, dependencies: &str) -> Result<String> {
         Ok(format!("path = {}", toml::Value::from(path.to_string_lossy().as_ref())))
     };
     let (engine, codegen) = (source("engine")?, source("codegen")?);
+    // Cores that cannot swap a word in one instruction do it with interrupts off.
+    let swaps =
+        !["thumbv6m-", "riscv32i-", "riscv32im-", "riscv32imc-"].iter().any(|core| facts.target.starts_with(core));
+    let atomic = if swaps { "" } else { "portable-atomic = { version = \"1\", features = [\"critical-section\"] }\n" };
     Ok(format!(
         r#"[package]
 name = "{name}"
@@ -176,7 +180,7 @@ edition = "2024"
 
 [dependencies]
 grano = {{ {engine}, features = ["static-cell"] }}
-{dependencies}
+{dependencies}{atomic}
 [build-dependencies]
 grano-codegen = {{ {codegen}, default-features = false }}
 

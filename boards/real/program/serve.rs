@@ -3,6 +3,7 @@
 #![no_std]
 #![no_main]
 
+#[allow(dead_code, reason = "programs use what they need of it")]
 mod board;
 mod model {
     include!(concat!(env!("OUT_DIR"), "/model/model.rs"));
