@@ -1,9 +1,34 @@
-//! grano draws with a diffusion model on a chip: no heap, no std, no panics.
+//! grano draws with a diffusion model on a chip: no heap, no std, no panics, and the same bits on every chip.
 //!
-//! The network is static Rust that `grano-codegen` wrote: a type that implements [`Model`]. This crate has what that
-//! code calls, and the loop around it: a [`Painter`] draws a picture of a label and a seed. Below it, a [`Sampler`] takes a
-//! [`Request`], a [`Table`] of steps and [`Noise`]; [`picture`] makes bytes of the result. Programs that run a network of their own, or one without a sampler, use
-//! [`network`] and [`trajectory`].
+//! The network is static Rust that `grano-codegen` wrote in a build script: a type that implements [`Model`]. This crate
+//! has what that code calls, and the loop around it. A [`Painter`] draws a picture of a class and a seed:
+//!
+//! ```
+//! # use grano::{Model, Painter, Progress};
+//! fn draw<M: Model>(painter: &mut Painter<M>, label: M::Label, mut print: impl FnMut(&dyn core::fmt::Display)) {
+//!     painter.start(label, 0);
+//!     while painter.step() != Progress::Done {}
+//!     painter.picture().rows().for_each(|row| print(&row));
+//! }
+//! ```
+//!
+//! Below it, a [`Sampler`] takes a [`Request`], a [`Table`] of steps and [`Noise`], and [`hooks`] for guidance, inverse
+//! problems and scores. Programs that run a network of their own, or one without a sampler, use [`network`] and
+//! [`trajectory`].
+//!
+//! | chips | instructions that its int8 kernels use |
+//! |---|---|
+//! | Cortex-M0, M0+ | ARMv6-M |
+//! | Cortex-M4, M7, M33 | the DSP extension |
+//! | Cortex-M55, M85 | Helium |
+//! | ESP32-C3, ESP32-C6, Hazard3 | RV32IM |
+//! | desktops | AVX2, AVX-512 VNNI, Neon with and without dot products, WebAssembly's simd128 |
+//! | all others | plain Rust |
+//!
+//! | feature | brings |
+//! |---|---|
+//! | `static-cell` | a function `painter` in every generated module, which gives the painter in static memory |
+//! | `embedded-graphics` | `display`: pictures on displays with a driver for `embedded-graphics` |
 //!
 //! The modules, in the order in which a picture comes about; each uses only those above it:
 //!
