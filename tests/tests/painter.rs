@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use grano::blob::checksum;
+use grano::generated::{Blob, Corrupted, check_constants};
 use grano::picture::Picture;
 use grano::serial::{Reply, Requests};
 use grano::{Label as _, Model, Painter, Progress, Table};
@@ -25,6 +27,14 @@ fn a_painter_draws_the_chips_picture() {
     let text: Vec<String> = painter.picture().rows().map(|row| row.to_string()).collect();
     assert_eq!((text.len(), text[0].len()), (28, 56));
     assert!(text.concat().contains("@@"), "the sneaker is bright");
+}
+
+#[test]
+fn other_constants_are_found() {
+    static CONSTANTS: Blob<5> = Blob([1, 2, 3, 4, 5]);
+    let built = checksum(&CONSTANTS.0);
+    assert_eq!(check_constants(&CONSTANTS, built), Ok(()));
+    assert_eq!(check_constants(&CONSTANTS, checksum(&[1, 2, 3, 4, 4])), Err(Corrupted));
 }
 
 #[test]
@@ -105,6 +115,6 @@ fn other_samplers_and_guidance_are_a_request_away() {
     painter.run();
     assert_ne!(painter.picture().crc32(), other);
     assert!(painter.start_with(noisy, Label::Bag, f32::NAN, 5).is_err());
-    let shape = painter.picture().shape();
-    assert_eq!(painter.picture(), Picture::new(shape, painter.sampler().x()));
+    let (shape, values) = (painter.picture().shape(), painter.sampler().x().to_vec());
+    assert_eq!(painter.picture(), Picture::new(shape, &values));
 }

@@ -40,7 +40,14 @@ macro_rules! board {
 }
 
 /// All of them.
-const BOARDS: [Board; 2] = [board!("pico", "memory.x"), board!("pico2", "memory.x")];
+const BOARDS: &[Board] = &[
+    board!("microbit-v2"),
+    board!("nrf52840-dk"),
+    board!("nucleo-f446re"),
+    board!("nucleo-h743zi"),
+    board!("pico", "memory.x"),
+    board!("pico2", "memory.x"),
+];
 
 /// The programs, the default first.
 const PROGRAMS: [(&str, &str); 2] =
@@ -92,7 +99,7 @@ pub fn run(args: &NewArgs) -> Result<String> {
         folder.display()
     );
     ensure!(!folder.exists(), "{} exists; give a folder that does not, or delete it first", folder.display());
-    let board = choose("--board", &args.board, &BOARDS, |board| board.name)?;
+    let board = choose("--board", &args.board, BOARDS, |board| board.name)?;
     let (facts, dependencies) = board.facts()?;
     let project = Project::new(args, &facts)?;
     project.check()?;
@@ -184,15 +191,17 @@ grano = {{ {engine}, features = ["static-cell"] }}
 [build-dependencies]
 grano-codegen = {{ {codegen}, default-features = false }}
 
-# Planning and quantising a model deserve an optimiser.
-[profile.release.build-override]
-opt-level = 3
-
 [profile.release]
 codegen-units = 1
 debug = 2
 lto = "fat"
 panic = "abort"
+
+# In the build script, planning and quantising a model deserve an optimiser.
+[profile.release.package.grano]
+opt-level = 3
+[profile.release.package.grano-codegen]
+opt-level = 3
 
 # A project of its own, wherever it stands.
 [workspace]

@@ -20,6 +20,11 @@ fn main() -> ! {
     let mut board = Board::new();
     loop {
         let Some(painter) = model::painter() else { continue };
+        // Flash that was written in part, or has aged, blinks.
+        while let Err(error) = painter.check() {
+            let _ = writeln!(board, "E {error}");
+            board.toggle_led();
+        }
         let mut requests = Requests::<model::Model>::new();
         let _ = writeln!(board, "send `G SEED [CLASS [GUIDANCE]]`");
         loop {
