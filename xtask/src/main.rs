@@ -8,6 +8,7 @@
 //! | `qemu` | builds a board's firmware and runs it in the emulator |
 //! | `aarch64` | runs the Neon kernels' checks and the host program in the emulator |
 //! | `wasm` | runs the simd128 kernels' checks and a picture in Node |
+//! | `boards` | writes, builds and emulates the firmware of every board of `boards/real` |
 //! | `flash` | builds a board's firmware and runs it on the board |
 //! | `size` | flash and RAM of every firmware |
 //! | `bench mcu` | instructions by layer, flash, RAM and stack of every firmware, compared with the committed figures |
@@ -21,6 +22,8 @@ mod figures;
 mod firmware;
 mod host;
 mod mcu;
+mod python;
+mod real;
 mod setup;
 mod shapes;
 mod shell;
@@ -77,6 +80,12 @@ enum Command {
     Aarch64,
     /// Check the simd128 kernels and draw, in Node
     Wasm,
+    /// Write, build and emulate the firmware of every board of boards/real
+    Boards {
+        /// One board alone, such as pico2
+        #[arg(long)]
+        board: Option<String>,
+    },
     /// Build a board's firmware and run it on the board, with probe-rs
     Flash {
         /// The program, such as nrf52840-dk
@@ -152,6 +161,7 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Aarch64 => elsewhere::aarch64(&bare_metal::set_up()?).map(drop),
         Command::Wasm => elsewhere::wasm(&bare_metal::set_up()?).map(drop),
+        Command::Boards { board } => real::run(&bare_metal::set_up()?, board.as_deref(), &stages::host_crc32("int8")?),
         Command::Flash { board } => flash(&board),
         Command::Size => size(),
         Command::Bench { bench: Bench::Mcu { bless, board } } => mcu::run(board.as_deref(), bless),

@@ -9,7 +9,7 @@ use crate::{
     bare_metal::{self, BareMetal},
     elsewhere,
     firmware::{self, Binary, KERNELS, LABEL, Program, SEED},
-    host, mcu, setup,
+    host, mcu, real, setup,
     shell::cargo,
 };
 
@@ -59,6 +59,7 @@ pub fn run() -> Result<()> {
         stage(&format!("firmware {}", program.name), || check_firmware(program, &bare_metal, &host))?;
     }
     let picture = host_crc32("int8")?;
+    stage("boards", || real::run(&bare_metal, None, &picture))?;
     stage("AArch64 in the emulator", || {
         elsewhere::aarch64(&bare_metal)?.iter().try_for_each(|crc32| same("AArch64", crc32, &picture))
     })?;
@@ -121,7 +122,7 @@ fn host_evaluations() -> Result<Table> {
 }
 
 /// The CRC-32 that the host's network gives for the same request, by the model's own sampler.
-fn host_crc32(precision: &str) -> Result<String> {
+pub fn host_crc32(precision: &str) -> Result<String> {
     let host = cargo().args(["run", "--quiet", "--release", "--package", "grano-host", "--", "sample", "--crc"]);
     let request = ["--precision", precision, "--label", LABEL, "--seed", &SEED.to_string()];
     let text = host.args(request).args(["--count", "1"]).text()?;

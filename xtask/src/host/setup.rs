@@ -1,14 +1,12 @@
 //! What is measured: grano's programs, the Rust peers, the Python peers and the network in their formats.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::{
     apt::apt,
+    python,
     setup::cache,
     shell::{Shell, cargo, root},
 };
@@ -53,7 +51,11 @@ pub fn set_up() -> Result<Bench> {
     let bench = Bench {
         grano: release.join("grano-bench"),
         peers: folder().join("target/peers/release/grano-bench-peers"),
-        python: python()?,
+        python: python::environment(
+            &cache()?.join("bench-python"),
+            &folder().join("python/requirements.txt"),
+            "PyTorch, ONNX Runtime and LiteRT (6 GB)",
+        )?,
         networks: cache()?.join("bench"),
         program: root().join("target/release/grano"),
         embedded: release.join("grano-bench-embedded"),
@@ -66,23 +68,6 @@ pub fn set_up() -> Result<Bench> {
         .folder(folder().join("python"))
         .run()?;
     Ok(bench)
-}
-
-/// The interpreter of an environment that holds exactly what the requirements say.
-fn python() -> Result<PathBuf> {
-    let environment = cache()?.join("bench-python");
-    let wanted = folder().join("python/requirements.txt");
-    let (python, installed) = (environment.join("bin/python"), environment.join("requirements.txt"));
-    let requirements = fs::read_to_string(&wanted)?;
-    if fs::read_to_string(&installed).is_ok_and(|installed| installed == requirements) {
-        return Ok(python);
-    }
-    println!("setup: installs PyTorch, ONNX Runtime and LiteRT in {} (6 GB)", environment.display());
-    let path = |path: &Path| path.display().to_string();
-    Shell::new("python3").args(["-m", "venv", "--clear", &path(&environment)]).run()?;
-    Shell::new(path(&python)).args(["-m", "pip", "install", "--requirement", &path(&wanted)]).run()?;
-    fs::write(installed, requirements)?;
-    Ok(python)
 }
 
 /// The processor and the compiler, in a line each.
