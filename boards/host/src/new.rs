@@ -41,12 +41,16 @@ macro_rules! board {
 
 /// All of them.
 const BOARDS: &[Board] = &[
+    board!("esp32c3"),
+    board!("esp32c6"),
     board!("microbit-v2"),
     board!("nrf52840-dk"),
     board!("nucleo-f446re"),
     board!("nucleo-h743zi"),
     board!("pico", "memory.x"),
     board!("pico2", "memory.x"),
+    board!("pico2-riscv", "memory.x"),
+    board!("qemu-m4f", "memory.x"),
 ];
 
 /// The programs, the default first.
