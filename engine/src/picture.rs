@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Write};
 
-use crc::{CRC_32_ISO_HDLC, Crc, Digest, NoTable};
+use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 
 use crate::shape::Shape;
 
@@ -35,7 +35,13 @@ impl<'a> Picture<'a> {
     /// Of a map `[height][width][channels]`, about −1 to 1. Rows that `values` is too short for are left out.
     #[must_use]
     pub const fn new(shape: Shape, values: &'a [f32]) -> Self {
-        Self { shape, values }
+        let row_len = shape.width * shape.channels;
+        let rows = if row_len == 0 { 0 } else { values.len() / row_len };
+        let rows = if rows < shape.height { rows } else { shape.height };
+        match values.split_at_checked(rows * row_len) {
+            Some((values, _)) => Self { shape, values },
+            None => Self { shape, values: &[] },
+        }
     }
 
     /// Height, width and channels.
@@ -46,24 +52,22 @@ impl<'a> Picture<'a> {
 
     /// The rows from the top.
     pub fn rows(self) -> impl ExactSizeIterator<Item = Row<'a>> {
-        let Shape { height, width, channels } = self.shape;
-        let rows = self.values.chunks_exact((width * channels).max(1)).take(height);
+        let Shape { width, channels, .. } = self.shape;
+        let rows = self.values.chunks_exact((width * channels).max(1));
         rows.map(move |values| Row { values, channels: channels.max(1) })
     }
 
     /// All bytes, `[height][width][channels]`, 0 to 255.
-    pub fn bytes(self) -> impl Iterator<Item = u8> {
-        self.rows().flat_map(Row::bytes)
+    pub fn bytes(self) -> impl ExactSizeIterator<Item = u8> {
+        self.values.iter().map(|value| to_u8(*value))
     }
 
     /// The CRC-32 (IEEE) of [`Self::bytes`]: the same on every chip and desktop that draws the same picture.
     #[must_use]
     pub fn crc32(self) -> u32 {
-        let add = |mut digest: Digest<'static, u32, NoTable>, byte| {
-            digest.update(&[byte]);
-            digest
-        };
-        self.bytes().fold(CRC_32.digest(), add).finalize()
+        let mut digest = CRC_32.digest();
+        self.bytes().for_each(|byte| digest.update(&[byte]));
+        digest.finalize()
     }
 
     /// The pixel in row `y` and column `x`; black outside.
@@ -99,9 +103,11 @@ impl<'a> Row<'a> {
 
     /// The pixels from the left.
     pub fn pixels(self) -> impl ExactSizeIterator<Item = Pixel> {
-        self.values.chunks_exact(self.channels).map(|pixel| match pixel.first_chunk() {
-            Some(rgb) => Pixel { rgb: rgb.map(to_u8) },
-            None => Pixel { rgb: [pixel.first().copied().map_or(0, to_u8); 3] },
+        self.values.chunks_exact(self.channels.max(1)).map(|pixel| {
+            let step = usize::from(pixel.len() >= 3);
+            Pixel {
+                rgb: core::array::from_fn(|component| pixel.get(component * step).map_or(0, |value| to_u8(*value))),
+            }
         })
     }
 }
@@ -123,11 +129,11 @@ pub struct Pixel {
 }
 
 impl Pixel {
-    /// The brightness, 0 to 255: 0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601), rounded.
+    /// The brightness, 0 to 255: 0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601), with factors of 8 bits.
     #[must_use]
     pub fn grey(self) -> u8 {
         let [r, g, b] = self.rgb.map(u32::from);
-        ((299 * r + 587 * g + 114 * b + 500) / 1000) as u8
+        ((77 * r + 150 * g + 29 * b + 128) >> 8) as u8
     }
 
     /// As most displays take it: 5 bits of red, 6 of green, 5 of blue, red in the highest.
@@ -193,7 +199,7 @@ mod tests {
         let pixel = |rgb| Pixel { rgb };
         assert_eq!([[255; 3], [0; 3], [255, 0, 0]].map(|rgb| pixel(rgb).rgb565()), [0xffff, 0, 0xf800]);
         assert_eq!([[0, 255, 0], [0, 0, 255], [8, 4, 8]].map(|rgb| pixel(rgb).rgb565()), [0x07e0, 0x001f, 0x0821]);
-        assert_eq!([[255; 3], [255, 0, 0], [0, 255, 0], [0, 0, 255]].map(|rgb| pixel(rgb).grey()), [255, 76, 150, 29]);
+        assert_eq!([[255; 3], [255, 0, 0], [0, 255, 0], [0, 0, 255]].map(|rgb| pixel(rgb).grey()), [255, 77, 149, 29]);
         assert!((0..=255).all(|grey| pixel([grey; 3]).grey() == grey));
         let colours = Picture::new(Shape { height: 1, width: 2, channels: 3 }, &[1.0, -1.0, -1.0, -1.0, -1.0, 1.0]);
         assert_eq!([0, 1, 2].map(|x| colours.pixel(x, 0).rgb), [[255, 0, 0], [0, 0, 255], [0; 3]]);

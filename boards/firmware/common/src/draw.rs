@@ -30,7 +30,7 @@ pub fn draw<B: Board, M: Model>(board: &mut B, sampler: &mut BoardSampler<M>, jo
     let table = Table::<M>::default();
     let request = Request { label: class, guidance: M::GUIDANCE };
     if sampler.start(table, Gaussian(Philox::new(seed, 0)), request).is_err() {
-        print(board, format_args!("the sampler refuses the request"));
+        print(board, format_args!("the sampler refuses"));
         return Err(Failed);
     }
     let (mut layers, mut total) = (0, 0);

@@ -36,15 +36,18 @@ pub fn print_line(text: &str) {
 }
 
 /// What stands after the program's name on the emulator's command line; nothing when it is too long for `buffer`.
-fn request(buffer: &mut [u8; COMMAND_LINE_BYTES]) -> &str {
+fn request(buffer: &mut [u8; COMMAND_LINE_BYTES]) -> &[u8] {
     let len = buffer.len();
     let mut block = [ParamRegW::buf(buffer), ParamRegW::usize(len)];
     // SAFETY: SYS_GET_CMDLINE takes a block of a buffer and its length and writes no more than that, which the
     // two words above say and the borrow allows.
     let status = unsafe { syscall(OperationNumber::SYS_GET_CMDLINE, ParamRegW::block(&mut block)) };
     let line = CStr::from_bytes_until_nul(buffer).ok().filter(|_| status.usize() == 0);
-    let line = line.and_then(|line| line.to_str().ok()).unwrap_or_default();
-    line.split_once(' ').map_or("", |(_, request)| request.trim_ascii())
+    line.and_then(|line| line.to_bytes().splitn(2, is_blank).nth(1)).unwrap_or_default()
+}
+
+fn is_blank(byte: &u8) -> bool {
+    *byte == b' '
 }
 
 /// Draws what the command line asks for, `PROGRAM LABEL SEED`, or `PROGRAM SEED` of a model without labels; or evaluates
@@ -54,15 +57,16 @@ fn request(buffer: &mut [u8; COMMAND_LINE_BYTES]) -> &str {
 pub fn run<B: Board, M: Model>(board: &mut B, sampler: Option<&mut BoardSampler<M>>) -> ! {
     let mut command_line = [0; COMMAND_LINE_BYTES];
     let request = request(&mut command_line);
-    let (label, seed) = request.rsplit_once(' ').unwrap_or(("", request));
+    let mut words = request.rsplitn(2, is_blank).map(|word| str::from_utf8(word).unwrap_or_default());
+    let (seed, label) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let done = match (sampler, seed.parse()) {
         (Some(sampler), _) if request.is_empty() => {
             evaluate(board, sampler);
             Ok(())
         }
-        (Some(sampler), Ok(seed)) => draw(board, sampler, Job { label: label.trim_ascii(), seed }),
+        (Some(sampler), Ok(seed)) => draw(board, sampler, Job { label, seed }),
         _ => {
-            print_line("usage: PROGRAM [[LABEL] SEED]; the seed is a whole number");
+            print_line("usage: PROGRAM [[LABEL] SEED]");
             Err(Failed)
         }
     };
