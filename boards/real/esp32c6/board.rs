@@ -48,7 +48,7 @@ impl Board {
         Instant::now().duration_since_epoch().as_micros()
     }
 
-    /// A number from the chip's random number generator.
+    /// A number from the chip's random number generator, which is a pseudo-random one while the radio is off.
     pub fn random(&mut self) -> u64 {
         let rng = Rng::new();
         u64::from(rng.random()) << 32 | u64::from(rng.random())
