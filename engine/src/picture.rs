@@ -36,8 +36,11 @@ impl<'a> Picture<'a> {
     #[must_use]
     pub const fn new(shape: Shape, values: &'a [f32]) -> Self {
         let row_len = shape.width * shape.channels;
-        let rows = if row_len == 0 { 0 } else { values.len() / row_len };
-        let rows = if rows < shape.height { rows } else { shape.height };
+        let rows = match values.len().checked_div(row_len) {
+            Some(rows) if rows < shape.height => rows,
+            Some(_) => shape.height,
+            None => 0,
+        };
         match values.split_at_checked(rows * row_len) {
             Some((values, _)) => Self { shape, values },
             None => Self { shape, values: &[] },

@@ -85,6 +85,9 @@ enum Command {
         /// One board alone, such as pico2
         #[arg(long)]
         board: Option<String>,
+        /// Take the newest versions of dependencies, and keep those as the board's
+        #[arg(long)]
+        update: bool,
     },
     /// Build a board's firmware and run it on the board, with probe-rs
     Flash {
@@ -161,7 +164,9 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Aarch64 => elsewhere::aarch64(&bare_metal::set_up()?).map(drop),
         Command::Wasm => elsewhere::wasm(&bare_metal::set_up()?).map(drop),
-        Command::Boards { board } => real::run(&bare_metal::set_up()?, board.as_deref(), &stages::host_crc32("int8")?),
+        Command::Boards { board, update } => {
+            real::run(&bare_metal::set_up()?, board.as_deref(), update, &stages::host_crc32("int8")?)
+        }
         Command::Flash { board } => flash(&board),
         Command::Size => size(),
         Command::Bench { bench: Bench::Mcu { bless, board } } => mcu::run(board.as_deref(), bless),

@@ -26,7 +26,7 @@ struct Facts {
     target: String,
     flash_bytes: u64,
     ram_bytes: u64,
-    runner: String,
+    runner: toml::Value,
 }
 
 /// How the runner of an emulated board begins.
@@ -44,15 +44,16 @@ fn folder() -> PathBuf {
     root().join("target/boards")
 }
 
-/// Checks every board, or one. `picture` is the CRC-32 of the picture that the host draws.
-pub fn run(bare_metal: &BareMetal, only: Option<&str>, picture: &str) -> Result<()> {
+/// Checks every board, or one. With `update`, the versions of dependencies are the newest, and become the board's.
+/// `picture` is the CRC-32 of the picture that the host draws.
+pub fn run(bare_metal: &BareMetal, only: Option<&str>, update: bool, picture: &str) -> Result<()> {
     let names: Vec<_> = names()?.into_iter().filter(|name| only.is_none_or(|only| only == name)).collect();
     ensure!(!names.is_empty(), "no board `{}`: the boards are the folders of boards/real", only.unwrap_or_default());
     let emulator = Emulator::set_up()?;
     let columns = ["flash", "of", "statics", "of"].map(|column| format!("{column:>9}")).join(" ");
     let mut lines = vec![format!("{:16} {columns} {:>5}  picture", "board", "s")];
     for name in names {
-        lines.push(check(bare_metal, &emulator, &name, picture).with_context(|| format!("board `{name}`"))?);
+        lines.push(check(bare_metal, &emulator, &name, update, picture).with_context(|| format!("board `{name}`"))?);
     }
     println!("\n{}", lines.join("\n"));
     Ok(())
@@ -73,17 +74,17 @@ fn names() -> Result<Vec<String>> {
 
 /// Writes a board's project, builds it, holds it to the board's memory and to the host's picture, and gives its line of
 /// the table.
-fn check(bare_metal: &BareMetal, emulator: &Emulator, name: &str, picture: &str) -> Result<String> {
+fn check(bare_metal: &BareMetal, emulator: &Emulator, name: &str, update: bool, picture: &str) -> Result<String> {
     let start = Instant::now();
     let facts: Facts = toml::from_str(&fs::read_to_string(boards().join(name).join("board.toml"))?)?;
-    let elf = build(bare_metal, name, &facts.target)?;
+    let elf = build(bare_metal, name, update, &facts.target)?;
     let size = firmware::size(&elf)?;
     let Facts { flash_bytes, ram_bytes, .. } = facts;
     ensure!(size.flash <= flash_bytes, "{} bytes of flash, the board has {flash_bytes}", size.flash);
     ensure!(size.ram <= ram_bytes, "{} bytes of static RAM, the board has {ram_bytes}", size.ram);
-    let crc32 = match facts.runner.strip_prefix(QEMU) {
-        Some(_) => Some(in_qemu(&facts.runner, &elf)?),
-        None => emulator.crc32(name, &elf)?,
+    let crc32 = match facts.runner.as_str() {
+        Some(runner) if runner.starts_with(QEMU) => Some(in_qemu(runner, &elf)?),
+        _ => emulator.crc32(name, &elf)?,
     };
     if let Some(crc32) = &crc32 {
         ensure!(crc32 == picture, "the picture's CRC-32 is {crc32}, the host's {picture}");
@@ -93,7 +94,7 @@ fn check(bare_metal: &BareMetal, emulator: &Emulator, name: &str, picture: &str)
 }
 
 /// The program that `grano new` writes for a board.
-fn build(bare_metal: &BareMetal, name: &str, target: &str) -> Result<PathBuf> {
+fn build(bare_metal: &BareMetal, name: &str, update: bool, target: &str) -> Result<PathBuf> {
     // The program's name has no dots.
     let program = name.replace('.', "-");
     let project = folder().join(&program);
@@ -105,8 +106,14 @@ fn build(bare_metal: &BareMetal, name: &str, target: &str) -> Result<PathBuf> {
     let paths = [&project, &model].map(|path| path.display().to_string());
     grano.args([&paths[0], "--board", name, "--model", &paths[1], "--label", LABEL]).run()?;
     let shared = folder().join("target");
-    let cargo = bare_metal.cargo("build", target, &[]).folder(project).args(["--release"]);
-    cargo.env("CARGO_TARGET_DIR", shared.display().to_string()).run()?;
+    if update {
+        cargo().args(["update"]).folder(project.clone()).run()?;
+    }
+    let build = bare_metal.cargo("build", target, &[]).folder(project.clone()).args(["--release"]);
+    build.env("CARGO_TARGET_DIR", shared.display().to_string()).run()?;
+    if update {
+        fs::copy(project.join("Cargo.lock"), boards().join(name).join("Cargo.lock"))?;
+    }
     Ok(shared.join(target).join("release").join(program))
 }
 

@@ -59,7 +59,7 @@ pub fn run() -> Result<()> {
         stage(&format!("firmware {}", program.name), || check_firmware(program, &bare_metal, &host))?;
     }
     let picture = host_crc32("int8")?;
-    stage("boards", || real::run(&bare_metal, None, &picture))?;
+    stage("boards", || real::run(&bare_metal, None, false, &picture))?;
     stage("AArch64 in the emulator", || {
         elsewhere::aarch64(&bare_metal)?.iter().try_for_each(|crc32| same("AArch64", crc32, &picture))
     })?;

@@ -1,7 +1,8 @@
 //! `grano new`: a firmware project for a board, with a model inside.
 //!
-//! A board is a folder of `boards/real`: `board.toml` with its facts, `board.rs` with what the program needs of it, and
-//! `memory.x` where its crates bring none. `boards/real/program` is what all boards' projects share.
+//! A board is a folder of `boards/real`: `board.toml` with its facts, `board.rs` with what the program needs of it,
+//! `Cargo.lock` with versions that are known to build, and `memory.x` where its crates bring none. `boards/real/program` is
+//! what all boards' projects share.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,8 @@ struct Board {
     facts: &'static str,
     module: &'static str,
     memory: Option<&'static str>,
+    /// Versions that are known to build.
+    lock: &'static str,
 }
 
 macro_rules! board {
@@ -30,6 +33,7 @@ macro_rules! board {
             name: $name,
             facts: include_str!(concat!("../../real/", $name, "/board.toml")),
             module: include_str!(concat!("../../real/", $name, "/board.rs")),
+            lock: include_str!(concat!("../../real/", $name, "/Cargo.lock")),
             memory: board!(@memory $name $(, $memory)?),
         }
     };
@@ -41,6 +45,7 @@ macro_rules! board {
 
 /// All of them.
 const BOARDS: &[Board] = &[
+    board!("b-l475e-iot01a"),
     board!("esp32c3"),
     board!("esp32c6"),
     board!("microbit-v2"),
@@ -51,6 +56,7 @@ const BOARDS: &[Board] = &[
     board!("pico2", "memory.x"),
     board!("pico2-riscv", "memory.x"),
     board!("qemu-m4f", "memory.x"),
+    board!("teensy-4.1"),
 ];
 
 /// The programs, the default first.
@@ -59,7 +65,7 @@ const PROGRAMS: [(&str, &str); 2] =
 const BUILD: &str = include_str!("../../real/program/build.rs");
 
 /// Flash that is left for code.
-const CODE_BYTES: usize = 96 << 10;
+const CODE_BYTES: usize = 128 << 10;
 /// RAM that is left for the stack and what the board's crates keep.
 const STACK_BYTES: usize = 16 << 10;
 
@@ -83,8 +89,8 @@ struct Facts {
     ram_bytes: usize,
     /// Where text comes out.
     console: String,
-    /// What `cargo run` calls.
-    runner: String,
+    /// What `cargo run` calls: words in one string, or a string each.
+    runner: toml::Value,
     /// How to get the runner.
     install: String,
 }
@@ -110,6 +116,7 @@ pub fn run(args: &NewArgs) -> Result<String> {
 
     let files = [
         ("Cargo.toml", manifest(name, &facts, dependencies)?),
+        ("Cargo.lock", board.lock.into()),
         (".cargo/config.toml", facts.config()),
         (".gitignore", "/target\n".into()),
         ("build.rs", project.build_script()),
@@ -160,7 +167,7 @@ impl Facts {
         format!(
             "[build]\ntarget = {}\n\n[target.'cfg(target_os = \"none\")']\nrunner = {}\nrustflags = {}\n",
             toml::Value::from(&*self.target),
-            toml::Value::from(&*self.runner),
+            self.runner,
             toml::Value::from(flags),
         )
     }
@@ -180,8 +187,9 @@ fn manifest(name: &str, facts: &Facts, dependencies: &str) -> Result<String> {
     };
     let (engine, codegen) = (source("engine")?, source("codegen")?);
     // Cores that cannot swap a word in one instruction do it with interrupts off.
-    let swaps =
-        !["thumbv6m-", "riscv32i-", "riscv32im-", "riscv32imc-"].iter().any(|core| facts.target.starts_with(core));
+    let cores = ["thumbv6m-", "riscv32i-", "riscv32im-", "riscv32imc-"];
+    // esp-hal chooses another way for portable-atomic, and there can be but one.
+    let swaps = dependencies.contains("esp-hal") || !cores.iter().any(|core| facts.target.starts_with(core));
     let atomic = if swaps { "" } else { "portable-atomic = { version = \"1\", features = [\"critical-section\"] }\n" };
     Ok(format!(
         r#"[package]
@@ -298,7 +306,7 @@ impl<'a> Project<'a> {
 
     /// What the model takes of the board, and how to go on.
     fn summary(&self, folder: &Path) -> String {
-        let Facts { name, processor, console, runner, install, flash_bytes, ram_bytes, hertz, .. } = self.facts;
+        let Facts { name, processor, console, install, flash_bytes, ram_bytes, hertz, .. } = self.facts;
         let Resources { flash_bytes: flash, ram_bytes: ram, networks, .. } = &self.resources;
         let instructions = networks.first().and_then(|network| network.instructions);
         let time = instructions.map_or(String::from("unknown in floating point"), |instructions| {
@@ -319,7 +327,7 @@ impl<'a> Project<'a> {
   a picture  {time}
 Wrote {}. Go on:
   rustup target add {}
-  cd {} && cargo run --release     # builds, writes to the board, runs: `{runner}`
+  cd {} && cargo run --release     # builds, writes to the board, runs
 `cargo run` needs {install}. Console: {console}.
 ",
             self.model,
