@@ -25,7 +25,7 @@ def l475(machine):
     chip(machine, flash=1024, ram={0x2000_0000: 96, 0x1000_0000: 32})
     rcc, random = 0x4002_1000, 0x5006_0800
     machine.registers[rcc] = 1
-    machine.follow(rcc, mask=0x0101_0001, shift=1, also=(0x100, 2))
+    machine.follow(rcc, mask=0x1501_0001, shift=1, also=(0x100, 2))
     machine.follow(rcc + 8, mask=3, shift=2)
     machine.follow(rcc + 0x94, mask=1, shift=1)
     machine.ready(random + 4, ones=1)
