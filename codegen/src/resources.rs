@@ -78,11 +78,11 @@ impl Resources {
         4 * len * maps
     }
 
-    /// That budgets are kept.
+    /// That budgets, in bytes, are kept by a build called `name`.
     ///
     /// # Errors
     /// Names the budget that is not, by how much, and what helps.
-    pub(crate) fn check(&self, name: &str, flash_budget: usize, ram_budget: usize) -> Result<()> {
+    pub fn check(&self, name: &str, flash_budget: usize, ram_budget: usize) -> Result<()> {
         let Self { flash_bytes, ram_bytes, arena_bytes, maps_bytes, .. } = self;
         if *flash_bytes > flash_budget {
             return Err(Error::Model(format!(

@@ -6,57 +6,48 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use grano_codegen::emit::label_names;
-use grano_codegen::{Build, Precision, Resources, Target, one_line};
+use grano_codegen::model::DENOISER;
+use grano_codegen::{Resources, Target, one_line};
 use serde::Deserialize;
 
-use crate::args::NewArgs;
-use crate::models::{self, choose};
+use crate::args::{ModelArgs, NewArgs};
+use crate::models::{self, Chosen, choose};
 
 /// A folder of `boards/real`.
 struct Board {
     /// By which users choose it: the folder.
     name: &'static str,
-    facts: &'static str,
-    module: &'static str,
-    memory: Option<&'static str>,
-    /// Versions that are known to build.
-    lock: &'static str,
+    /// Names and texts.
+    files: &'static [(&'static str, &'static str)],
 }
 
+/// A board with the files that it has beside `board.toml` and `Cargo.lock`.
 macro_rules! board {
-    ($name:literal $(, $memory:literal)?) => {
-        Board {
-            name: $name,
-            facts: include_str!(concat!("../../real/", $name, "/board.toml")),
-            module: include_str!(concat!("../../real/", $name, "/board.rs")),
-            lock: include_str!(concat!("../../real/", $name, "/Cargo.lock")),
-            memory: board!(@memory $name $(, $memory)?),
-        }
+    ($name:literal $(, $file:literal)*) => {
+        Board { name: $name, files: board!(@files $name, "board.toml", "Cargo.lock" $(, $file)*) }
     };
-    (@memory $name:literal) => { None };
-    (@memory $name:literal, $memory:literal) => {
-        Some(include_str!(concat!("../../real/", $name, "/", $memory)))
+    (@files $name:literal $(, $file:literal)*) => {
+        &[$(($file, include_str!(concat!("../../real/", $name, "/", $file)))),*]
     };
 }
 
 /// All of them.
 const BOARDS: &[Board] = &[
-    board!("b-l475e-iot01a"),
-    board!("esp32c3"),
+    board!("b-l475e-iot01a", "board.rs"),
+    board!("esp32c3", "board.rs"),
     board!("esp32c6"),
-    board!("microbit-v2"),
-    board!("nrf52840-dk"),
-    board!("nucleo-f446re"),
-    board!("nucleo-h743zi"),
-    board!("pico", "memory.x"),
-    board!("pico2", "memory.x"),
+    board!("microbit-v2", "board.rs"),
+    board!("nrf52840-dk", "board.rs"),
+    board!("nucleo-f446re", "board.rs"),
+    board!("nucleo-h743zi", "board.rs"),
+    board!("pico", "board.rs", "memory.x"),
+    board!("pico2", "board.rs", "memory.x"),
     board!("pico2-riscv", "memory.x"),
-    board!("qemu-m4f", "memory.x"),
-    board!("teensy-4.1"),
+    board!("qemu-m4f", "board.rs", "memory.x"),
+    board!("teensy-4.1", "board.rs"),
 ];
 
 /// The programs, the default first.
@@ -93,6 +84,11 @@ struct Facts {
     runner: toml::Value,
     /// How to get the runner.
     install: String,
+    /// The board whose `board.rs` this one takes, if it has none of its own.
+    module: Option<String>,
+    /// What stands in place of what in there.
+    #[serde(default)]
+    replace: Vec<[String; 2]>,
 }
 
 /// Writes the project, and says what the model takes of the board.
@@ -112,18 +108,18 @@ pub fn run(args: &NewArgs) -> Result<String> {
     let board = choose("--board", &args.board, BOARDS, |board| board.name)?;
     let (facts, dependencies) = board.facts()?;
     let project = Project::new(args, &facts)?;
-    project.check()?;
 
+    let summary = project.summary()?;
     let files = [
         ("Cargo.toml", manifest(name, &facts, dependencies)?),
-        ("Cargo.lock", board.lock.into()),
+        ("Cargo.lock", board.file("Cargo.lock")?.into()),
         (".cargo/config.toml", facts.config()),
         (".gitignore", "/target\n".into()),
-        ("build.rs", project.build_script()),
+        ("build.rs", project.build_script()?),
         ("src/main.rs", project.main()),
-        ("src/board.rs", board.module.into()),
+        ("src/board.rs", board.module(&facts)?),
     ];
-    let files = files.into_iter().chain(board.memory.map(|memory| ("memory.x", memory.into())));
+    let files = files.into_iter().chain(board.file("memory.x").ok().map(|memory| ("memory.x", memory.into())));
     // Complete, or not there.
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let cannot = || format!("cannot write {}", folder.display());
@@ -133,14 +129,14 @@ pub fn run(args: &NewArgs) -> Result<String> {
         fs::create_dir_all(path.parent().unwrap_or(partial.path())).with_context(cannot)?;
         fs::write(path, text).with_context(cannot)?;
     }
-    fs::write(partial.path().join("model.safetensors"), &project.bytes).with_context(cannot)?;
+    fs::write(partial.path().join("model.safetensors"), models::bytes(&args.model)?).with_context(cannot)?;
     let partial = partial.keep();
     if let Err(error) = set_permissions(&partial).and_then(|()| fs::rename(&partial, folder)) {
         // Nothing is left behind; that it could not be deleted either is not the first thing to say.
         let _ = fs::remove_dir_all(&partial);
         return Err(error).with_context(cannot);
     }
-    Ok(project.summary(folder))
+    Ok(summary)
 }
 
 /// A temporary folder is its owner's alone; a project is as readable as other folders.
@@ -153,8 +149,25 @@ fn set_permissions(folder: &Path) -> std::io::Result<()> {
 impl Board {
     /// The facts, and the dependencies as they are written.
     fn facts(&self) -> Result<(Facts, &'static str)> {
-        let (facts, dependencies) = self.facts.split_once("[dependencies]\n").context("board.toml has dependencies")?;
-        Ok((toml::from_str(facts).with_context(|| format!("boards/real/{}/board.toml", self.name))?, dependencies))
+        let path = || format!("boards/real/{}/board.toml", self.name);
+        let (facts, dependencies) = self.file("board.toml")?.split_once("[dependencies]\n").with_context(path)?;
+        Ok((toml::from_str(facts).with_context(path)?, dependencies))
+    }
+
+    /// The text of a file.
+    fn file(&self, name: &str) -> Result<&'static str> {
+        let found = self.files.iter().find(|(file, _)| *file == name);
+        found.map(|(_, text)| *text).with_context(|| format!("boards/real/{} has no {name}", self.name))
+    }
+
+    /// `board.rs`, its own or another board's.
+    fn module(&self, facts: &Facts) -> Result<String> {
+        let board =
+            facts.module.as_ref().map_or(Ok(self), |name| choose("module", name, BOARDS, |board| board.name))?;
+        facts.replace.iter().try_fold(board.file("board.rs")?.to_owned(), |text, [from, to]| {
+            ensure!(text.contains(from), "boards/real/{}/board.toml: `{from}` is not in its module", self.name);
+            Ok(text.replace(from, to))
+        })
     }
 }
 
@@ -223,118 +236,91 @@ opt-level = 3
 
 /// A model on a board.
 struct Project<'a> {
+    args: &'a NewArgs,
     facts: &'a Facts,
-    /// The model file.
-    bytes: Vec<u8>,
-    model: String,
+    chosen: Chosen,
+    /// Most bytes of constants and of a sampler's memory.
+    budgets: [usize; 2],
+    resources: Resources,
     /// `main.rs`.
     program: &'static str,
-    precision: Precision,
-    sampler: Option<&'a str>,
-    target: Target,
-    build: Build,
-    resources: Resources,
-    /// A picture's evaluations of the network.
-    evaluations: usize,
-    sampler_name: String,
     /// The class's name in code.
     label: Option<String>,
 }
 
 impl<'a> Project<'a> {
+    /// Of a model that fits the board.
     fn new(args: &'a NewArgs, facts: &'a Facts) -> Result<Self> {
-        let model = models::open("--model", &args.model)?;
-        let precision = *choose("--precision", &args.precision, &Precision::of(&model), |precision| precision.name())?;
-        let target: Target = facts.chip.parse()?;
-        let (flash, ram) = (facts.flash_bytes.saturating_sub(CODE_BYTES), facts.ram_bytes.saturating_sub(STACK_BYTES));
-        let build = Build::of(Arc::clone(&model)).precision(precision).target(target);
-        let build = build.samplers(args.sampler.iter()).flash_budget(flash).ram_budget(ram);
-        let header = &model.header;
-        let labels = &header.data.labels;
-        let class = args.label.as_ref().map_or(Ok(0), |name| models::class("--label", name, labels))?;
-        let name = args.sampler.as_ref().unwrap_or(&header.defaults.sampler);
-        let guided = header.defaults.guidance != 1.0 && !labels.is_empty();
-        Ok(Self {
-            facts,
-            bytes: models::bytes(&args.model)?,
-            model: args.model.clone(),
-            program: choose("--program", &args.program, &PROGRAMS, |(name, _)| name)?.1,
-            precision,
-            sampler: args.sampler.as_deref(),
-            target,
-            resources: build.measure()?,
-            build,
-            evaluations: header.sampler(name)?.evaluations() * if guided { 2 } else { 1 },
-            sampler_name: name.clone(),
-            label: label_names(labels).get(class).map(ToString::to_string),
-        })
-    }
-
-    /// That the model fits the board.
-    fn check(&self) -> Result<()> {
-        let Facts { name, flash_bytes, ram_bytes, .. } = self.facts;
-        let fits = self.build.generate("model").map(drop);
-        fits.with_context(|| {
+        let NewArgs { model, precision, sampler, .. } = args;
+        let target = Some(facts.chip.clone());
+        let chosen = Chosen::new(&ModelArgs { model: model.clone(), precision: precision.clone(), target })?;
+        ensure!(chosen.model.denoiser().is_ok(), "--model {model}: it has no network `{DENOISER}`, which draws");
+        let (_, program) = choose("--program", &args.program, &PROGRAMS, |(name, _)| name)?;
+        let labels = &chosen.model.header.data.labels;
+        let class = args.label.as_ref().map_or(Ok(0), |name| chosen.label(name))?;
+        let label = label_names(labels).get(class).map(ToString::to_string);
+        let Facts { name, flash_bytes, ram_bytes, .. } = facts;
+        let budgets = [flash_bytes.saturating_sub(CODE_BYTES), ram_bytes.saturating_sub(STACK_BYTES)];
+        let build = chosen.build.clone().samplers(sampler).flash_budget(budgets[0]).ram_budget(budgets[1]);
+        let resources = build.measure()?;
+        resources.check("model", budgets[0], budgets[1]).with_context(|| {
             format!(
-                "--model {}: it does not fit the {name}, which has {flash_bytes} bytes of flash, {CODE_BYTES} of them for code, and {ram_bytes} bytes of RAM, {STACK_BYTES} of them for the stack",
-                self.model
+                "--model {model}: it does not fit the {name}, which has {flash_bytes} bytes of flash, {CODE_BYTES} of them for code, and {ram_bytes} bytes of RAM, {STACK_BYTES} of them for the stack"
             )
-        })
+        })?;
+        Ok(Self { args, facts, chosen, budgets, resources, program, label })
     }
 
-    fn build_script(&self) -> String {
-        let Facts { flash_bytes, ram_bytes, .. } = self.facts;
-        let sampler = self.sampler.map_or(String::new(), |name| format!(".samplers([{name:?}])"));
-        let numbers = [flash_bytes - CODE_BYTES, ram_bytes - STACK_BYTES].map(|bytes| bytes.to_string());
-        fill(
+    fn build_script(&self) -> Result<String> {
+        let target: Target = self.facts.chip.parse()?;
+        let sampler = self.args.sampler.as_ref().map_or(String::new(), |name| format!(".samplers([{name:?}])"));
+        let [flash, ram] = self.budgets.map(|bytes| bytes.to_string());
+        Ok(fill(
             BUILD,
             &[
-                ("{target}", &format!("{:?}", self.target)),
-                ("{precision}", &format!("{:?}", self.precision)),
+                ("{target}", &format!("{target:?}")),
+                ("{precision}", &format!("{:?}", self.chosen.precision)),
                 ("{sampler}", &sampler),
-                ("{flash}", &numbers[0]),
-                ("{ram}", &numbers[1]),
+                ("{flash}", &flash),
+                ("{ram}", &ram),
             ],
-        )
+        ))
     }
 
     fn main(&self) -> String {
         let label = self.label.as_ref().map_or("None".into(), |label| format!("model::Label::{label}"));
-        let model = Path::new(&self.model).file_name().unwrap_or_default().to_string_lossy();
+        let model = Path::new(&self.args.model).file_name().unwrap_or_default().to_string_lossy();
         fill(self.program, &[("{model}", &one_line(&model)), ("{board}", &self.facts.name), ("{label}", &label)])
     }
 
     /// What the model takes of the board, and how to go on.
-    fn summary(&self, folder: &Path) -> String {
-        let Facts { name, processor, console, install, flash_bytes, ram_bytes, hertz, .. } = self.facts;
+    fn summary(&self) -> Result<String> {
+        let Facts { name, processor, target, console, install, flash_bytes, ram_bytes, hertz, .. } = self.facts;
         let Resources { flash_bytes: flash, ram_bytes: ram, networks, .. } = &self.resources;
+        let header = &self.chosen.model.header;
+        let sampler = self.args.sampler.as_ref().unwrap_or(&header.defaults.sampler);
+        let guided = header.defaults.guidance != 1.0 && !header.data.labels.is_empty();
+        let evaluations = header.sampler(sampler)?.evaluations() * if guided { 2 } else { 1 };
         let instructions = networks.first().and_then(|network| network.instructions);
         let time = instructions.map_or(String::from("unknown in floating point"), |instructions| {
-            let all = instructions * self.evaluations as u64;
-            let seconds = all as f64 / *hertz as f64;
+            let all = (instructions * evaluations as u64) as f64;
+            let (millions, seconds, megahertz) = (all / 1e6, all / *hertz as f64, hertz / 1_000_000);
             format!(
-                "about {:.0} million instructions, {seconds:.1} s at {} MHz were each a cycle ({} evaluations, {})",
-                all as f64 / 1e6,
-                hertz / 1_000_000,
-                self.evaluations,
-                self.sampler_name
+                "about {millions:.0} million instructions, {seconds:.1} s at {megahertz} MHz were each a cycle ({evaluations} evaluations, {sampler})"
             )
         });
-        format!(
-            "{} on the {name} ({processor}):
+        let (model, folder) = (&self.args.model, self.args.folder.display());
+        Ok(format!(
+            "{model} on the {name} ({processor}):
   constants  {flash} of {flash_bytes} bytes of flash, beside the code
   memory     {ram} of {ram_bytes} bytes of RAM, beside the stack
   a picture  {time}
-Wrote {}. Go on:
-  rustup target add {}
-  cd {} && cargo run --release     # builds, writes to the board, runs
+Wrote {folder}. Go on:
+  rustup target add {target}
+  cd {folder} && cargo run --release     # builds, writes to the board, runs
 `cargo run` needs {install}. Console: {console}.
-",
-            self.model,
-            folder.display(),
-            self.facts.target,
-            folder.display(),
-        )
+"
+        ))
     }
 }
 

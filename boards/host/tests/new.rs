@@ -72,7 +72,6 @@ fn wrong_words_leave_nothing_behind() {
         ("badge --board pico2 --label cat", "--label cat: unknown; give one of t-shirt"),
         ("badge --board pico2 --precision int9", "--precision int9: unknown; give one of int8"),
         ("badge --board pico2 --sampler ddim-0", "ddim-0"),
-        ("badge --board microbit-v2 --precision f32", "it does not fit the "),
         ("badge --board pico2 --program paint", "--program paint: unknown; give one of draw, serve"),
         ("badge --board microbit-v2 --precision f32", "it does not fit the "),
     ] {
