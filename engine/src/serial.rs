@@ -12,7 +12,8 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-use crate::model::{Label, Model};
+use crate::model::{Label, Model, Table};
+use crate::painter::Painter;
 use crate::picture::Picture;
 use crate::request::SampleError;
 
@@ -153,9 +154,9 @@ impl<L: Label> Wanted<L> {
     ///
     /// # Errors
     /// When the guidance is not finite, or the model was generated without.
-    pub fn start<M: Model<Label = L>>(self, painter: &mut crate::painter::Painter<M>) -> Result<(), SerialError> {
+    pub fn start<M: Model<Label = L>>(self, painter: &mut Painter<M>) -> Result<(), SerialError> {
         let Self { label, seed, guidance } = self;
-        let begun = painter.start_with(crate::model::Table::default(), label, guidance, seed);
+        let begun = painter.start_with(Table::default(), label, guidance, seed);
         begun.map_err(SerialError::Refused)
     }
 }

@@ -3,10 +3,8 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -31,6 +29,8 @@ struct Facts {
 
 /// How the runner of an emulated board begins.
 const QEMU: &str = "qemu-system-";
+/// A picture takes seconds.
+const QEMU_LIMIT: Duration = Duration::from_secs(300);
 /// How the line with the picture's checksum begins.
 const CRC32: &str = "crc32 = ";
 
@@ -120,16 +120,8 @@ fn build(bare_metal: &BareMetal, name: &str, update: bool, target: &str) -> Resu
 /// The checksum that the program prints in QEMU, which is stopped then: the program goes on drawing.
 fn in_qemu(runner: &str, elf: &Path) -> Result<String> {
     let mut words = runner.split(' ');
-    let program = words.next().unwrap_or_default();
-    println!("$ {runner} {}", elf.display());
-    let mut qemu =
-        Command::new(program).args(words).arg(elf).stdout(Stdio::piped()).spawn().context(program.to_owned())?;
-    let lines = qemu.stdout.take().into_iter().flat_map(|stdout| BufReader::new(stdout).lines());
-    let mut text = lines.map_while(Result::ok).inspect(|line| println!("{line}"));
-    let crc32 = text.find_map(|line| line.strip_prefix(CRC32).map(str::to_owned));
-    qemu.kill()?;
-    qemu.wait()?;
-    crc32.context("no checksum was printed")
+    let qemu = Shell::new(words.next().unwrap_or_default()).args(words).args([elf.display().to_string()]);
+    qemu.until(QEMU_LIMIT, |line| line.strip_prefix(CRC32).map(str::to_owned))
 }
 
 /// `boards/real/emulate`, with a Python that has what it needs.

@@ -2,8 +2,14 @@
 
 use std::{
     fmt,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::Output,
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
     time::Duration,
 };
 
@@ -98,6 +104,29 @@ impl Shell {
         }
         handle.kill()?;
         bail!("`{self}` was stopped after {} s", limit.unwrap_or_default().as_secs())
+    }
+
+    /// Prints the command, runs it and shows its output up to a line that `found` takes something of; then stops it.
+    ///
+    /// # Errors
+    /// When it cannot start, or ends or takes longer than the limit before such a line.
+    pub fn until<T>(&self, limit: Duration, found: impl FnMut(String) -> Option<T>) -> Result<T> {
+        println!("$ {self}");
+        let reader = self.expression().stdin_null().unchecked().reader().with_context(|| self.cannot_start())?;
+        let reader = Arc::new(reader);
+        let (done, is_done) = mpsc::channel::<()>();
+        let watched = Arc::clone(&reader);
+        thread::spawn(move || {
+            if is_done.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                // Its output then ends, which is what is reported.
+                let _ = watched.kill();
+            }
+        });
+        let lines = BufReader::new(&*reader).lines().map_while(Result::ok);
+        let found = lines.inspect(|line| println!("{line}")).find_map(found);
+        drop(done);
+        reader.kill()?;
+        found.with_context(|| format!("`{self}` printed nothing such within {} s", limit.as_secs()))
     }
 
     /// Whether the program can be started and ends well.

@@ -34,7 +34,6 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Parser;
-use console::Term;
 use grano::Shape;
 use grano_codegen::report::describe;
 
@@ -127,8 +126,7 @@ fn checksums(job: &Job, pictures: &[Picture]) -> String {
 
 /// The preview, and what was done.
 fn summary(job: &Job, pictures: &[Picture], seconds: f64) -> Result<String> {
-    let shows = sheet::can_show(job.shape) && Term::stdout().is_term() && console::colors_enabled();
-    let preview = if shows { preview::blocks(job.shape, pictures)? } else { String::new() };
+    let preview = preview::preview(job.shape, pictures)?;
     let what = job.label.map_or(job.name.as_str(), |label| job.label_name(Some(label)));
     let files: Vec<_> = job.files().map(|path| path.display().to_string()).collect();
     Ok(format!(

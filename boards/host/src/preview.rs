@@ -1,6 +1,7 @@
 //! A few pictures in the terminal, in half blocks: two pixels a character, one above the other.
 
 use anyhow::Result;
+use console::Term;
 use grano::shape::Shape;
 use image::GrayImage;
 use image::imageops::FilterType;
@@ -12,11 +13,20 @@ use crate::sheet;
 const SHOWN: usize = 10;
 const COLUMNS: usize = 5;
 
+/// [`blocks`] where standard output is a terminal with colours and pictures can be shown; else nothing.
+///
+/// # Errors
+/// As [`blocks`].
+pub fn preview(shape: Shape, pictures: &[Picture]) -> Result<String> {
+    let shows = sheet::can_show(shape) && Term::stdout().is_term() && console::colors_enabled();
+    if shows { blocks(shape, pictures) } else { Ok(String::new()) }
+}
+
 /// At most ten pictures, evenly from all: two in full size, more in half, so that 80 columns hold a line of them.
 ///
 /// # Errors
 /// When pictures are neither grey nor RGB.
-pub fn blocks(shape: Shape, pictures: &[Picture]) -> Result<String> {
+fn blocks(shape: Shape, pictures: &[Picture]) -> Result<String> {
     let shown = pictures.len().min(SHOWN);
     let divisor = if shown > 2 { 2 } else { 1 };
     let (w, h) = ((shape.width / divisor) as u32, (shape.height / divisor) as u32);

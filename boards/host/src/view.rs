@@ -4,8 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use console::Term;
 use grano::Shape;
+use image::ImageFormat;
 
 use crate::args::ViewArgs;
 use crate::files::{self, Files};
@@ -32,12 +32,10 @@ pub fn run(args: &ViewArgs) -> Result<String> {
     let seconds = start.elapsed().as_secs_f64();
     let crc32 = crc32fast::hash(&bytes);
     let mut files = Files::default();
-    files.add(output, |file| {
-        Ok(sheet::image(shape, &bytes)?.write_to(&mut std::io::BufWriter::new(file), image::ImageFormat::Png)?)
-    })?;
+    let image = sheet::image(shape, &bytes)?;
+    files.add(output, |file| Ok(image.write_to(file, ImageFormat::Png)?))?;
     files.keep()?;
-    let shows = sheet::can_show(shape) && Term::stdout().is_term() && console::colors_enabled();
-    let preview = if shows { preview::blocks(shape, &[Picture { label: None, bytes }])? } else { String::new() };
+    let preview = preview::preview(shape, &[Picture { label: None, bytes }])?;
     Ok(format!("{preview}{port}: a picture in {seconds:.1} s, CRC-32 {crc32:08x}.\nWrote {}\n", output.display()))
 }
 
@@ -198,7 +196,7 @@ mod tests {
             let mut changed = reply.clone().into_bytes();
             changed[cut] ^= 1;
             let changed = String::from_utf8(changed).unwrap();
-            assert!(asked(&changed).is_err() || changed.lines().next() != reply.lines().next(), "{changed}");
+            assert!(asked(&changed).is_err(), "{changed}");
         }
     }
 

@@ -33,8 +33,8 @@ pub fn tokens(labels: &[String]) -> TokenStream {
     }
 }
 
-/// The names of the variants: `ankle-boot` becomes `AnkleBoot`; what would be no name, such as `7`, gets `Class` before it; of equal ones the later get
-/// underscores.
+/// The names of the variants: `ankle-boot` becomes `AnkleBoot`; what would be no name, such as `7`, gets `Class` before
+/// it; of equal ones the later get underscores.
 #[must_use]
 pub fn names(labels: &[String]) -> Vec<Ident> {
     let mut taken = BTreeSet::new();
