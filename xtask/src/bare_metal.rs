@@ -20,7 +20,7 @@ pub const AARCH64_LINKER: &str = "aarch64-linux-gnu-gcc";
 pub const WASM32: &str = "wasm32-unknown-unknown";
 
 /// Every target that a board or a check of ours is built for.
-const TARGETS: [&str; 7] = [
+pub const TARGETS: [&str; 7] = [
     "thumbv6m-none-eabi",
     "thumbv7em-none-eabihf",
     "thumbv8m.main-none-eabihf",

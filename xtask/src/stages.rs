@@ -39,6 +39,11 @@ pub fn run() -> Result<()> {
         let engine = bare_metal.cargo("build", "thumbv6m-none-eabi", &[]);
         engine.args(["--release", "--package", "grano"]).run()
     })?;
+    // Each compiles other instructions, which the host's lints do not see.
+    stage("lints of the engine for every target", || {
+        let lint = |target| bare_metal.cargo("clippy", target, &[]).args(["--release", "--package", "grano"]);
+        bare_metal::TARGETS.into_iter().try_for_each(|target| lint(target).args(["--", "-D", "warnings"]).run())
+    })?;
     stage("code generator and runtime for WebAssembly", || {
         let codegen = bare_metal.cargo("check", "wasm32-unknown-unknown", &[]);
         codegen.args(["--release", "--package", "grano-codegen", "--features", "runtime"]).run()

@@ -24,6 +24,7 @@ struct Parts<'a> {
 }
 
 /// See [`crate::isa::Isa::attention`].
+#[allow(clippy::extra_unused_type_parameters, reason = "compiled where it is called, see `dsp`")]
 #[inline(never)]
 pub(super) fn run<I: Isa>(attention: &Attention<'_>, scratch: &mut [i32], output: &mut [i8]) {
     let Attention { shape, width, .. } = *attention;

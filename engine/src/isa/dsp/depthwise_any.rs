@@ -225,6 +225,7 @@ struct Widen {
 ///
 /// # Safety
 /// So much may be read and written.
+#[allow(clippy::extra_unused_type_parameters, reason = "compiled where it is called, see `dsp`")]
 #[inline(never)]
 unsafe fn widen<I: Isa>(plan: &Widen, to: *mut Quad) {
     // SAFETY: reads and writes what the caller promises; an odd pixel comes first.

@@ -239,7 +239,7 @@ fn spread_joined<X: Code>(
         }
         let len = quads * 2 * side * side * TILES;
         (_, columns) = core::mem::take(&mut columns).split_at_mut_checked(len).unwrap_or_default();
-        if count % 4 > 0 {
+        if !count.is_multiple_of(4) {
             spread.input = spread.input.wrapping_add(quads * 4 * size_of::<X>());
             last_pairs::<X>(spread, [side, tile, tiles], count % 4, columns);
         }
@@ -379,7 +379,7 @@ pub(super) fn weights<I: Isa>(geometry: &Geometry, plain: &[i8], transformed: &m
     let transformed: &mut [u32] = bytemuck::try_cast_slice_mut(transformed).unwrap_or_default();
     let channels = plain.chunks_exact(channel_len.max(1));
     if let Some(last) =
-        transformed.len().checked_sub(positions * position_words).filter(|_| channels.len() % CHANNELS > 0)
+        transformed.len().checked_sub(positions * position_words).filter(|_| !channels.len().is_multiple_of(CHANNELS))
     {
         // Channels that the last block lacks.
         transformed.get_mut(last..).unwrap_or_default().fill(0);

@@ -32,6 +32,7 @@ struct Run<'a> {
 }
 
 /// See [`crate::isa::Isa::attention`].
+#[allow(clippy::extra_unused_type_parameters, reason = "compiled where it is called, see `dsp`")]
 #[inline(never)]
 pub(super) fn run<I: Isa>(attention: &Attention<'_>, scratch: &mut [i32], output: &mut [i8]) {
     let layout = Layout { positions: attention.positions(), width: attention.width };

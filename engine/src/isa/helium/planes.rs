@@ -45,6 +45,7 @@ struct Layer<'a> {
 }
 
 /// See [`crate::isa::Isa::depthwise`], for [`crate::isa::DepthwiseLoop::AnyKernel`].
+#[allow(clippy::extra_unused_type_parameters, reason = "compiled where it is called, see `dsp`")]
 #[inline(never)]
 pub(super) fn run<I: Isa>(depthwise: &Depthwise<'_>, finish: &ToInt8<'_>, output: &mut [i8]) {
     let Geometry { output: shape, kernel: [k_h, k_w], stride: [_, stride], .. } = *depthwise.geometry;
